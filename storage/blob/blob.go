@@ -1,0 +1,56 @@
+// Package blob stores immutable bytes under keys. Put makes them durable: they
+// are streamed to a staging file while they are hashed, fsynced and renamed
+// into place, and the folder is fsynced before Put's Commit returns. It knows
+// nothing of what the bytes are and keeps no references: package storage does.
+package blob
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Key names a blob: 26 characters, a ULID. The file lives at blobs/ab/KEY where ab are the key's last two characters, lowercase.
+type Key string
+
+// Store of blobs. Disk is one; an S3 one comes later: keep to what both can do.
+type Store interface {
+	// Stage begins a blob. What is written is on no path that Open could see until Commit.
+	Stage(ctx context.Context) (Staged, error)
+	// Open gives a committed blob; fs.ErrNotExist when there is none.
+	Open(ctx context.Context, k Key) (Reader, error)
+	// Delete removes one; no error when it is gone already. Readers that are open go on.
+	Delete(ctx context.Context, k Key) error
+	// Walk calls fn for each committed blob, in no order; for the sweeper.
+	Walk(ctx context.Context, fn func(k Key, size int64, modified time.Time) error) error
+	// SweepStaging removes staged data older than age that nobody holds (left by a crash).
+	SweepStaging(ctx context.Context, age time.Duration) (int, error)
+}
+
+// Staged is a blob being written. Its ReadFrom keeps splice from a socket.
+type Staged interface {
+	io.Writer
+	io.ReaderFrom
+	io.ReaderAt // what was written so far
+	Size() int64
+	// Truncate cuts what was written to n bytes (n <= Size); the hash is computed anew at Commit when needed.
+	Truncate(n int64) error
+	// Commit makes it durable under a new key. hash is SHA-256 of the bytes.
+	Commit() (k Key, hash [32]byte, err error)
+	// Abort throws it away; after Commit it does nothing.
+	Abort() error
+}
+
+// Reader of a committed blob. WriteTo hands the *os.File to the connection so that sendfile is used.
+type Reader interface {
+	io.ReaderAt
+	io.ReadSeeker
+	io.WriterTo // from the current offset to the end
+	io.Closer
+	Size() int64
+	// WriteRange writes n bytes from off to w, by sendfile where w can.
+	WriteRange(w io.Writer, off, n int64) (int64, error)
+}
+
+// OpenDisk opens (or makes) the store in dir. Everything goes through an os.Root.
+func OpenDisk(dir string) (Store, error) { panic("stub") }
