@@ -1,7 +1,11 @@
-// Package blob stores immutable bytes under keys. Put makes them durable: they
+// Package blob stores immutable bytes under keys. Commit makes them durable: they
 // are streamed to a staging file while they are hashed, fsynced and renamed
-// into place, and the folder is fsynced before Put's Commit returns. It knows
+// into place, and the folder is fsynced before Commit returns. It knows
 // nothing of what the bytes are and keeps no references: package storage does.
+//
+// What a crash leaves is at worst a staging file (SweepStaging removes it) or a
+// committed blob that nobody refers to (package storage's sweeper finds it with
+// Walk and removes it); a key never names half a blob.
 package blob
 
 import (
@@ -14,6 +18,7 @@ import (
 type Key string
 
 // Store of blobs. Disk is one; an S3 one comes later: keep to what both can do.
+// Its methods are safe for concurrent use.
 type Store interface {
 	// Stage begins a blob. What is written is on no path that Open could see until Commit.
 	Stage(ctx context.Context) (Staged, error)
@@ -21,13 +26,14 @@ type Store interface {
 	Open(ctx context.Context, k Key) (Reader, error)
 	// Delete removes one; no error when it is gone already. Readers that are open go on.
 	Delete(ctx context.Context, k Key) error
-	// Walk calls fn for each committed blob, in no order; for the sweeper.
+	// Walk calls fn for each committed blob, in no order; for the sweeper. An error of fn ends it and is returned.
 	Walk(ctx context.Context, fn func(k Key, size int64, modified time.Time) error) error
-	// SweepStaging removes staged data older than age that nobody holds (left by a crash).
+	// SweepStaging removes staged data older than age that nobody holds (left by a crash) and tells how many there were.
 	SweepStaging(ctx context.Context, age time.Duration) (int, error)
 }
 
-// Staged is a blob being written. Its ReadFrom keeps splice from a socket.
+// Staged is a blob being written, by one goroutine. It ends with Commit or Abort. After a Commit that failed only Abort is left:
+// what an fsync that failed leaves behind is not known, and trying once more would not tell.
 type Staged interface {
 	io.Writer
 	io.ReaderFrom
@@ -41,16 +47,13 @@ type Staged interface {
 	Abort() error
 }
 
-// Reader of a committed blob. WriteTo hands the *os.File to the connection so that sendfile is used.
+// Reader of a committed blob, used by one goroutine (ReadAt by any number). WriteTo hands the *os.File to the connection so that sendfile is used.
 type Reader interface {
 	io.ReaderAt
 	io.ReadSeeker
 	io.WriterTo // from the current offset to the end
 	io.Closer
 	Size() int64
-	// WriteRange writes n bytes from off to w, by sendfile where w can.
+	// WriteRange writes n bytes from off to w, by sendfile where w can. The offset of Read stays. Fewer than n bytes there: io.ErrUnexpectedEOF.
 	WriteRange(w io.Writer, off, n int64) (int64, error)
 }
-
-// OpenDisk opens (or makes) the store in dir. Everything goes through an os.Root.
-func OpenDisk(dir string) (Store, error) { panic("stub") }
