@@ -32,7 +32,7 @@ type Store interface {
 	SweepStaging(ctx context.Context, age time.Duration) (int, error)
 }
 
-// Staged is a blob being written, by one goroutine. It ends with Commit or Abort. After a Commit that failed only Abort is left:
+// Staged is a blob being written, by one goroutine. ReadFrom reads in large pieces. It ends with Commit or Abort. After a Commit that failed only Abort is left:
 // what an fsync that failed leaves behind is not known, and trying once more would not tell.
 type Staged interface {
 	io.Writer

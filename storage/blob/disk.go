@@ -19,6 +19,7 @@ const (
 	stagingDir = "staging"
 	copyBuffer = 256 << 10 // bytes read at a time where a copy goes through user space
 	walkBatch  = 512       // folder entries read at a time
+	flushStep  = 8 << 20   // bytes after which the kernel is asked to begin writing them to disk
 )
 
 // copyBuffers are shared by all: a transfer takes one while it copies.

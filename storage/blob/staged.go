@@ -20,14 +20,15 @@ var errEnded = errors.New("blob: staged blob was committed or aborted")
 //
 // A crash in writing or broken leaves the staging file.
 type staged struct {
-	d      *Disk
-	key    Key
-	f      *os.File
-	size   int64
-	sum    hash.Hash // of the first hashed bytes
-	hashed int64     // <= size
-	broken error     // why Commit failed
-	ended  bool
+	d       *Disk
+	key     Key
+	f       *os.File
+	size    int64
+	sum     hash.Hash // of the first hashed bytes
+	hashed  int64     // <= size
+	flushed int64     // the kernel was told to write these to disk
+	broken  error     // why Commit failed
+	ended   bool
 }
 
 func newStaged(d *Disk, k Key, f *os.File) *staged {
@@ -50,10 +51,17 @@ func (s *staged) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, fmt.Errorf("blob: write: %w", err)
 	}
+	if s.size-s.flushed >= flushStep {
+		startFlush(s.f, s.flushed, s.size-s.flushed)
+		s.flushed = s.size
+	}
 	return n, nil
 }
 
-// ReadFrom appends r to its end.
+// ReadFrom appends r to its end, through user space and not by splice: the hash needs the bytes here anyway. Measured with 1 GiB over
+// loopback TCP to a disk, fsync and SHA-256 included, on 2 cores: this way 1.72 s, splice with the hash read back from the page cache in
+// 4 MiB steps 1.76 to 1.93 s, all of it hashed at Commit 2.46 s, hashed by a goroutine that follows 2.12 s (the last two without flush
+// hints); CPU is the same within noise, 5.3 s. Splice wins on tmpfs only (1.2 s against 1.5 s), and TLS cannot have it at all.
 func (s *staged) ReadFrom(r io.Reader) (int64, error) {
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
@@ -101,6 +109,7 @@ func (s *staged) Truncate(n int64) error {
 		return fmt.Errorf("blob: truncate: %w", err)
 	}
 	s.size = n
+	s.flushed = min(s.flushed, n)
 	if s.hashed > n {
 		// The hash cannot go back: it begins anew at Commit.
 		s.sum.Reset()
