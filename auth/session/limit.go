@@ -1,0 +1,75 @@
+package session
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// counts are the sessions as the limits see them. The registry's mu guards it.
+type counts struct {
+	total    int
+	protocol map[Protocol]int
+	peer     map[netip.Addr]int
+}
+
+func newCounts() counts {
+	return counts{protocol: make(map[Protocol]int), peer: make(map[netip.Addr]int)}
+}
+
+// add counts a session, or says which limit it would break. Nothing is counted then.
+func (c *counts) add(l Limits, protocol Protocol, remote netip.Addr) error {
+	peer := network(remote)
+	most := l.PerProtocol[protocol]
+	switch {
+	case l.Total > 0 && c.total >= l.Total:
+		return overLimit("on this server", l.Total, "limits.total")
+	case most > 0 && c.protocol[protocol] >= most:
+		return overLimit("of this protocol", most, "limits.per_protocol."+string(protocol))
+	case l.PerAddress > 0 && c.peer[peer] >= l.PerAddress:
+		return overLimit("from your address", l.PerAddress, "limits.per_address")
+	}
+	c.total++
+	c.protocol[protocol]++
+	c.peer[peer]++
+	return nil
+}
+
+// remove takes one back.
+func (c *counts) remove(protocol Protocol, remote netip.Addr) {
+	peer := network(remote)
+	c.total--
+	c.protocol[protocol]--
+	if c.peer[peer]--; c.peer[peer] == 0 {
+		delete(c.peer, peer)
+	}
+}
+
+// overLimit names the limit in words for the peer and by its key for the administrator.
+func overLimit(whose string, limit int, key string) error {
+	return fmt.Errorf("%w %s (limit %d, %s)", ErrLimit, whose, limit, key)
+}
+
+// network is what one peer can speak from: an IPv4 address, or an IPv6 /64, which is what a
+// single customer is given (RFC 6177 section 2).
+func network(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return a
+	}
+	p, err := a.Prefix(64)
+	if err != nil {
+		return a
+	}
+	return p.Addr()
+}
+
+// addrPort is the address of a TCP connection, IPv4 in its own form; the zero value for another kind of address.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := t.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
