@@ -1,0 +1,85 @@
+package imap
+
+import (
+	"encoding/base64"
+	"io"
+	"mime/quotedprintable"
+
+	"github.com/packetboat/packetboat/storage/mime"
+)
+
+// binary answers BINARY[part], BINARY.PEEK[part] and BINARY.SIZE[part] (RFC 9051 section 6.4.5, RFC 3516): the
+// part decoded. It is decoded twice, to tell its length and to send it, so nothing of it is held.
+func (f *fetcher) binary(s *section) error {
+	f.item(s.name)
+	p := s.part(f.index)
+	if p == nil {
+		f.e.Raw("NIL")
+		return nil
+	}
+	n, nul, err := f.decodedSize(p)
+	if err != nil {
+		return err
+	}
+	if n < 0 {
+		f.unknown = true
+		f.e.Raw("NIL")
+		return nil
+	}
+	if s.sizeOnly {
+		f.e.Num(uint64(n))
+		return nil
+	}
+	off, n := cut(n, s.partial())
+	if nul {
+		f.e.Raw("~") // RFC 9051 section 4.3.1: NUL needs a literal8
+	}
+	f.e.Raw("{").Num(uint64(n)).Raw("}\r\n")
+	r := f.decoder(p)
+	if _, err := io.CopyN(io.Discard, r, off); err != nil {
+		f.e.Fail(err)
+		return err
+	}
+	if _, err := io.CopyN(&f.e, r, n); err != nil {
+		f.e.Fail(err)
+		return err
+	}
+	return nil
+}
+
+// decodedSize is how long a part is decoded, and whether there is a NUL in it; -1 when its encoding is not known.
+func (f *fetcher) decodedSize(p *mime.Part) (n int64, nul bool, err error) {
+	r := f.decoder(p)
+	if r == nil {
+		return -1, false, nil
+	}
+	w := new(nulFinder)
+	n, err = io.Copy(w, r)
+	return n, w.found, err
+}
+
+// nulFinder looks for NUL in what is written to it.
+type nulFinder struct{ found bool }
+
+func (w *nulFinder) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if c == 0 {
+			w.found = true
+			break
+		}
+	}
+	return len(p), nil
+}
+
+func (f *fetcher) decoder(p *mime.Part) io.Reader {
+	r := io.NewSectionReader(f.body, p.BodyOffset, p.End-p.BodyOffset)
+	switch p.Encoding {
+	case "", "7bit", "8bit", "binary":
+		return r
+	case "base64":
+		return base64.NewDecoder(base64.StdEncoding, r)
+	case "quoted-printable":
+		return quotedprintable.NewReader(r)
+	}
+	return nil
+}

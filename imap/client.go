@@ -1,0 +1,183 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// Bad commands in a row after which a connection is closed.
+const (
+	maxBad      = 20
+	maxBadLogin = 10 // before login
+)
+
+// errBye ends a connection; its text is told with BYE. errClosed ends it without another word.
+type errBye struct{ code, text string }
+
+func (e *errBye) Error() string { return e.text }
+
+var errClosed = errors.New("connection is to be closed")
+
+// client is what IMAP knows of a session. It belongs to the connection's goroutine; woken alone is touched by others.
+//
+//	not authenticated --LOGIN/AUTHENTICATE--> authenticated --SELECT/EXAMINE--> selected
+//	       |                                    |       ^-----CLOSE/UNSELECT-------|
+//	       '------------------------LOGOUT, BYE-'---------------------------------'--> logout
+type client struct {
+	srv  *Server
+	conn net.Conn // the session's, or TLS over it
+	ses  *session.Session
+	r    wire.Reader
+	d    *wire.Decoder
+	e    wire.Encoder
+
+	state   state
+	account *storage.Account // set from login on
+	view    *view            // set while a mailbox is selected
+	rev2    bool             // ENABLE IMAP4rev2 was said
+	utf8    bool             // ENABLE UTF8=ACCEPT or IMAP4rev2 was said
+	said    string           // tag of the command that runs
+	badRow  int              // bad commands in a row
+
+	listening bool        // in IDLE: Read is interrupted by wake
+	woken     atomic.Bool // there is something new; set by wake
+	lastSign  time.Time   // in IDLE: when the client last heard of us
+}
+
+func (c *client) ctx() context.Context { return c.ses.Context() }
+
+// run greets, runs commands until the connection is over and says goodbye.
+func (c *client) run() {
+	defer c.unselect()
+	err := c.loop()
+	var bye *errBye
+	switch cause := c.ses.Ending(); {
+	case errors.As(err, &bye):
+	case cause != nil:
+		bye = &errBye{code: goodbye(cause), text: sentence(cause.Error())}
+	default:
+		return
+	}
+	// RFC 9051 section 7.1.5: BYE is sent before the connection is closed.
+	c.e.Raw("* BYE ")
+	c.code(bye.code)
+	c.e.Raw(bye.text).CRLF()
+	_ = c.e.Flush()
+}
+
+// goodbye is the response code for a session that was told to end.
+func goodbye(cause error) string {
+	if errors.Is(cause, session.ErrDrain) || errors.Is(cause, session.ErrLimit) {
+		return "UNAVAILABLE"
+	}
+	return ""
+}
+
+func (c *client) loop() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.srv.o.Logger.Error("panic in imap", "session", c.ses.ID(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = &errBye{code: "SERVERBUG", text: "Internal error " + c.ses.ID()}
+		}
+	}()
+	c.greet()
+	for {
+		if err := c.next(); err != nil {
+			if errors.Is(err, errClosed) {
+				return c.e.Flush()
+			}
+			return err
+		}
+	}
+}
+
+func (c *client) greet() {
+	// RFC 9051 section 7.1: the greeting may hold the capabilities.
+	c.e.Raw("* OK [CAPABILITY ", c.capabilities(), "] ", c.srv.o.Name, " ready").CRLF()
+}
+
+// Read is what the Reader reads from: it sends what is pending before it waits, so responses leave once for each batch of commands, and
+// it is the place where a waiting client is woken, given a sign of life, or told to go.
+func (c *client) Read(p []byte) (int, error) {
+	for {
+		if err := c.ses.Ending(); err != nil {
+			return 0, err
+		}
+		if c.listening {
+			// The order matters: wake marks first and sets its deadline then, so that
+			// either the mark is seen here or the deadline set behind ours ends the Read.
+			_ = c.conn.SetReadDeadline(c.lastSign.Add(c.srv.o.IdleKeepalive))
+			if c.woken.Swap(false) {
+				if err := c.sync(true, false); err != nil {
+					return 0, err
+				}
+			}
+		}
+		if c.e.Pending() > 0 {
+			c.lastSign = time.Now()
+			if err := c.e.Flush(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		n, err := c.conn.Read(p)
+		if n > 0 || err == nil {
+			return n, err
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if err := c.ses.Ending(); err != nil {
+			return 0, err
+		}
+		if !c.listening {
+			_ = c.conn.SetReadDeadline(time.Time{}) // a wake that came late
+		} else if time.Since(c.lastSign) >= c.srv.o.IdleKeepalive {
+			c.e.Raw("* OK Still here").CRLF()
+		}
+	}
+}
+
+// wake interrupts a client that listens. It is called from any goroutine and does not block.
+func (c *client) wake() {
+	if !c.woken.Swap(true) {
+		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// leave lets the client send a literal.
+func (c *client) leave() error {
+	c.e.Raw("+ OK").CRLF()
+	return c.e.Flush()
+}
+
+// next runs one command.
+func (c *client) next() error {
+	c.r.Rest()
+	c.d.UTF8, c.e.UTF8 = c.utf8, c.utf8
+	if err := c.d.Next(); err != nil {
+		if errors.Is(err, io.EOF) {
+			return errClosed
+		}
+		return err
+	}
+	return c.command()
+}
+
+// code appends a response code in brackets.
+func (c *client) code(code string) {
+	if code != "" {
+		c.e.Raw("[", code, "] ")
+	}
+}

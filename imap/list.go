@@ -1,0 +1,245 @@
+package imap
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// listed is a name that LIST may return.
+type listed struct {
+	storage.Mailbox
+	missing bool // there is a subscription or a name below it, but no mailbox
+	inner   bool // RECURSIVEMATCH: subscribed names below it that are not returned themselves
+}
+
+// list is LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154).
+func (c *client) list(*task) error {
+	o := c.d.ListCommand()
+	if !c.d.EOL() {
+		return nil
+	}
+	if !o.Extended && o.Patterns[0] == "" {
+		// RFC 9051 section 6.3.9: an empty pattern asks for the delimiter
+		c.e.Raw(`* LIST (\Noselect) "/" ""`).CRLF()
+		return nil
+	}
+	rows, err := c.names(o.SelectSubscribed)
+	if err != nil {
+		return err
+	}
+	for _, b := range choose(rows, o) {
+		c.tellListed("LIST", b, o)
+		if o.Status != nil && !b.NoSelect && !b.missing {
+			if err := c.tellStatus(b.Mailbox, o.Status); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lsub is LSUB (RFC 3501 section 6.3.9).
+func (c *client) lsub(*task) error {
+	c.d.SP()
+	o := &wire.ListOptions{Reference: c.d.Mailbox()}
+	o.SelectSubscribed, o.SelectRecursiveMatch = true, true
+	c.d.SP()
+	o.Patterns = []string{c.d.ListMailbox()}
+	if !c.d.EOL() {
+		return nil
+	}
+	if o.Patterns[0] == "" {
+		c.e.Raw(`* LSUB (\Noselect) "/" ""`).CRLF()
+		return nil
+	}
+	rows, err := c.names(true)
+	if err != nil {
+		return err
+	}
+	for _, b := range choose(rows, o) {
+		attrs := ""
+		if b.NoSelect || b.missing || b.inner && !b.Subscribed {
+			attrs = `\Noselect`
+		}
+		c.e.Raw("* LSUB (", attrs, `) "/" `).Mailbox(b.Name).CRLF()
+	}
+	return nil
+}
+
+// names are the account's mailboxes by name; with subscriptions, the names subscribed to that do not exist, and those above them, too.
+func (c *client) names(subscriptions bool) ([]listed, error) {
+	boxes, err := c.srv.store.Mailboxes(c.ctx(), c.account.ID)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]listed, len(boxes))
+	have := make(map[string]bool, len(boxes))
+	for i, b := range boxes {
+		rows[i].Mailbox = b
+		have[b.Name] = true
+	}
+	if !subscriptions {
+		return rows, nil
+	}
+	subs, err := c.srv.store.Subscriptions(c.ctx(), c.account.ID)
+	if err != nil {
+		return nil, err
+	}
+	n := len(rows)
+	for _, name := range subs {
+		rows = addMissing(rows, have, name, true)
+		for i := strings.LastIndexByte(name, '/'); i > 0; i = strings.LastIndexByte(name[:i], '/') {
+			rows = addMissing(rows, have, name[:i], false)
+		}
+	}
+	slices.SortFunc(rows[n:], func(a, b listed) int { return strings.Compare(a.Name, b.Name) })
+	return rows, nil
+}
+
+func addMissing(rows []listed, have map[string]bool, name string, subscribed bool) []listed {
+	if have[name] {
+		for i := range rows {
+			if rows[i].missing && rows[i].Name == name {
+				rows[i].Subscribed = rows[i].Subscribed || subscribed
+			}
+		}
+		return rows
+	}
+	have[name] = true
+	return append(rows, listed{missing: true, Mailbox: storage.Mailbox{Name: name, Subscribed: subscribed}})
+}
+
+// choose applies patterns and selection options.
+func choose(rows []listed, o *wire.ListOptions) []listed {
+	var out, others []listed
+	for _, b := range rows {
+		if !matches(o, b.Name) {
+			continue
+		}
+		switch {
+		case o.SelectSubscribed && !b.Subscribed, o.SelectSpecialUse && b.Role == "", b.missing && !b.Subscribed:
+			others = append(others, b)
+		default:
+			out = append(out, b)
+		}
+	}
+	if !o.SelectRecursiveMatch {
+		return out
+	}
+	return recursive(rows, out, others)
+}
+
+// recursive marks names below which there are subscribed ones that are not returned, and adds those that are returned for
+// that reason alone (RFC 5258 section 3.5).
+func recursive(rows, out, others []listed) []listed {
+	returned := make(map[string]bool, len(out))
+	for _, b := range out {
+		returned[b.Name] = true
+	}
+	above := map[string]bool{}
+	for _, b := range rows {
+		if !b.Subscribed || returned[b.Name] {
+			continue
+		}
+		for i := strings.LastIndexByte(b.Name, '/'); i > 0; i = strings.LastIndexByte(b.Name[:i], '/') {
+			above[b.Name[:i]] = true
+		}
+	}
+	for i := range out {
+		out[i].inner = above[out[i].Name]
+	}
+	for _, b := range others {
+		if b.inner = above[b.Name]; b.inner {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func matches(o *wire.ListOptions, name string) bool {
+	for _, p := range o.Patterns {
+		if wire.Match(o.Reference+p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// tellListed gives one LIST response.
+func (c *client) tellListed(word string, b listed, o *wire.ListOptions) {
+	var attrs []string
+	add := func(when bool, a string) {
+		if when {
+			attrs = append(attrs, a)
+		}
+	}
+	add(b.missing, `\NonExistent`)
+	add(b.NoSelect && !b.missing, `\Noselect`)
+	add(b.Children, `\HasChildren`)
+	add(!b.Children && !b.missing, `\HasNoChildren`)
+	add(o.ReturnSubscribed && b.Subscribed, `\Subscribed`)
+	add(b.Role != "", `\`+b.Role)
+	c.e.Raw("* ", word, " (", strings.Join(attrs, " "), `) "/" `).Mailbox(b.Name)
+	if b.inner {
+		c.e.Raw(` ("CHILDINFO" ("SUBSCRIBED"))`)
+	}
+	c.e.CRLF()
+}
+
+// status is STATUS (RFC 9051 section 6.3.11).
+func (c *client) status(*task) error {
+	c.d.SP()
+	name := c.d.Mailbox()
+	c.d.SP()
+	o := c.d.StatusItems()
+	if !c.d.EOL() {
+		return nil
+	}
+	box, err := c.mailbox(name)
+	if err != nil {
+		return err
+	}
+	if box.NoSelect {
+		return errNoSelect
+	}
+	return c.tellStatus(box, o)
+}
+
+// tellStatus gives the STATUS response: counters that are kept, so it costs nothing.
+func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
+	sep := ""
+	item := func(when bool, name string, n uint64) {
+		if when {
+			c.e.Raw(sep, name, " ").Num(n)
+			sep = " "
+		}
+	}
+	var storageUsed uint64
+	if o.DeletedStorage && b.Deleted > 0 {
+		p, err := c.srv.store.Snapshot(c.ctx(), b.ID)
+		if err != nil {
+			return fmt.Errorf("status of %d: %w", b.ID, err)
+		}
+		for i := range p.Len() {
+			if m := p.At(i); m.Flags&storage.Deleted != 0 {
+				storageUsed += uint64(m.Size)
+			}
+		}
+	}
+	c.e.Raw("* STATUS ").Mailbox(b.Name).Raw(" (")
+	item(o.NumMessages, "MESSAGES", uint64(b.Messages))
+	item(o.NumRecent, "RECENT", 0)
+	item(o.UIDNext, "UIDNEXT", uint64(b.UIDNext))
+	item(o.UIDValidity, "UIDVALIDITY", uint64(b.UIDValidity))
+	item(o.NumUnseen, "UNSEEN", uint64(b.Unseen))
+	item(o.NumDeleted, "DELETED", uint64(b.Deleted))
+	item(o.Size, "SIZE", uint64(b.Size))
+	item(o.AppendLimit, "APPENDLIMIT", uint64(c.srv.o.MaxAppend))
+	item(o.DeletedStorage, "DELETED-STORAGE", storageUsed) // RFC 9208 section 4.1.4, in octets
+	c.e.Raw(")").CRLF()
+	return nil
+}

@@ -1,0 +1,124 @@
+package imap
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
+)
+
+var errNoSelect = &wire.Error{No: true, Code: "NONEXISTENT", Text: "Mailbox cannot be selected"}
+
+// mailbox finds a mailbox of the account.
+func (c *client) mailbox(name string) (storage.Mailbox, error) {
+	clean, err := storage.CleanMailbox(name)
+	if err != nil {
+		return storage.Mailbox{}, fs.ErrNotExist // a name that cannot be is one that is not there
+	}
+	return c.srv.store.Mailbox(c.ctx(), c.account.ID, clean)
+}
+
+// target is mailbox for the commands that put messages into it.
+func (c *client) target(name string) (storage.Mailbox, error) {
+	box, err := c.mailbox(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && box.NoSelect {
+		return box, errTryCreate
+	}
+	return box, err
+}
+
+// roles are the special uses that a mailbox can have (RFC 6154 section 2); All and Flagged would be views over others.
+var roles = map[string]string{
+	`\archive`: "Archive", `\drafts`: "Drafts", `\junk`: "Junk", `\sent`: "Sent", `\trash`: "Trash",
+}
+
+// create is CREATE (RFC 9051 section 6.3.4, RFC 6154 section 3).
+func (c *client) create(*task) error {
+	c.d.SP()
+	name := c.d.Mailbox()
+	role := ""
+	if !c.d.AtEnd() {
+		c.d.SP()
+		for _, a := range c.d.CreateUse() {
+			r, ok := roles[strings.ToLower(string(a))]
+			if c.d.Err() == nil && (!ok || role != "") {
+				return &wire.Error{No: true, Code: "USEATTR", Text: "No such special use"}
+			}
+			role = r
+		}
+	}
+	if !c.d.EOL() {
+		return nil
+	}
+	// RFC 9051 section 6.3.4: a trailing delimiter tells that names below it will follow
+	_, err := c.srv.store.CreateMailbox(c.ctx(), c.account.ID, strings.TrimSuffix(name, "/"), role)
+	return err
+}
+
+// deleteCommand is DELETE (RFC 9051 section 6.3.5).
+func (c *client) deleteCommand(*task) error {
+	c.d.SP()
+	name := c.d.Mailbox()
+	if !c.d.EOL() {
+		return nil
+	}
+	box, err := c.mailbox(name)
+	if err != nil {
+		return err
+	}
+	if box.NoSelect && box.Children {
+		return &wire.Error{No: true, Code: "HASCHILDREN", Text: "Mailbox has names below it"}
+	}
+	if err := c.srv.store.DeleteMailbox(c.ctx(), c.account.ID, box.Name, false); err != nil {
+		return err
+	}
+	if c.view != nil && c.view.id == box.ID {
+		c.unselect()
+	}
+	return nil
+}
+
+// rename is RENAME (RFC 9051 section 6.3.6).
+func (c *client) rename(*task) error {
+	c.d.SP()
+	from := c.d.Mailbox()
+	c.d.SP()
+	to := c.d.Mailbox()
+	if !c.d.EOL() {
+		return nil
+	}
+	box, err := c.mailbox(from)
+	if err != nil {
+		return err
+	}
+	if err := c.srv.store.RenameMailbox(c.ctx(), c.account.ID, box.Name, strings.TrimSuffix(to, "/")); err != nil {
+		return err
+	}
+	if c.view != nil {
+		if now, err := c.srv.store.MailboxByID(c.ctx(), c.account.ID, c.view.id); err == nil {
+			c.view.name = now.Name
+			c.ses.Open(now.Name)
+		}
+	}
+	return nil
+}
+
+func (c *client) subscribe(*task) error   { return c.subscription(true) }
+func (c *client) unsubscribe(*task) error { return c.subscription(false) }
+
+// subscription is SUBSCRIBE and UNSUBSCRIBE (RFC 9051 sections 6.3.7 and 6.3.8).
+func (c *client) subscription(on bool) error {
+	c.d.SP()
+	name := strings.TrimSuffix(c.d.Mailbox(), "/")
+	if !c.d.EOL() {
+		return nil
+	}
+	if on {
+		if _, err := c.mailbox(name); err != nil {
+			return err
+		}
+	}
+	return c.srv.store.Subscribe(c.ctx(), c.account.ID, name, on)
+}

@@ -1,0 +1,120 @@
+package imap
+
+import (
+	"math/bits"
+	"strings"
+
+	"github.com/packetboat/packetboat/storage"
+)
+
+func trailing(k uint64) int { return bits.TrailingZeros64(k) }
+
+func (c *client) selectCommand(t *task) error { return c.open(t, false) }
+
+func (c *client) examine(t *task) error { return c.open(t, true) }
+
+// open is SELECT and EXAMINE (RFC 9051 section 6.3.2).
+func (c *client) open(t *task, readOnly bool) error {
+	c.d.SP()
+	name := c.d.Mailbox()
+	if !c.d.EOL() {
+		return nil
+	}
+	// the old mailbox is closed whether the new one opens or not
+	if c.view != nil {
+		c.unselect()
+		if c.rev2 {
+			c.e.Raw("* OK [CLOSED] Previous mailbox closed").CRLF()
+		}
+	}
+	box, err := c.mailbox(name)
+	if err != nil {
+		return err
+	}
+	if box.NoSelect {
+		return errNoSelect
+	}
+	p, err := c.srv.store.Snapshot(c.ctx(), box.ID)
+	if err != nil {
+		return err
+	}
+	c.view = &view{account: c.account.ID, id: box.ID, name: box.Name, readOnly: readOnly, snap: p}
+	c.state = selected
+	c.ses.Open(box.Name)
+	c.ses.SetActivity(t.name + " " + box.Name)
+	c.tellMailbox(p, readOnly)
+	t.code = "READ-WRITE"
+	if readOnly {
+		t.code = "READ-ONLY"
+	}
+	return nil
+}
+
+// tellMailbox gives the untagged responses of SELECT.
+func (c *client) tellMailbox(p *storage.Snapshot, readOnly bool) {
+	box := p.Mailbox()
+	c.tellFlags(p)
+	if readOnly {
+		c.e.Raw("* OK [PERMANENTFLAGS ()] Nothing can be changed").CRLF()
+	} else {
+		c.e.Raw("* OK [PERMANENTFLAGS (", flagList(p), ` \*)] Limited`).CRLF()
+	}
+	c.e.Raw("* ").Num(uint64(p.Len())).Raw(" EXISTS").CRLF()
+	if !c.rev2 {
+		c.e.Raw("* 0 RECENT").CRLF() // RFC 9051 appendix D: always 0 is right
+		if i := p.FirstUnseen(); i >= 0 {
+			c.e.Raw("* OK [UNSEEN ").Num(uint64(i + 1)).Raw("] First unseen").CRLF()
+		}
+	}
+	c.e.Raw("* OK [UIDVALIDITY ").Num(uint64(box.UIDValidity)).Raw("] UIDs valid").CRLF()
+	c.e.Raw("* OK [UIDNEXT ").Num(uint64(box.UIDNext)).Raw("] Predicted next UID").CRLF()
+	if c.rev2 {
+		// RFC 9051 section 6.3.2: a LIST response with the mailbox's name
+		c.e.Raw(`* LIST () "/" `).Mailbox(box.Name).CRLF()
+	}
+}
+
+// tellFlags tells the flags that there are in the mailbox (RFC 9051 section 7.3.5).
+func (c *client) tellFlags(p *storage.Snapshot) {
+	c.e.Raw("* FLAGS (", flagList(p), ")").CRLF()
+}
+
+func flagList(p *storage.Snapshot) string {
+	l := strings.Join(flagNames[:], " ")
+	if k := p.Keywords(); len(k) > 0 {
+		l += " " + strings.Join(k, " ")
+	}
+	return l
+}
+
+// unselect leaves the selected state, if it is in it.
+func (c *client) unselect() {
+	if c.view == nil {
+		return
+	}
+	c.view = nil
+	c.state = authenticated
+	c.ses.Open("")
+}
+
+// closeCommand is CLOSE (RFC 9051 section 6.4.1): a silent expunge, unless read-only.
+func (c *client) closeCommand(*task) error {
+	if !c.d.EOL() {
+		return nil
+	}
+	v := c.view
+	c.unselect()
+	if v.readOnly {
+		return nil
+	}
+	_, err := c.srv.store.Expunge(c.ctx(), v.account, v.id, nil, false)
+	return err
+}
+
+// unselectCommand is UNSELECT (RFC 3691).
+func (c *client) unselectCommand(*task) error {
+	if c.d.EOL() {
+		c.unselect()
+	}
+	return nil
+}

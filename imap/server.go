@@ -1,0 +1,106 @@
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// Options of a Server; the zero value is usable, without TLS.
+type Options struct {
+	Name          string        // in the greeting and in ID; "" means packetboat
+	Version       string        // in ID; "" means none is told
+	TLS           *tls.Config   // for STARTTLS or ImplicitTLS; nil: neither
+	ImplicitTLS   bool          // TLS begins with the connection (RFC 8314 section 3.2)
+	MaxAppend     int64         // bytes of a message; 0 means 50 MiB
+	IdleKeepalive time.Duration // between two signs of life in IDLE; 0 means 2 min
+	Logger        *slog.Logger  // nil: discard
+}
+
+// Server serves IMAP over one account store. Several listeners may be served at a time.
+type Server struct {
+	store *storage.Store
+	door  *auth.Door
+	o     Options
+}
+
+// New returns a Server.
+func New(store *storage.Store, door *auth.Door, o Options) *Server {
+	if o.Name == "" {
+		o.Name = "packetboat"
+	}
+	if o.MaxAppend == 0 {
+		o.MaxAppend = 50 << 20
+	}
+	if o.IdleKeepalive == 0 {
+		o.IdleKeepalive = 2 * time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{store: store, door: door, o: o}
+}
+
+// Refusal is the line for a connection that is turned away before it gets a session's rights (RFC 9051 section 7.1.5).
+func Refusal(reason string) []byte {
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, reason)
+	return []byte("* BYE [UNAVAILABLE] " + clean + "\r\n")
+}
+
+// Serve serves the connections of ln, which comes from session.Registry.Listen, until ctx ends or ln fails, and then waits until
+// all of them have ended. It is the registry that ends sessions.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		conns.Go(func() { s.serve(conn) })
+	}
+}
+
+// serve is the life of one connection.
+func (s *Server) serve(conn net.Conn) {
+	defer conn.Close()
+	ses := session.From(conn)
+	if ses == nil {
+		s.o.Logger.Error("connection without a session")
+		return
+	}
+	if s.o.ImplicitTLS {
+		t, err := session.Handshake(ses.Context(), conn, s.o.TLS)
+		if err != nil {
+			s.o.Logger.Debug("tls handshake failed", "session", ses.ID(), "error", err)
+			return
+		}
+		conn = t
+	}
+	c := &client{srv: s, conn: conn, ses: ses, state: notAuthenticated}
+	c.r.Reset(c)
+	c.e.Reset(conn)
+	c.d = wire.NewDecoder(&c.r)
+	c.d.Continue = c.leave
+	c.run()
+}

@@ -1,0 +1,92 @@
+package imap
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// splitFlags sorts flags into system flags and keywords. \Recent, which nobody can set, is passed over.
+func splitFlags(l []imap.Flag) (storage.Flags, []string, error) {
+	var flags storage.Flags
+	var keywords []string
+	for _, f := range l {
+		if !strings.HasPrefix(string(f), `\`) {
+			if len(f) > maxKeyword {
+				return 0, nil, &wire.Error{No: true, Code: "LIMIT", Text: "Keyword too long"}
+			}
+			if !slices.ContainsFunc(keywords, func(k string) bool { return strings.EqualFold(k, string(f)) }) {
+				keywords = append(keywords, string(f))
+			}
+			continue
+		}
+		bit, ok := systemFlags[strings.ToLower(string(f))]
+		if !ok && !strings.EqualFold(string(f), `\Recent`) {
+			return 0, nil, &wire.Error{Code: "CLIENTBUG", Text: "Unknown system flag"}
+		}
+		flags |= bit
+	}
+	return flags, keywords, nil
+}
+
+var storeOps = map[imap.StoreFlagsOp]storage.FlagOp{
+	imap.StoreFlagsSet: storage.FlagsSet,
+	imap.StoreFlagsAdd: storage.FlagsAdd,
+	imap.StoreFlagsDel: storage.FlagsRemove,
+}
+
+// store is STORE and UID STORE (RFC 9051 section 6.4.6).
+func (c *client) store(t *task) error {
+	c.d.SP()
+	set := c.d.NumSet()
+	c.d.SP()
+	o := c.d.Store()
+	if !c.d.EOL() {
+		return nil
+	}
+	v := c.view
+	spans, err := v.resolve(set, t.uid(), true)
+	if err != nil {
+		return err
+	}
+	flags, keywords, err := splitFlags(o.Flags)
+	if err != nil || len(spans) == 0 {
+		return err
+	}
+	c.ses.SetActivity(fmt.Sprintf("%s %d messages", t.name, count(spans)))
+	uids := v.uids(spans)
+	m, _, err := c.srv.store.SetFlags(c.ctx(), v.account, v.id, uids, storage.FlagChange{Op: storeOps[o.Op], Flags: flags, Keywords: keywords})
+	if err != nil {
+		return err
+	}
+	v.knows(m)
+	if err := c.sync(false, t.uid()); err != nil {
+		return err
+	}
+	return c.tellStored(t, spans, uids, o.Silent)
+}
+
+// tellStored tells the flags of the messages of a STORE. Numbers are those that the client knows, flags those of now.
+func (c *client) tellStored(t *task, spans []span, uids []uint32, silent bool) error {
+	p, err := c.newest()
+	if err != nil {
+		return err
+	}
+	k := 0
+	for i := range each(spans) {
+		j, ok := p.Find(uids[k])
+		k++
+		if !ok {
+			t.code = "EXPUNGEISSUED" // RFC 2180 section 4.2.1
+		} else if !silent {
+			m := p.At(j)
+			c.tellMessage(p, i, m, t.uid())
+		}
+	}
+	return nil
+}

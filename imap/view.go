@@ -1,0 +1,242 @@
+package imap
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/watch"
+)
+
+// view is what the client was told of the mailbox that it has selected. Sequence
+// number n is snap.At(n-1); a new snapshot takes the old one's place only when all that
+// differs was told, so the numbers of both sides always agree (RFC 9051 section 7.5.1).
+type view struct {
+	account  int64
+	id       int64
+	name     string
+	readOnly bool
+	snap     *storage.Snapshot
+	saved    []uint32 // UIDs: the result of SEARCH RETURN (SAVE) that "$" stands for
+	own      []uint64 // modseqs of our own changes that the client knows of without being told
+}
+
+func (v *view) topic() watch.Topic { return watch.Topic{Account: v.account, Mailbox: v.id} }
+
+// maxOwn bounds view.own; what falls out is told once more, which is harmless.
+const maxOwn = 64
+
+// knows notes that the changes of modseq m need not be told.
+func (v *view) knows(m uint64) {
+	if len(v.own) == maxOwn {
+		v.own = slices.Delete(v.own, 0, 1)
+	}
+	v.own = append(v.own, m)
+}
+
+// newest is the mailbox's snapshot as of now. A mailbox that was deleted under the client ends its connection (RFC 2180 section 3.3).
+func (c *client) newest() (*storage.Snapshot, error) {
+	p, err := c.srv.store.Snapshot(c.ctx(), c.view.id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &errBye{text: "Selected mailbox was deleted"}
+	}
+	return p, err
+}
+
+// sync tells the client what changed since it was told last. Without expunge it waits when messages went. uid: the
+// FETCH responses tell UIDs too (RFC 9051 section 6.4.9).
+func (c *client) sync(expunge, uid bool) error {
+	v := c.view
+	if v == nil {
+		return nil
+	}
+	now, err := c.newest()
+	if err != nil {
+		return err
+	}
+	if now == v.snap {
+		return nil
+	}
+	gone, changed, added := now.Diff(v.snap)
+	if len(gone) > 0 && !expunge {
+		return nil
+	}
+	c.tellGone(gone)
+	if added > 0 {
+		c.e.Raw("* ").Num(uint64(now.Len())).Raw(" EXISTS").CRLF()
+	}
+	if n := len(now.Keywords()); n > len(v.snap.Keywords()) {
+		c.tellFlags(now)
+	}
+	own := v.own
+	v.snap, v.own = now, v.own[:0]
+	for _, i := range changed {
+		m := now.At(i)
+		if !slices.Contains(own, m.ModSeq) {
+			c.tellMessage(now, i, m, uid)
+		}
+	}
+	return c.e.Err()
+}
+
+// tellGone tells expunges; indexes are descending, so that no number is moved by the one before it.
+func (c *client) tellGone(gone []int) {
+	for _, i := range gone {
+		b := append(c.e.Buf(), "* "...)
+		b = wire.AppendNumber(b, uint64(i+1))
+		c.e.Set(append(b, " EXPUNGE"...))
+		c.e.CRLF()
+	}
+}
+
+// tellMessage tells a message's flags.
+func (c *client) tellMessage(p *storage.Snapshot, i int, m storage.Entry, uid bool) {
+	b := append(c.e.Buf(), "* "...)
+	b = wire.AppendNumber(b, uint64(i+1))
+	b = append(b, " FETCH ("...)
+	if uid {
+		b = append(b, "UID "...)
+		b = wire.AppendNumber(b, uint64(m.UID))
+		b = append(b, ' ')
+	}
+	b = appendFlags(b, m, p.Keywords())
+	c.e.Set(append(b, ')'))
+	c.e.CRLF()
+}
+
+// flagNames in the order of the bits of storage.Flags.
+var flagNames = [...]string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`}
+
+// appendFlags appends FLAGS (...).
+func appendFlags(b []byte, m storage.Entry, keywords []string) []byte {
+	b = append(b, "FLAGS ("...)
+	start := len(b)
+	for bit, name := range flagNames {
+		if m.Flags&(1<<bit) != 0 {
+			b = append(spaced(b, start), name...)
+		}
+	}
+	for k := m.Keywords; k != 0; k &= k - 1 {
+		if bit := trailing(k); bit < len(keywords) {
+			b = append(spaced(b, start), keywords[bit]...)
+		}
+	}
+	return append(b, ')')
+}
+
+func spaced(b []byte, start int) []byte {
+	if len(b) > start {
+		return append(b, ' ')
+	}
+	return b
+}
+
+// span is a run of indexes in a snapshot, first included, end not.
+type span struct{ first, end int }
+
+// count is how many messages spans hold.
+func count(spans []span) (n int) {
+	for _, s := range spans {
+		n += s.end - s.first
+	}
+	return n
+}
+
+// each yields the indexes of spans in order.
+func each(spans []span) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for _, s := range spans {
+			for i := s.first; i < s.end; i++ {
+				if !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// resolve lays a set over what the client was told: ascending spans without overlap. The set is never written out. strict: a sequence
+// number that is not there is an error (RFC 9051 section 9, seq-number).
+func (v *view) resolve(s wire.NumSet, uid, strict bool) ([]span, error) {
+	p := v.snap
+	if s.Saved {
+		return v.savedSpans(), nil
+	}
+	spans := make([]span, 0, len(s.Ranges))
+	for _, r := range s.Ranges {
+		var sp span
+		if uid {
+			sp = uidSpan(p, r.Start, r.Stop)
+		} else {
+			first, last := star(r.Start, uint32(p.Len())), star(r.Stop, uint32(p.Len()))
+			first, last = min(first, last), max(first, last)
+			if strict && (first == 0 || int(last) > p.Len()) {
+				return nil, &wire.Error{Text: "No message of that number"}
+			}
+			sp = span{max(int(first), 1) - 1, min(int(last), p.Len())}
+		}
+		if sp.first < sp.end {
+			spans = append(spans, sp)
+		}
+	}
+	return merge(spans), nil
+}
+
+func star(n, largest uint32) uint32 {
+	if n == 0 {
+		return largest
+	}
+	return n
+}
+
+// uidSpan: "*" is the largest UID, also when the other end is beyond it (RFC 9051 section 9, seq-range).
+func uidSpan(p *storage.Snapshot, a, b uint32) span {
+	if p.Len() == 0 {
+		return span{}
+	}
+	largest := p.UID(p.Len() - 1)
+	a, b = star(a, largest), star(b, largest)
+	a, b = min(a, b), max(a, b)
+	first, _ := p.Find(a)
+	end, found := p.Find(b)
+	if found {
+		end++
+	}
+	return span{first, end}
+}
+
+// merge sorts spans and joins those that touch.
+func merge(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return a.first - b.first })
+	out := spans[:0]
+	for _, s := range spans {
+		if n := len(out); n > 0 && s.first <= out[n-1].end {
+			out[n-1].end = max(out[n-1].end, s.end)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// savedSpans is "$": what is left of the saved result (RFC 9051 section 6.4.4.1).
+func (v *view) savedSpans() []span {
+	var spans []span
+	for _, uid := range v.saved {
+		if i, ok := v.snap.Find(uid); ok {
+			spans = append(spans, span{i, i + 1})
+		}
+	}
+	return merge(spans)
+}
+
+// uids are the UIDs of spans.
+func (v *view) uids(spans []span) []uint32 {
+	out := make([]uint32, 0, count(spans))
+	for i := range each(spans) {
+		out = append(out, v.snap.UID(i))
+	}
+	return out
+}

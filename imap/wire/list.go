@@ -1,0 +1,210 @@
+package wire
+
+import (
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Limits of a LIST.
+const (
+	maxPatterns = 64
+	maxPattern  = 1024 // bytes of all patterns
+)
+
+// ListOptions are the arguments of LIST (RFC 9051 section 6.3.9, RFC 5258).
+type ListOptions struct {
+	imap.ListOptions
+	Extended  bool // selection options, several patterns or RETURN were given
+	Reference string
+	Patterns  []string
+	Status    *StatusOptions // of RETURN STATUS
+	bytes     int            // of the patterns
+}
+
+// ListCommand reads the arguments of LIST.
+func (d *Decoder) ListCommand() *ListOptions {
+	o := new(ListOptions)
+	if d.Peek('(') {
+		o.Extended = true
+		d.List(func() { d.listSelect(o) })
+		if d.err == nil && o.SelectRecursiveMatch && !o.SelectSubscribed {
+			d.Fail("RECURSIVEMATCH needs SUBSCRIBED") // RFC 5258 section 3.1; SPECIAL-USE alone has no children to look at
+		}
+		d.SP()
+	}
+	o.Reference = d.Mailbox()
+	d.SP()
+	if d.Peek('(') {
+		o.Extended = true
+		d.List(func() { o.addPattern(d, d.ListMailbox()) })
+		if d.err == nil && len(o.Patterns) == 0 {
+			d.Fail("No pattern")
+		}
+	} else {
+		o.addPattern(d, d.ListMailbox())
+	}
+	if !d.AtEnd() {
+		d.SP()
+		if d.Label() != "RETURN" {
+			d.Fail("Expected RETURN")
+		}
+		d.SP()
+		o.Extended = true
+		d.List(func() { d.listReturn(o) })
+	}
+	return o
+}
+
+func (o *ListOptions) addPattern(d *Decoder, p string) {
+	if o.bytes += len(p); len(o.Patterns) == maxPatterns || o.bytes > maxPattern {
+		d.fail(&Error{Code: "LIMIT", Text: "Too many or too long patterns"})
+		return
+	}
+	o.Patterns = append(o.Patterns, p)
+}
+
+func (d *Decoder) listSelect(o *ListOptions) {
+	switch d.Label() {
+	case "SUBSCRIBED":
+		o.SelectSubscribed = true
+		o.ReturnSubscribed = true // RFC 5258 section 3.1: implied
+	case "REMOTE":
+		o.SelectRemote = true
+	case "RECURSIVEMATCH":
+		o.SelectRecursiveMatch = true
+	case "SPECIAL-USE":
+		o.SelectSpecialUse = true
+		o.ReturnSpecialUse = true // RFC 6154 section 2: implied
+	default:
+		d.Fail("Unknown selection option")
+	}
+}
+
+func (d *Decoder) listReturn(o *ListOptions) {
+	switch d.Label() {
+	case "SUBSCRIBED":
+		o.ReturnSubscribed = true
+	case "CHILDREN":
+		o.ReturnChildren = true
+	case "SPECIAL-USE":
+		o.ReturnSpecialUse = true
+	case "STATUS":
+		d.SP()
+		o.Status = d.StatusItems()
+	default:
+		d.Fail("Unknown RETURN option")
+	}
+}
+
+// StatusOptions are the items of STATUS (RFC 9051 section 6.3.11).
+type StatusOptions struct {
+	imap.StatusOptions
+}
+
+// StatusItems reads the list of items of STATUS.
+func (d *Decoder) StatusItems() *StatusOptions {
+	o, n := new(StatusOptions), 0
+	d.List(func() {
+		n++
+		switch d.Label() {
+		case "MESSAGES":
+			o.NumMessages = true
+		case "RECENT":
+			o.NumRecent = true
+		case "UIDNEXT":
+			o.UIDNext = true
+		case "UIDVALIDITY":
+			o.UIDValidity = true
+		case "UNSEEN":
+			o.NumUnseen = true
+		case "DELETED":
+			o.NumDeleted = true
+		case "SIZE":
+			o.Size = true
+		case "APPENDLIMIT":
+			o.AppendLimit = true
+		case "DELETED-STORAGE":
+			o.DeletedStorage = true
+		default:
+			d.Fail("Unknown STATUS item")
+		}
+	})
+	if d.err == nil && n == 0 {
+		d.Fail("No STATUS items")
+	}
+	return o
+}
+
+// CreateUse reads (USE (\Sent ...)) of CREATE (RFC 6154 section 3): the attributes.
+func (d *Decoder) CreateUse() []imap.MailboxAttr {
+	var l []imap.MailboxAttr
+	d.List(func() {
+		if d.Label() != "USE" {
+			d.Fail("Unknown CREATE parameter")
+			return
+		}
+		d.SP()
+		d.List(func() { l = append(l, imap.MailboxAttr(d.Flag())) })
+	})
+	return l
+}
+
+// Match tells whether a name matches a pattern of LIST: "*" is anything, "%" anything without a '/'. Names are compared
+// byte by byte, INBOX at the beginning in any case. Time is at most the product of the lengths.
+func Match(pattern, name string) bool {
+	pattern = foldInbox(squeeze(pattern))
+	// reach[i]: the pattern so far can have eaten name[:i]
+	reach := make([]bool, len(name)+1)
+	reach[0] = true
+	for _, c := range []byte(pattern) {
+		switch c {
+		case '*', '%':
+			open := false
+			for i := range reach {
+				if reach[i] {
+					open = true
+				}
+				reach[i] = open
+				if c == '%' && i < len(name) && name[i] == '/' {
+					open = false
+				}
+			}
+		default:
+			alive := false
+			for i := len(name); i > 0; i-- {
+				reach[i] = reach[i-1] && name[i-1] == c
+				alive = alive || reach[i]
+			}
+			reach[0] = false
+			if !alive {
+				return false
+			}
+		}
+	}
+	return reach[len(name)]
+}
+
+// squeeze makes one wildcard of several side by side.
+func squeeze(p string) string {
+	b := make([]byte, 0, len(p))
+	for i := range len(p) {
+		c := p[i]
+		if n := len(b); n > 0 && (c == '%' || c == '*') && (b[n-1] == '*' || b[n-1] == '%') {
+			if c == '*' {
+				b[n-1] = '*'
+			}
+			continue
+		}
+		b = append(b, c)
+	}
+	return string(b)
+}
+
+// foldInbox writes INBOX at the beginning of a pattern in upper case (RFC 9051 section 5.1).
+func foldInbox(p string) string {
+	if len(p) >= 5 && strings.EqualFold(p[:5], "INBOX") && (len(p) == 5 || p[5] == '/' || p[5] == '%' || p[5] == '*') {
+		return "INBOX" + p[5:]
+	}
+	return p
+}
