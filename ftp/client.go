@@ -1,0 +1,364 @@
+package ftp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/vfs"
+)
+
+const (
+	maxQueue   = 64 // lines that wait behind a transfer; then the control connection is not read
+	maxUnknown = 20 // unknown commands in a row
+)
+
+// client is what FTP knows of its session.
+//
+// Its commands are run by the executor: the reading goroutine while no transfer runs, the transfer's goroutine from the start
+// of a transfer until it and the lines queued behind it are done. The hand-over is under mu (busy), so the fields of the
+// executor need no lock of their own:
+//
+//	  line                              line: queue it, or act (ABOR, STAT)
+//	 +----+                             +----+
+//	 v    |   RETR, STOR, LIST, ...     v    |
+//	reader runs  ------------------>  transfer's goroutine runs
+//	 ^                                       |
+//	 +--------- queue empty -----------------+
+type client struct {
+	srv  *Server
+	sess *session.Session
+	log  *slog.Logger
+	raw  net.Conn // as accepted
+	lr   *lineReader
+	conn net.Conn // raw or TLS over it; set by the reader under wmu
+
+	// ctx is for what the executor asks of the tree. Unlike the session's it goes on while the server drains, so that a
+	// transfer can end well.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	wmu  sync.Mutex
+	out  []byte // replies not yet sent
+	deaf bool   // a write failed
+
+	mu      sync.Mutex
+	busy    bool
+	queue   []string
+	room    chan struct{} // capacity 1: the queue got shorter
+	cur     *transfer     // runs now
+	gone    bool          // the peer closed the control connection
+	closing bool          // the last reply was written
+	wg      sync.WaitGroup
+
+	// of the executor
+	onTransfer bool // the executor is the transfer's goroutine
+	unknown    int
+	tls        *tls.Config // with the ticket keys of this session; nil in plaintext
+	user       string
+	account    *storage.Account
+	tree       *vfs.Tree
+	eng        engine // nil until a command needs it
+	cwd        string
+	binary     bool
+	pbsz       bool
+	protect    bool // PROT P
+	epsvAll    bool
+	rest       int64
+	renameFrom string
+	facts      facts
+	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
+}
+
+// serve is the life of a session.
+func (s *Server) serve(conn net.Conn, sess *session.Session) {
+	c := &client{
+		srv: s, sess: sess, raw: conn, conn: conn, room: make(chan struct{}, 1), cwd: "/", facts: allFacts,
+		log: s.log.With("session", sess.ID()),
+	}
+	c.lr = newLineReader(conn)
+	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(sess.Context()))
+	stop := context.AfterFunc(sess.Context(), c.ending)
+	defer c.end(stop)
+	defer c.recover()
+	if s.o.ImplicitTLS {
+		if err := c.startTLS(); err != nil {
+			c.log.Debug("tls handshake failed", "error", err)
+			c.deaf, c.closing = true, true
+			return
+		}
+		c.protect, c.pbsz = true, true
+	}
+	c.reply(220, s.o.Name+" FTP server ready.")
+	c.read()
+}
+
+// ending is called when the session is told to end. A drain lets the transfer finish.
+func (c *client) ending() {
+	cause := context.Cause(c.sess.Context())
+	if errors.Is(cause, session.ErrDrain) {
+		return
+	}
+	c.cancel(cause)
+	c.mu.Lock()
+	t := c.cur
+	c.mu.Unlock()
+	if t != nil {
+		t.abort(refuse(426, "Transfer cut: "+cause.Error()+"."))
+	}
+}
+
+// end waits for a transfer, says goodbye and closes.
+func (c *client) end(stop func() bool) {
+	c.mu.Lock()
+	if c.sess.Ending() != nil {
+		c.queue = nil
+	}
+	c.mu.Unlock()
+	c.wg.Wait()
+	if cause := c.sess.Ending(); cause != nil && !c.closing {
+		c.reply(421, "Closing: "+cause.Error()+".")
+	}
+	c.flush()
+	stop()
+	c.cancel(session.ErrClosed)
+	c.dropPlan()
+	if c.eng != nil {
+		c.eng.close()
+	}
+	c.conn.Close()
+}
+
+func (c *client) recover() {
+	if p := recover(); p != nil {
+		c.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
+		c.reply(421, "Internal error, closing.")
+		c.hangUp()
+	}
+}
+
+// read reads lines until the connection or the session ends.
+func (c *client) read() {
+	for {
+		line, err := c.lr.next(c.flush)
+		switch {
+		case errors.Is(err, errLineTooLong):
+			c.onLine("\x00")
+		case err != nil:
+			c.mu.Lock()
+			c.gone = c.sess.Ending() == nil && !c.closing
+			c.mu.Unlock()
+			if err != io.EOF {
+				c.log.Debug("control connection ended", "error", err)
+			}
+			return
+		default:
+			c.onLine(string(line))
+		}
+		c.mu.Lock()
+		closing := c.closing && !c.busy
+		c.mu.Unlock()
+		if closing || c.sess.Ending() != nil {
+			return
+		}
+	}
+}
+
+// onLine runs a line, or during a transfer queues it.
+func (c *client) onLine(line string) {
+	for {
+		c.mu.Lock()
+		if !c.busy {
+			c.mu.Unlock()
+			c.exec(line)
+			return
+		}
+		verb, arg := parseLine([]byte(line))
+		if verb == "STAT" && arg == "" {
+			t := c.cur
+			c.mu.Unlock()
+			c.replyStatus(t)
+			c.flush()
+			return
+		}
+		if len(c.queue) < maxQueue {
+			c.queue = append(c.queue, line)
+			// RFC 959 section 4.1.3: ABOR acts at once; it is answered in its turn.
+			if t := c.cur; verb == "ABOR" && t != nil {
+				c.mu.Unlock()
+				t.abort(refuse(426, "Transfer aborted."))
+				return
+			}
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.room:
+		case <-c.sess.Context().Done():
+			return
+		}
+	}
+}
+
+// start runs a transfer: in a goroutine of its own, which then runs what was queued meanwhile, or, when that is already the
+// executor, at once.
+func (c *client) start(t *transfer) {
+	c.mu.Lock()
+	c.busy, c.cur = true, t
+	c.mu.Unlock()
+	if c.sess.Ending() != nil && !errors.Is(c.sess.Ending(), session.ErrDrain) {
+		t.abort(refuse(426, "Transfer cut."))
+	}
+	if c.onTransfer {
+		c.transfer(t)
+		return
+	}
+	c.onTransfer = true
+	c.wg.Go(func() {
+		defer c.recover()
+		c.transfer(t)
+		for {
+			c.mu.Lock()
+			if len(c.queue) == 0 || c.closing {
+				c.onTransfer, c.busy = false, false
+				c.mu.Unlock()
+				c.wake()
+				return
+			}
+			line := c.queue[0]
+			c.queue = c.queue[1:]
+			c.mu.Unlock()
+			c.wake()
+			c.exec(line)
+			c.flush()
+		}
+	})
+}
+
+func (c *client) wake() {
+	select {
+	case c.room <- struct{}{}:
+	default:
+	}
+}
+
+// exec runs one command line.
+func (c *client) exec(line string) {
+	if line == "\x00" {
+		c.reply(500, "Line too long.")
+		return
+	}
+	verb, arg := parseLine([]byte(line))
+	cmd := c.srv.byName[verb]
+	switch {
+	case cmd == nil:
+		c.unknownCommand(verb)
+		return
+	case controlIn(arg):
+		c.reply(501, "Control characters are not allowed.")
+		return
+	}
+	c.unknown = 0
+	switch {
+	case cmd.flags&preAuth == 0 && c.account == nil:
+		c.reply(530, "Log in with USER and PASS first.")
+	case cmd.flags&needArg != 0 && arg == "":
+		c.reply(501, "Usage: "+cmd.name+" "+cmd.syntax)
+	default:
+		c.run(cmd, arg)
+	}
+}
+
+func (c *client) run(cmd *command, arg string) {
+	activity := cmd.name
+	if cmd.flags&secret == 0 && arg != "" {
+		activity += " " + arg
+	}
+	c.sess.Begin(activity)
+	if cmd.name != "RNTO" { // RFC 959: RNTO follows RNFR immediately
+		c.renameFrom = ""
+	}
+	if cmd.prepare == nil {
+		cmd.run(c, arg)
+		c.sess.Done()
+		return
+	}
+	t, err := cmd.prepare(c, arg)
+	c.rest = 0
+	if err != nil {
+		c.dropPlan()
+		c.fail(err, "", cmd.flags&creates != 0)
+		c.sess.Done()
+		return
+	}
+	t.creates = cmd.flags&creates != 0
+	c.start(t)
+}
+
+// unknownCommand counts, since a peer that sends nothing else is no FTP client.
+func (c *client) unknownCommand(verb string) {
+	if foreign(verb) {
+		c.log.Info("not an FTP client", "verb", oneLine(verb[:min(len(verb), 16)]))
+		c.wmu.Lock()
+		c.out, c.deaf = nil, true
+		c.wmu.Unlock()
+		c.hangUp()
+		return
+	}
+	c.unknown++
+	if c.unknown >= maxUnknown {
+		c.reply(421, "Too many unknown commands, closing.")
+		c.hangUp()
+		return
+	}
+	if controlIn(verb) || len(verb) > 16 {
+		verb = "That"
+	}
+	c.reply(500, verb+" is not understood. See HELP.")
+}
+
+// hangUp ends the session after the reply that was written.
+func (c *client) hangUp() {
+	c.mu.Lock()
+	c.closing = true
+	c.queue = nil
+	c.mu.Unlock()
+	c.flush()
+	c.wake()
+	if c.onTransfer {
+		c.raw.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	}
+}
+
+// dropPlan gives up what PASV or PORT prepared.
+func (c *client) dropPlan() {
+	if c.plan != nil {
+		c.plan.close()
+		c.plan = nil
+	}
+}
+
+// resolve makes of a client's path an absolute clean one.
+func (c *client) resolve(path string) (string, error) {
+	p, err := vfs.Clean(c.cwd, path)
+	if err != nil {
+		return "", err
+	}
+	if len(p) > maxPath {
+		return "", &errorAnswer{answer: answer{553, "The path is too long."}}
+	}
+	return p, nil
+}
+
+// maxPath is a little less than storage.MaxPath, so that a line of the engine holds it.
+const maxPath = 4000

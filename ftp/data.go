@@ -1,0 +1,300 @@
+package ftp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/packetboat/packetboat/storage"
+)
+
+const (
+	plainStep = 1 << 20   // bytes a sendfile may move between two looks at the clock and counters
+	tlsStep   = 256 << 10 // the same under TLS
+)
+
+// dataConn is a data connection: first the plan for one (a passive slot, or an address to dial), then, from open on, the
+// connection. It is a net.Conn only as far as the engine needs one. Except for abort it is used by one goroutine.
+type dataConn struct {
+	c      *client
+	slot   *slot          // passive
+	target netip.AddrPort // active
+
+	ctx    context.Context // ends with abort, close and the session
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	tcp     *net.TCPConn
+	aborted error // why
+
+	t       *transfer // that uses it
+	secure  bool      // PROT P when the transfer began
+	opened  bool
+	openErr error
+	wire    *wire     // below tls
+	tls     *tls.Conn // nil in the clear
+}
+
+func (c *client) newData() *dataConn {
+	d := &dataConn{c: c}
+	d.ctx, d.cancel = context.WithCancel(c.ctx)
+	return d
+}
+
+// abort cuts the connection, or the wait for it, from any goroutine.
+func (d *dataConn) abort(why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.aborted != nil {
+		return
+	}
+	d.aborted = why
+	d.cancel()
+	if d.tcp != nil {
+		d.tcp.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// abortedBy is why, or nil.
+func (d *dataConn) abortedBy() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.aborted
+}
+
+// open waits for the client or dials it, and does the TLS handshake. Later calls return what the first returned.
+func (d *dataConn) open() error {
+	if d.opened {
+		return d.openErr
+	}
+	d.opened = true
+	d.openErr = d.connect()
+	if d.openErr == nil && d.secure {
+		d.openErr = d.handshake()
+	}
+	if why := d.abortedBy(); why != nil {
+		d.openErr = why
+	}
+	return d.openErr
+}
+
+func (d *dataConn) connect() error {
+	tcp, err := d.reach()
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tcp = tcp
+	d.wire = &wire{tcp: tcp, stall: d.c.srv.o.StallTimeout, lax: d.c.srv.o.LaxDataEnd, stop: d.ctx.Done()}
+	return d.aborted
+}
+
+// reach waits for the client's connection, or dials.
+func (d *dataConn) reach() (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, d.c.srv.o.ConnectTimeout)
+	defer cancel()
+	if d.slot == nil {
+		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.c.local(), 0))}
+		conn, err := dialer.DialContext(ctx, "tcp", d.target.String())
+		if err != nil {
+			return nil, &errorAnswer{answer{425, "Cannot connect to you."}, err}
+		}
+		return conn.(*net.TCPConn), nil
+	}
+	select {
+	case tcp, ok := <-d.slot.conn:
+		if !ok {
+			return nil, refuse(425, "The passive port was given to another transfer.")
+		}
+		return tcp, nil
+	case <-ctx.Done():
+		return nil, &errorAnswer{answer{425, "No data connection came."}, ctx.Err()}
+	}
+}
+
+func (d *dataConn) handshake() error {
+	conf := d.c.tls
+	conn := tls.Server(d.wire, conf)
+	ctx, cancel := context.WithTimeout(d.ctx, d.c.srv.o.ConnectTimeout)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return &errorAnswer{answer{522, "TLS negotiation on the data connection failed."}, err}
+	}
+	if d.c.srv.o.DataTLSReuse == ReuseRequire && !conn.ConnectionState().DidResume {
+		return refuse(522, "The data connection must resume the control connection's TLS session.")
+	}
+	d.tls = conn
+	d.wire.collect()
+	return nil
+}
+
+// send sends size bytes of body from off on: by sendfile in the clear.
+func (d *dataConn) send(body storage.Body, off int64) error {
+	if err := d.open(); err != nil {
+		return err
+	}
+	for size := body.Size(); off < size; {
+		var n int64
+		var err error
+		if d.tls != nil {
+			n, err = body.WriteRange(d.tls, off, min(size-off, tlsStep))
+		} else {
+			d.wire.writeBy()
+			n, err = body.WriteRange(d.tcp, off, min(size-off, plainStep))
+		}
+		off += n
+		d.count(0, n)
+		if err != nil && !(n > 0 && d.tls == nil && d.moving(err)) {
+			return d.broken(err)
+		}
+	}
+	return d.finish()
+}
+
+// moving tells of an error whether it is only the end of a deadline during which bytes did move.
+func (d *dataConn) moving(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && d.abortedBy() == nil
+}
+
+// Write sends p (listings).
+func (d *dataConn) Write(p []byte) (int, error) {
+	err := d.open()
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	var n int
+	if d.tls != nil {
+		n, err = d.tls.Write(p)
+	} else {
+		n, err = d.wire.Write(p)
+	}
+	d.count(0, int64(n))
+	if err != nil {
+		err = d.broken(err)
+	}
+	return n, err
+}
+
+// Read receives. io.EOF is a proper end: close_notify under TLS, FIN in the clear.
+func (d *dataConn) Read(p []byte) (int, error) {
+	if err := d.open(); err != nil {
+		return 0, err
+	}
+	var n int
+	var err error
+	if d.tls != nil {
+		// Records are 16 KiB at most; files are written in larger pieces.
+		for n < len(p) && err == nil {
+			var k int
+			k, err = d.tls.Read(p[n:])
+			n += k
+			if k > 0 && n+16<<10 > len(p) || k > 0 && !d.wire.more() {
+				break
+			}
+		}
+	} else {
+		n, err = d.wire.Read(p)
+	}
+	d.count(int64(n), 0)
+	if err != nil && err != io.EOF {
+		err = d.broken(err)
+	}
+	return n, err
+}
+
+func (d *dataConn) count(in, out int64) {
+	if in+out > 0 {
+		d.c.sess.Count(in, out)
+		d.t.moved(in + out)
+	}
+}
+
+// broken makes of an error of the connection one with a reply.
+func (d *dataConn) broken(err error) error {
+	if why := d.abortedBy(); why != nil {
+		return why
+	}
+	text := "The data connection broke."
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		text = "The data connection stalled."
+	case errors.Is(err, errTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+		text = "The data connection was cut (no TLS close_notify)."
+	}
+	return &errorAnswer{answer{426, text}, err}
+}
+
+// endRead answers the client's close_notify with ours, for which some wait before they look at the reply.
+func (d *dataConn) endRead() {
+	if d.tls != nil && d.tls.CloseWrite() == nil {
+		d.wire.flush()
+	}
+}
+
+// finish ends what was sent properly. Only then is the transfer a success.
+func (d *dataConn) finish() error {
+	if err := d.open(); err != nil {
+		return err
+	}
+	if d.tls != nil {
+		if err := d.tls.CloseWrite(); err != nil {
+			return d.broken(err)
+		}
+	}
+	if err := d.wire.flush(); err != nil {
+		return d.broken(err)
+	}
+	if err := d.tcp.CloseWrite(); err != nil {
+		return d.broken(err)
+	}
+	d.close()
+	return nil
+}
+
+// cut ends the connection so that the client cannot take what it has for the whole: by RST.
+func (d *dataConn) cut() {
+	d.mu.Lock()
+	tcp := d.tcp
+	d.mu.Unlock()
+	if tcp != nil {
+		tcp.SetLinger(0)
+	}
+	d.close()
+}
+
+// close gives everything back; it may be called more than once.
+func (d *dataConn) close() {
+	d.cancel()
+	if d.slot != nil {
+		d.slot.release()
+	}
+	d.mu.Lock()
+	tcp := d.tcp
+	d.mu.Unlock()
+	if tcp != nil {
+		tcp.Close()
+	}
+	if d.wire != nil {
+		d.wire.free()
+	}
+}
+
+// Close ends the connection; the engine may call it.
+func (d *dataConn) Close() error { d.close(); return nil }
+
+// The rest of net.Conn, for the engine. Deadlines are the dataConn's own.
+
+func (d *dataConn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(d.c.sess.Local()) }
+func (d *dataConn) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(d.c.sess.Remote())
+}
+func (d *dataConn) SetDeadline(time.Time) error      { return nil }
+func (d *dataConn) SetReadDeadline(time.Time) error  { return nil }
+func (d *dataConn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,192 @@
+package ftp
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/packetboat/packetboat/storage/vfs"
+)
+
+// timeLayout is RFC 3659 section 2.3 without fractions.
+const timeLayout = "20060102150405"
+
+var errNotFolder = refuse(550, "Not a folder.")
+
+// stat resolves a client's path and looks it up.
+func (c *client) stat(name string) (string, vfs.Info, error) {
+	p, err := c.resolve(name)
+	if err != nil {
+		return "", vfs.Info{}, err
+	}
+	info, err := c.tree.Stat(c.ctx, p)
+	return p, info, err
+}
+
+func (c *client) cmdPwd(string) { c.reply(257, quote(c.cwd)+" is the current folder.") }
+
+func (c *client) cmdCwd(arg string) {
+	p, err := c.resolve(arg)
+	if err == nil {
+		err = c.call("CWD", p)
+	}
+	if err != nil {
+		c.fail(err, p, false)
+		return
+	}
+	c.cwd = p
+	c.sess.Open(p)
+	c.reply(250, "Now in "+quote(p)+".")
+}
+
+func (c *client) cmdCdup(string) {
+	up := path.Dir(c.cwd)
+	if err := c.call("CWD", up); err != nil {
+		c.fail(err, up, false)
+		return
+	}
+	c.cwd = up
+	c.sess.Open(up)
+	c.reply(250, "Now in "+quote(up)+".") // RFC 959 page 31 has 200 in one place and 250 in another; clients take either
+}
+
+func (c *client) cmdMkd(arg string) {
+	p, err := c.resolve(arg)
+	if err == nil {
+		err = c.call("MKD", p)
+	}
+	if err != nil {
+		c.fail(err, p, true)
+		return
+	}
+	c.reply(257, quote(p)+" created.")
+}
+
+func (c *client) cmdRmd(arg string) {
+	p, info, err := c.stat(arg)
+	if err == nil && !info.IsDir() {
+		err = errNotFolder
+	}
+	if err == nil {
+		err = c.call("RMD", p)
+	}
+	if err != nil {
+		c.fail(err, p, false)
+		return
+	}
+	c.reply(250, "Folder removed.")
+}
+
+func (c *client) cmdDele(arg string) {
+	p, info, err := c.stat(arg)
+	if err == nil && info.IsDir() {
+		err = refuse(550, "That is a folder: use RMD.")
+	}
+	if err == nil {
+		err = c.call("DELE", p)
+	}
+	if err != nil {
+		c.fail(err, p, false)
+		return
+	}
+	c.reply(250, "File removed.")
+}
+
+func (c *client) cmdRnfr(arg string) {
+	p, _, err := c.stat(arg)
+	if err != nil {
+		c.fail(err, p, false)
+		return
+	}
+	c.renameFrom = p
+	c.reply(350, "Send RNTO with the new name.")
+}
+
+func (c *client) cmdRnto(arg string) {
+	from := c.renameFrom
+	c.renameFrom = ""
+	if from == "" {
+		c.reply(503, "Send RNFR first.")
+		return
+	}
+	to, err := c.resolve(arg)
+	if err == nil {
+		err = c.call("RNFR", from)
+	}
+	if err == nil {
+		err = c.call("RNTO", to)
+	}
+	if err != nil {
+		c.fail(err, to, true)
+		return
+	}
+	c.reply(250, "Renamed.")
+}
+
+// cmdSize tells what RETR would send; bytes are never changed, so TYPE does not matter (RFC 3659 section 4). Of an upload that was
+// cut and has no file yet, it tells where to resume.
+func (c *client) cmdSize(arg string) {
+	p, info, err := c.stat(arg)
+	if errors.Is(err, fs.ErrNotExist) {
+		if n, perr := c.tree.Partial(c.ctx, p); perr == nil {
+			c.reply(213, strconv.FormatInt(n, 10))
+			return
+		}
+	}
+	if err == nil && info.IsDir() {
+		err = refuse(550, "That is a folder.")
+	}
+	if err != nil {
+		c.fail(err, p, false)
+		return
+	}
+	c.reply(213, strconv.FormatInt(info.Size(), 10))
+}
+
+func (c *client) cmdMdtm(arg string) {
+	p, info, err := c.stat(arg)
+	if err == nil && info.IsDir() {
+		err = refuse(550, "That is a folder.")
+	}
+	if err != nil {
+		c.fail(err, p, false)
+		return
+	}
+	c.reply(213, info.ModTime().UTC().Format(timeLayout))
+}
+
+// cmdMfmt: draft-somers-ftp-mfxx-03 section 3.
+func (c *client) cmdMfmt(arg string) {
+	stamp, name, _ := strings.Cut(arg, " ")
+	whole, _, _ := strings.Cut(stamp, ".") // fractions of a second are allowed and not kept
+	when, err := time.Parse(timeLayout, whole)
+	if err != nil || len(whole) != len(timeLayout) || name == "" {
+		c.reply(501, "Usage: MFMT YYYYMMDDHHMMSS path")
+		return
+	}
+	c.setModified(name, when, 213)
+}
+
+func (c *client) setModified(name string, when time.Time, code int) {
+	p, err := c.resolve(name)
+	stamp := when.UTC().Format(timeLayout)
+	if err == nil {
+		err = c.call("MFMT", stamp+" "+p)
+	}
+	if err != nil {
+		c.fail(err, p, false)
+		return
+	}
+	c.reply(code, "Modify="+stamp+"; "+p)
+}
+
+// call has the engine run a command.
+func (c *client) call(verb, arg string) error {
+	if c.eng == nil {
+		c.eng = newLibEngine(c.tree, c.ctx)
+	}
+	return c.eng.call(verb, arg)
+}

@@ -1,0 +1,300 @@
+package ftp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	ftpserver "github.com/fclairamb/ftpserverlib"
+	"github.com/spf13/afero"
+
+	"github.com/packetboat/packetboat/storage/vfs"
+)
+
+// libEngine is ftpserverlib behind the seam: one FtpServer for one session, over a connection in memory whose Write is
+// the parser of the replies and whose other end is call and transfer. The library never hears of TLS, addresses or passwords. It waits
+// for each command's last reply, so the library's own goroutines never overlap.
+type libEngine struct {
+	tree *vfs.Tree
+	ctx  context.Context
+
+	lines   chan string // to the library; capacity 1: one command at a time
+	replies chan int    // codes of final replies
+	part    []byte      // of a line the library writes; touched by its goroutines, one at a time
+	close1  sync.Once
+	closed  chan struct{}
+	done    chan struct{} // the library's Serve returned
+
+	// Set before a line is sent, read by the library's goroutines while it runs.
+	t   *transfer
+	err error // of the driver, of the last command
+}
+
+var errEngineClosed = errors.New("ftp engine closed")
+
+// newLibEngine starts the library for a session. Its goroutine ends with close.
+func newLibEngine(tree *vfs.Tree, ctx context.Context) engine {
+	e := &libEngine{
+		tree: tree, ctx: ctx,
+		lines: make(chan string, 1), replies: make(chan int, 4), closed: make(chan struct{}), done: make(chan struct{}),
+	}
+	srv := ftpserver.NewFtpServer(&libMain{e})
+	srv.Logger = slog.New(slog.DiscardHandler)
+	if err := srv.Listen(); err != nil { // only reads the settings, as the listener is given
+		e.close()
+		close(e.done)
+		return e
+	}
+	go func() {
+		defer close(e.done)
+		srv.Serve() // takes the one connection, starts the library's goroutine and returns
+	}()
+	for _, line := range []string{"", "USER session", "PASS session"} {
+		if code, err := e.exchange(line); err != nil || code >= 400 {
+			e.close()
+			break
+		}
+	}
+	return e
+}
+
+// exchange sends a line (none if empty) and waits for the final reply.
+func (e *libEngine) exchange(line string) (int, error) {
+	if line != "" {
+		select {
+		case e.lines <- line + "\r\n":
+		case <-e.closed:
+			return 0, errEngineClosed
+		}
+	}
+	select {
+	case code := <-e.replies:
+		return code, nil
+	case <-e.closed:
+		return 0, errEngineClosed
+	}
+}
+
+func (e *libEngine) call(verb, arg string) error {
+	e.err = nil
+	code, err := e.exchange(verb + " " + arg)
+	switch {
+	case err != nil:
+		return err
+	case e.err != nil:
+		return e.err
+	case code >= 400 && verb == "CWD":
+		return errNotFolder
+	case code >= 400:
+		return fmt.Errorf("ftpserverlib answered %d to %s", code, verb)
+	}
+	return nil
+}
+
+func (e *libEngine) transfer(t *transfer) error {
+	e.t, e.err = t, nil
+	defer func() { e.t = nil }()
+	lines := []string{"EPSV", t.verb + " " + t.path}
+	if t.off > 0 {
+		lines = []string{"EPSV", fmt.Sprintf("REST %d", t.off), t.verb + " " + t.path}
+	}
+	for _, line := range lines {
+		code, err := e.exchange(line)
+		switch {
+		case t.result != nil:
+			return t.result
+		case err != nil:
+			return err
+		case code >= 400:
+			return fmt.Errorf("ftpserverlib answered %d to %.4s", code, line)
+		}
+	}
+	return nil
+}
+
+func (e *libEngine) close() {
+	e.close1.Do(func() { close(e.closed) })
+}
+
+// Read gives the library the next line.
+func (e *libEngine) Read(p []byte) (int, error) {
+	select {
+	case line := <-e.lines:
+		if len(line) > len(p) {
+			return 0, errEngineClosed
+		}
+		return copy(p, line), nil
+	case <-e.closed:
+		return 0, io.EOF
+	}
+}
+
+// Write takes the library's replies apart. It is called in the library's goroutine, which may hold locks: it must not wait for the library.
+func (e *libEngine) Write(p []byte) (int, error) {
+	for _, b := range p {
+		if b != '\n' {
+			if len(e.part) < 4 {
+				e.part = append(e.part, b)
+			}
+			continue
+		}
+		if len(e.part) == 4 && e.part[3] == ' ' {
+			e.final(int(e.part[0]-'0')*100 + int(e.part[1]-'0')*10 + int(e.part[2]-'0'))
+		}
+		e.part = e.part[:0]
+	}
+	return len(p), nil
+}
+
+func (e *libEngine) final(code int) {
+	if code < 200 {
+		if e.t != nil {
+			e.t.started()
+		}
+		return
+	}
+	select {
+	case e.replies <- code:
+	case <-e.closed:
+	}
+}
+
+func (e *libEngine) Close() error                     { e.close(); return nil }
+func (e *libEngine) LocalAddr() net.Addr              { return memAddr }
+func (e *libEngine) RemoteAddr() net.Addr             { return memAddr }
+func (e *libEngine) SetDeadline(time.Time) error      { return nil }
+func (e *libEngine) SetReadDeadline(time.Time) error  { return nil }
+func (e *libEngine) SetWriteDeadline(time.Time) error { return nil }
+
+var memAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+
+// onceListener gives out one connection. Its second Accept says what the library takes for a proper end, which lets Serve return.
+type onceListener struct {
+	conn net.Conn
+	used bool
+}
+
+func (l *onceListener) Accept() (net.Conn, error) {
+	if l.used {
+		return nil, &net.OpError{Op: "accept", Err: errors.New("use of closed network connection")}
+	}
+	l.used = true
+	return l.conn, nil
+}
+
+func (l *onceListener) Close() error   { return nil }
+func (l *onceListener) Addr() net.Addr { return memAddr }
+
+// libMain is the library's MainDriver.
+type libMain struct{ e *libEngine }
+
+func (m *libMain) GetSettings() (*ftpserver.Settings, error) {
+	return &ftpserver.Settings{
+		Listener:               &onceListener{conn: m.e},
+		IdleTimeout:            -1,
+		DisableActiveMode:      true,
+		DisableASCIIConversion: true,
+		DisableLISTArgs:        true,
+		PasvConnectionsCheck:   ftpserver.IPMatchDisabled, // the pool has checked
+		DefaultTransferType:    ftpserver.TransferTypeBinary,
+	}, nil
+}
+
+func (m *libMain) ClientConnected(ftpserver.ClientContext) (string, error) { return "ready", nil }
+func (m *libMain) ClientDisconnected(ftpserver.ClientContext)              { m.e.close() }
+func (m *libMain) GetTLSConfig() (*tls.Config, error)                      { return nil, errors.ErrUnsupported }
+func (m *libMain) AuthUser(ftpserver.ClientContext, string, string) (ftpserver.ClientDriver, error) {
+	return &libDriver{m.e}, nil
+}
+
+// WrapPassiveListener puts our data connection in the place of the listener that the library has just opened on a port of the
+// system's choice, and makes that port deaf at once. The library still sets a deadline on it, so its descriptor stays until Close.
+func (m *libMain) WrapPassiveListener(ln net.Listener) (net.Listener, error) {
+	if sc, ok := ln.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RD) })
+		}
+	}
+	if m.e.t == nil {
+		ln.Close()
+		return nil, errEngineClosed
+	}
+	return &dataListener{Listener: ln, d: m.e.t.d}, nil
+}
+
+// dataListener hands out a data connection. It is lazy: the client is waited for when the first byte is needed, after the 150.
+type dataListener struct {
+	net.Listener
+	d *dataConn
+}
+
+func (l *dataListener) Accept() (net.Conn, error) { return l.d, nil }
+
+// libDriver is the tree as the library wants it. Errors are noted in the engine, as the library's replies do not carry them.
+type libDriver struct{ e *libEngine }
+
+func (d *libDriver) note(err error) error {
+	if err != nil {
+		d.e.err = err
+	}
+	return err
+}
+
+// GetHandle opens the file of the transfer that runs; the name and flags say the same as the transfer.
+func (d *libDriver) GetHandle(string, int, int64) (ftpserver.FileTransfer, error) {
+	t := d.e.t
+	if t == nil {
+		return nil, d.note(errEngineClosed)
+	}
+	h, err := t.open(d.e.ctx, d.e.tree)
+	if err != nil {
+		return nil, d.note(err)
+	}
+	return h, nil
+}
+
+func (d *libDriver) Stat(name string) (fs.FileInfo, error) {
+	info, err := d.e.tree.Stat(d.e.ctx, name)
+	if err != nil {
+		return nil, d.note(err)
+	}
+	return info, nil
+}
+
+func (d *libDriver) Mkdir(name string, _ os.FileMode) error {
+	return d.note(d.e.tree.Mkdir(d.e.ctx, name))
+}
+func (d *libDriver) Remove(name string) error { return d.note(d.e.tree.RemoveFile(d.e.ctx, name)) }
+
+// RemoveDir is RMD.
+func (d *libDriver) RemoveDir(name string) error { return d.note(d.e.tree.RemoveDir(d.e.ctx, name)) }
+func (d *libDriver) Rename(from, to string) error {
+	return d.note(d.e.tree.Rename(d.e.ctx, from, to))
+}
+func (d *libDriver) Chmod(name string, mode os.FileMode) error {
+	return d.note(d.e.tree.SetMode(d.e.ctx, name, mode))
+}
+func (d *libDriver) Chtimes(name string, _, mtime time.Time) error {
+	return d.note(d.e.tree.SetModified(d.e.ctx, name, mtime))
+}
+
+// The rest of afero.Fs is never reached by the commands that the library is given.
+
+func (d *libDriver) Name() string                       { return "packetboat" }
+func (d *libDriver) Create(string) (afero.File, error)  { return nil, errors.ErrUnsupported }
+func (d *libDriver) MkdirAll(string, os.FileMode) error { return errors.ErrUnsupported }
+func (d *libDriver) Open(string) (afero.File, error)    { return nil, errors.ErrUnsupported }
+func (d *libDriver) OpenFile(string, int, os.FileMode) (afero.File, error) {
+	return nil, errors.ErrUnsupported
+}
+func (d *libDriver) RemoveAll(string) error       { return errors.ErrUnsupported }
+func (d *libDriver) Chown(string, int, int) error { return errors.ErrUnsupported }

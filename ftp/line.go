@@ -1,0 +1,138 @@
+package ftp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+)
+
+const (
+	maxLine  = 8 << 10  // bytes of a command line; a longer one is answered 500
+	maxWaste = 64 << 10 // bytes of a line that is skipped before the connection is closed
+)
+
+var (
+	errLineTooLong = errors.New("line too long")
+	errLineEndless = errors.New("line without end")
+)
+
+// lineReader reads command lines in a buffer that starts small, as most sessions are idle most of the time.
+type lineReader struct {
+	r          io.Reader
+	buf        []byte
+	start, end int
+}
+
+func newLineReader(r io.Reader) *lineReader { return &lineReader{r: r, buf: make([]byte, 512)} }
+
+// buffered tells how many bytes were read and not yet given out.
+func (l *lineReader) buffered() int { return l.end - l.start }
+
+// next returns a line without its end (CR LF, or LF alone). It is valid until the next call. block is called before each
+// read from the connection. After errLineTooLong (the whole line was skipped) reading can go on.
+func (l *lineReader) next(block func()) ([]byte, error) {
+	scanned, skipped := 0, 0
+	for {
+		if i := bytes.IndexByte(l.buf[l.start+scanned:l.end], '\n'); i >= 0 {
+			line := l.buf[l.start : l.start+scanned+i]
+			l.start += scanned + i + 1
+			if skipped > 0 || len(line) > maxLine {
+				return nil, errLineTooLong
+			}
+			return bytes.TrimSuffix(line, []byte("\r")), nil
+		}
+		scanned = l.end - l.start
+		if scanned > maxLine {
+			skipped += scanned
+			l.start, l.end, scanned = 0, 0, 0
+			if skipped > maxWaste {
+				return nil, errLineEndless
+			}
+		}
+		l.room()
+		block()
+		n, err := l.r.Read(l.buf[l.end:])
+		l.end += n
+		if n == 0 && err != nil {
+			return nil, err
+		}
+	}
+}
+
+// room makes space behind end.
+func (l *lineReader) room() {
+	switch {
+	case l.start == l.end:
+		l.start, l.end = 0, 0
+	case l.end < len(l.buf):
+	case l.start > 0:
+		l.end = copy(l.buf, l.buf[l.start:l.end])
+		l.start = 0
+	default:
+		l.buf = append(l.buf, make([]byte, len(l.buf))...)
+	}
+}
+
+// Telnet codes (RFC 854), which RFC 959 section 4.1.3 lets clients send around ABOR, STAT and QUIT.
+const (
+	telnetIAC  = 0xff
+	telnetLast = 0xf0 // codes lie between this and IAC
+	telnetWill = 0xfb // WILL, WONT, DO, DONT carry an option
+)
+
+// stripTelnet removes Telnet commands from a line, in place. A bare code at the start is what is left of a Synch whose
+// IAC was sent as urgent data.
+func stripTelnet(line []byte) []byte {
+	for len(line) > 0 && line[0] >= telnetLast && line[0] != telnetIAC {
+		line = line[1:]
+	}
+	if bytes.IndexByte(line, telnetIAC) < 0 {
+		return line
+	}
+	out := line[:0]
+	for i := 0; i < len(line); i++ {
+		if line[i] != telnetIAC {
+			out = append(out, line[i])
+			continue
+		}
+		i++
+		switch {
+		case i < len(line) && line[i] == telnetIAC:
+			out = append(out, telnetIAC)
+		case i < len(line) && line[i] >= telnetWill:
+			i++
+		}
+	}
+	for len(out) > 0 && out[0] >= telnetLast && out[0] != telnetIAC {
+		out = out[1:]
+	}
+	return out
+}
+
+// parseLine splits a line into its verb in capitals and the argument, which keeps its blanks: a name may begin or end with one.
+func parseLine(line []byte) (verb, arg string) {
+	line = stripTelnet(line)
+	v, a, _ := strings.Cut(string(line), " ")
+	return strings.ToUpper(v), a
+}
+
+// controlIn tells whether s has a control character, which no command has a use for and some harm in.
+func controlIn(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// foreign tells of a verb whether the peer speaks another protocol: HTTP (a browser that was made to post
+// to this port), TLS on a plaintext port, SSH. Such a peer gets no answer, since the next lines are not its own words.
+func foreign(verb string) bool {
+	switch verb {
+	case "GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PRI", "PROPFIND":
+		return true
+	}
+	return strings.HasPrefix(verb, "\x16\x03") || strings.HasPrefix(verb, "SSH-") || len(verb) > 1 && strings.HasSuffix(verb, ":")
+}

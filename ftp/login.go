@@ -1,0 +1,99 @@
+package ftp
+
+import (
+	"errors"
+
+	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage"
+)
+
+const tlsFirst = "TLS required: send AUTH TLS first."
+
+func (c *client) cmdUser(arg string) {
+	switch {
+	case c.account != nil:
+		c.reply(530, "Already logged in. Connect anew to be somebody else.")
+	case !c.srv.door.PlaintextAllowed(c.sess):
+		c.reply(530, tlsFirst)
+	default:
+		// The answer is the same whether there is such a user or not.
+		c.user = arg
+		c.reply(331, "Password, please.")
+	}
+}
+
+func (c *client) cmdPass(arg string) {
+	switch {
+	case c.account != nil:
+		c.reply(503, "Already logged in.")
+		return
+	case c.user == "":
+		c.reply(503, "Send USER first.")
+		return
+	}
+	user := c.user
+	c.user = ""
+	account, err := c.srv.door.Login(c.sess.Context(), c.sess, user, arg)
+	if err == nil {
+		c.account, c.tree = account, c.srv.fs.Tree(account)
+		c.reply(230, "Welcome.")
+		return
+	}
+	a, last := loginReply(err)
+	if errors.Is(err, storage.ErrTemporary) {
+		c.log.Warn("login failed", "error", err)
+	}
+	c.reply(a.code, a.text)
+	if last {
+		c.hangUp()
+	}
+}
+
+// loginReply is the answer to a login that failed, and whether it is the last.
+func loginReply(err error) (a answer, last bool) {
+	switch {
+	case errors.Is(err, auth.ErrTooMany):
+		return answer{421, "Too many failed logins, closing."}, true
+	case errors.Is(err, auth.ErrThrottled):
+		return answer{530, "Too many failed logins, try again later."}, false
+	case errors.Is(err, auth.ErrPlaintext):
+		return answer{530, tlsFirst}, false
+	case errors.Is(err, session.ErrLimit):
+		return answer{421, "Too many sessions: " + oneLine(err.Error()) + "."}, true
+	case errors.Is(err, auth.ErrCredentials):
+		return answer{530, "Login incorrect."}, false
+	}
+	return answer{421, "Temporary failure, try again later."}, true
+}
+
+// cmdRein makes the session new. RFC 4217 section 13 wants TLS to end with it, so that the next password could be sent in the
+// clear by mistake; on a protected connection it is refused.
+func (c *client) cmdRein(string) {
+	if c.tls != nil {
+		c.reply(502, "Not on a protected connection: connect anew.")
+		return
+	}
+	c.logOut()
+	c.reply(220, c.srv.o.Name+" FTP server ready.")
+}
+
+// logOut brings the executor's state back to what it is after accept.
+func (c *client) logOut() {
+	c.dropPlan()
+	if c.eng != nil {
+		c.eng.close()
+	}
+	if c.account != nil {
+		c.sess.Logout()
+		c.sess.Open("")
+	}
+	c.eng, c.account, c.tree, c.user = nil, nil, nil, ""
+	c.cwd, c.facts, c.rest, c.renameFrom = "/", allFacts, 0, ""
+	c.binary, c.epsvAll, c.pbsz, c.protect = false, false, false, false
+}
+
+func (c *client) cmdQuit(string) {
+	c.reply(221, "Goodbye.")
+	c.hangUp()
+}

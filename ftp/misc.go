@@ -1,0 +1,205 @@
+package ftp
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func (c *client) cmdSyst(string) { c.reply(215, "UNIX Type: L8") }
+
+// featureLines is what FEAT says of every session (RFC 2389), but for MLST, whose facts can be chosen.
+func (s *Server) featureLines() []string {
+	f := []string{"UTF8", "SIZE", "MDTM", "MFMT", "REST STREAM", "TVFS", "EPSV"}
+	if !s.o.NoActiveMode {
+		f = append(f, "EPRT")
+	}
+	f = append(f, "CLNT", "CSID", "AVBL")
+	if s.o.TLS != nil {
+		f = append(f, "AUTH TLS", "PBSZ", "PROT")
+	}
+	return f
+}
+
+func (c *client) cmdFeat(string) {
+	lines := append(c.srv.features[:len(c.srv.features):len(c.srv.features)], "MLST "+c.facts.feature())
+	c.replyLines(211, "Features:", lines, "End")
+}
+
+func (c *client) cmdOpts(arg string) {
+	name, rest, _ := strings.Cut(strings.TrimSpace(arg), " ")
+	rest = strings.TrimSpace(rest)
+	switch strings.ToUpper(name) {
+	case "UTF8":
+		// RFC 2640: names are UTF-8 here, whatever a client asks for.
+		if strings.EqualFold(rest, "OFF") {
+			c.reply(504, "Names are always UTF-8.")
+			return
+		}
+		c.reply(200, "Names are UTF-8.")
+	case "MLST": // RFC 3659 section 7.9
+		c.facts = parseFacts(rest)
+		c.reply(200, strings.TrimSpace("MLST OPTS "+c.facts.String()))
+	default:
+		c.reply(501, "No such option.")
+	}
+}
+
+func (c *client) cmdClnt(arg string) {
+	c.sess.SetClient(arg)
+	c.reply(200, "Noted.")
+}
+
+func (c *client) cmdHelp(arg string) {
+	arg = strings.ToUpper(strings.TrimSpace(arg))
+	if arg == "SITE" {
+		c.siteHelp()
+		return
+	}
+	if arg != "" {
+		cmd := c.srv.byName[arg]
+		if cmd == nil {
+			c.reply(501, "No such command.")
+			return
+		}
+		c.reply(214, strings.TrimSpace("Usage: "+cmd.name+" "+cmd.syntax))
+		return
+	}
+	var lines []string
+	var line strings.Builder
+	for _, cmd := range c.srv.commands {
+		if cmd.flags&alias != 0 {
+			continue
+		}
+		fmt.Fprintf(&line, "%-6s", cmd.name)
+		if line.Len() >= 10*6 {
+			lines = append(lines, line.String())
+			line.Reset()
+		}
+	}
+	c.replyLines(214, "Commands:", append(lines, line.String()), "HELP NAME shows the arguments of one.")
+}
+
+// cmdType: bytes are never changed; TYPE A is accepted because clients choose it by themselves (FileZilla for .txt) and matters
+// for listings, which are lines anyway.
+func (c *client) cmdType(arg string) {
+	fields := strings.Fields(strings.ToUpper(arg))
+	switch strings.Join(fields, " ") {
+	case "I", "L 8", "L8":
+		c.binary = true
+		c.reply(200, "Type I.")
+	case "A", "A N", "AN":
+		c.binary = false
+		c.reply(200, "Type A: files are sent as they are.")
+	case "A T", "A C", "E", "E N", "E T", "E C", "L":
+		c.reply(504, "Types are I, A N and L 8.")
+	default:
+		if len(fields) == 2 && fields[0] == "L" {
+			c.reply(504, "The only byte size is 8.")
+			return
+		}
+		c.reply(501, "No such type.")
+	}
+}
+
+func (c *client) cmdStru(arg string) {
+	c.only(arg, "F", "RP", "Structure F.")
+}
+
+func (c *client) cmdMode(arg string) {
+	c.only(arg, "S", "BCZ", "Mode S.")
+}
+
+// only answers a parameter of which one value is served and some are known.
+func (c *client) only(arg, served, known, done string) {
+	switch arg = strings.ToUpper(strings.TrimSpace(arg)); {
+	case arg == served:
+		c.reply(200, done)
+	case len(arg) == 1 && strings.Contains(known, arg):
+		c.reply(504, "Only "+served+" is served.")
+	default:
+		c.reply(501, "Unknown parameter.")
+	}
+}
+
+// cmdAllo: what does not fit the quota is refused before a byte is sent. RFC 959: "bytes [R record size]".
+func (c *client) cmdAllo(arg string) {
+	fields := strings.Fields(arg)
+	n, err := strconv.ParseInt(fields0(fields), 10, 64)
+	if err != nil || n < 0 || len(fields) == 2 || len(fields) > 3 || len(fields) == 3 && !strings.EqualFold(fields[1], "R") {
+		c.reply(501, "Not a size.")
+		return
+	}
+	used, limit, err := c.tree.Usage(c.ctx)
+	switch {
+	case err != nil:
+		c.fail(err, "", true)
+	case limit > 0 && n > limit-used:
+		c.reply(552, fmt.Sprintf("Over quota: %d bytes are left.", max(limit-used, 0)))
+	default:
+		c.reply(200, "There is room.")
+	}
+}
+
+func fields0(f []string) string {
+	if len(f) == 0 {
+		return ""
+	}
+	return f[0]
+}
+
+func (c *client) cmdAvbl(arg string) {
+	if arg != "" {
+		if _, _, err := c.stat(arg); err != nil {
+			c.fail(err, "", false)
+			return
+		}
+	}
+	used, limit, err := c.tree.Usage(c.ctx)
+	switch {
+	case err != nil:
+		c.fail(err, "", false)
+	case limit <= 0:
+		c.reply(550, "There is no limit.")
+	default:
+		c.reply(213, strconv.FormatInt(max(limit-used, 0), 10))
+	}
+}
+
+// cmdRest: RFC 3659 section 5.
+func (c *client) cmdRest(arg string) {
+	n, err := strconv.ParseInt(strings.TrimSpace(arg), 10, 64)
+	if err != nil || n < 0 || n > maxOffset {
+		c.reply(501, "Not an offset.")
+		return
+	}
+	c.rest = n
+	c.reply(350, fmt.Sprintf("Restarting at %d. Send STOR or RETR.", n))
+}
+
+// maxOffset is beyond any file and far from overflow.
+const maxOffset = 1 << 60
+
+// replyStatus answers STAT without an argument, t being the transfer that runs (or nil). It may be called by the reader while the
+// transfer's goroutine is the executor, so it looks at nothing of the executor's.
+func (c *client) replyStatus(t *transfer) {
+	info := c.sess.Info()
+	lines := []string{
+		"Connected from " + info.Remote + " for " + time.Since(info.Started).Truncate(time.Second).String(),
+	}
+	if info.Account != "" {
+		lines = append(lines, "Logged in as "+info.Account)
+	} else {
+		lines = append(lines, "Not logged in")
+	}
+	if info.TLS != "" {
+		lines = append(lines, "Protected by "+info.TLS)
+	}
+	if t != nil {
+		lines = append(lines, fmt.Sprintf("%s: %d bytes so far", t.what(), t.bytes.Load()))
+	} else {
+		lines = append(lines, "No transfer")
+	}
+	c.replyLines(211, c.srv.o.Name+" FTP server", lines, "End of status")
+}

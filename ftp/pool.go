@@ -1,0 +1,203 @@
+package ftp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	slotLife  = time.Minute      // after which a slot nobody connected to may be taken by another transfer of the same address
+	portPause = 30 * time.Second // before a port that could not be opened is tried again
+)
+
+// PortPool is the range of ports for passive data connections, shared by all sessions of all servers that are given it. A port is
+// opened when it is first needed, on every address of the pool, and stays open until Close, so that a PASV costs no system
+// call. At one time it serves one waiting transfer of each client address; connections from any other address are
+// closed at once and disturb nobody.
+type PortPool struct {
+	hosts       []string
+	first, last int
+
+	mu     sync.Mutex
+	ports  map[int]*passivePort
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// passivePort is an open port. waiting is guarded by the pool's mutex.
+type passivePort struct {
+	number  int
+	lns     []net.Listener
+	waiting map[netip.Addr]*slot
+	failed  time.Time // when opening it failed
+}
+
+// slot is a port kept for the next connection of one client address.
+type slot struct {
+	pool  *PortPool
+	port  *passivePort
+	peer  netip.Addr
+	since time.Time
+	conn  chan *net.TCPConn // capacity 1; closed when the slot is given up
+	given bool              // guarded by the pool's mutex: delivered or given up
+}
+
+// NewPortPool returns a pool over the ports first to last on the addresses of hosts (as in net.Listen; none or "" means every
+// address). Nothing is opened yet. Choose a range outside the system's ephemeral ports (Linux: 32768 to 60999).
+func NewPortPool(hosts []string, first, last int) *PortPool {
+	if len(hosts) == 0 {
+		hosts = []string{""}
+	}
+	return &PortPool{hosts: hosts, first: first, last: last, ports: make(map[int]*passivePort)}
+}
+
+// Range says which ports the pool has.
+func (p *PortPool) Range() (first, last int) { return p.first, p.last }
+
+// Close closes the ports and waits for what runs in the pool.
+func (p *PortPool) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	for _, port := range p.ports {
+		for _, ln := range port.lns {
+			ln.Close()
+		}
+		for _, s := range port.waiting {
+			s.giveUp()
+		}
+	}
+	p.mu.Unlock()
+	p.wg.Wait()
+	return nil
+}
+
+// reserve takes the lowest port that has no transfer of peer waiting. When there is none, the slot that waits longest is taken
+// over, if it waits for more than slotLife.
+func (p *PortPool) reserve(peer netip.Addr) (*slot, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, refuse(421, "Shutting down.")
+	}
+	now := time.Now()
+	var oldest *slot
+	for n := p.first; n <= p.last; n++ {
+		port := p.ports[n]
+		if port == nil {
+			port = &passivePort{number: n, waiting: make(map[netip.Addr]*slot)}
+			p.ports[n] = port
+		}
+		if w := port.waiting[peer]; w != nil {
+			if oldest == nil || w.since.Before(oldest.since) {
+				oldest = w
+			}
+			continue
+		}
+		if p.open(port, now) {
+			return p.take(port, peer, now), nil
+		}
+	}
+	if oldest != nil && now.Sub(oldest.since) > slotLife {
+		oldest.giveUp()
+		return p.take(oldest.port, peer, now), nil
+	}
+	return nil, refuse(425, fmt.Sprintf("All passive ports (%d to %d) are in use.", p.first, p.last))
+}
+
+func (p *PortPool) take(port *passivePort, peer netip.Addr, now time.Time) *slot {
+	s := &slot{pool: p, port: port, peer: peer, since: now, conn: make(chan *net.TCPConn, 1)}
+	port.waiting[peer] = s
+	return s
+}
+
+// open listens on a port if that is not done yet.
+func (p *PortPool) open(port *passivePort, now time.Time) bool {
+	if len(port.lns) > 0 {
+		return true
+	}
+	if now.Sub(port.failed) < portPause {
+		return false
+	}
+	for _, host := range p.hosts {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port.number)))
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+			continue // a host without IPv6
+		}
+		if err != nil {
+			for _, ln := range port.lns {
+				ln.Close()
+			}
+			port.lns, port.failed = nil, now
+			return false
+		}
+		port.lns = append(port.lns, ln)
+	}
+	if len(port.lns) == 0 {
+		port.failed = now
+		return false
+	}
+	for _, ln := range port.lns {
+		p.wg.Go(func() { p.accept(port, ln) })
+	}
+	return true
+}
+
+// accept gives each connection to the transfer that waits for its address, and closes what nobody waits for.
+func (p *PortPool) accept(port *passivePort, ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of file descriptors, or reset before accept
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		tcp := conn.(*net.TCPConn)
+		from := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+		p.mu.Lock()
+		s := port.waiting[plainAddr(from)]
+		if s != nil {
+			s.given = true
+			delete(port.waiting, s.peer)
+			s.conn <- tcp
+		}
+		p.mu.Unlock()
+		if s == nil {
+			tcp.SetLinger(0)
+			tcp.Close()
+		}
+	}
+}
+
+// giveUp closes a slot nobody connected to; the mutex is held.
+func (s *slot) giveUp() {
+	if !s.given {
+		s.given = true
+		delete(s.port.waiting, s.peer)
+		close(s.conn)
+	}
+}
+
+// release gives the port back, with the connection that nobody took.
+func (s *slot) release() {
+	s.pool.mu.Lock()
+	s.giveUp()
+	s.pool.mu.Unlock()
+	select {
+	case tcp, ok := <-s.conn:
+		if ok {
+			tcp.Close()
+		}
+	default:
+	}
+}
+
+// plainAddr is an address in the form in which it can be compared.
+func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

@@ -1,0 +1,173 @@
+package ftp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// minPort is the lowest port that active mode connects to: services of the client's host are not for the client to name
+// (RFC 2577 section 3).
+const minPort = 1024
+
+func (c *client) peer() netip.Addr  { return plainAddr(c.sess.Remote().Addr()) }
+func (c *client) local() netip.Addr { return plainAddr(c.sess.Local().Addr()) }
+
+// passive reserves a port for the next transfer.
+func (c *client) passive() (port int, err error) {
+	c.dropPlan()
+	s, err := c.srv.pool.reserve(c.peer())
+	if err != nil {
+		c.log.Warn("no passive port", "error", err)
+		return 0, err
+	}
+	c.plan = c.newData()
+	c.plan.slot = s
+	return s.port.number, nil
+}
+
+func (c *client) cmdPasv(string) {
+	if c.epsvAll {
+		c.reply(503, "Not after EPSV ALL.")
+		return
+	}
+	addr := c.advertised()
+	if !addr.Is4() {
+		c.reply(425, "PASV is for IPv4: use EPSV.")
+		return
+	}
+	port, err := c.passive()
+	if err != nil {
+		c.fail(err, "", false)
+		return
+	}
+	a := addr.As4()
+	c.reply(227, fmt.Sprintf("Entering Passive Mode (%d,%d,%d,%d,%d,%d).", a[0], a[1], a[2], a[3], port>>8, port&0xff))
+}
+
+// advertised is the address that PASV names.
+func (c *client) advertised() netip.Addr {
+	peer := c.peer()
+	for _, p := range c.srv.o.PublicAddresses {
+		if p.For.IsValid() && p.For.Contains(peer) || !p.For.IsValid() && peer.Is4() && !peer.IsLoopback() {
+			return p.Address
+		}
+	}
+	return c.local()
+}
+
+// cmdEpsv: RFC 2428 section 3.
+func (c *client) cmdEpsv(arg string) {
+	switch arg = strings.ToUpper(strings.TrimSpace(arg)); arg {
+	case "":
+	case "ALL":
+		c.epsvAll = true
+		c.reply(200, "EPSV only from now on.")
+		return
+	case c.family():
+	case "1", "2":
+		c.reply(522, "Not the control connection's protocol, use ("+c.family()+").")
+		return
+	default:
+		if _, err := strconv.ParseUint(arg, 10, 16); err != nil {
+			c.reply(501, "Usage: EPSV [1|2|ALL]")
+			return
+		}
+		c.reply(522, "Network protocol not supported, use ("+c.family()+").")
+		return
+	}
+	port, err := c.passive()
+	if err != nil {
+		c.fail(err, "", false)
+		return
+	}
+	c.reply(229, fmt.Sprintf("Entering Extended Passive Mode (|||%d|)", port))
+}
+
+// family is the RFC 2428 number of the control connection's protocol.
+func (c *client) family() string {
+	if c.local().Is4() {
+		return "1"
+	}
+	return "2"
+}
+
+func (c *client) cmdPort(arg string) {
+	target, err := parsePort(arg)
+	c.active(target, err)
+}
+
+func (c *client) cmdEprt(arg string) {
+	target, err := parseEprt(arg)
+	if errors.Is(err, errFamily) || err == nil && target.Addr().Is4() != c.peer().Is4() {
+		c.reply(522, "Network protocol not supported, use ("+c.family()+").")
+		return
+	}
+	c.active(target, err)
+}
+
+// active notes where to connect to. Only the control connection's own peer can be named (RFC 2577 section 3: the bounce attack).
+func (c *client) active(target netip.AddrPort, err error) {
+	switch {
+	case c.epsvAll:
+		c.reply(503, "Not after EPSV ALL.")
+	case c.srv.o.NoActiveMode:
+		c.reply(502, "Active mode is switched off: use PASV or EPSV.")
+	case err != nil:
+		c.reply(501, "Not an address and port.")
+	case plainAddr(target.Addr()) != c.peer():
+		c.log.Warn("data connection to a foreign address refused", "address", target.Addr().String())
+		c.reply(501, "Data connections go to your own address only.")
+	case target.Port() < minPort:
+		c.reply(501, "Ports below 1024 are refused.")
+	default:
+		c.dropPlan()
+		c.plan = c.newData()
+		c.plan.target = target
+		c.reply(200, "Will connect to you.")
+	}
+}
+
+var (
+	errAddress = errors.New("not an address")
+	errFamily  = errors.New("unknown address family")
+)
+
+// parsePort reads h1,h2,h3,h4,p1,p2: RFC 959 section 5.3.2.
+func parsePort(arg string) (netip.AddrPort, error) {
+	parts := strings.Split(strings.TrimSpace(arg), ",")
+	if len(parts) != 6 {
+		return netip.AddrPort{}, errAddress
+	}
+	var b [6]byte
+	for i, p := range parts {
+		n, err := strconv.ParseUint(strings.TrimSpace(p), 10, 8)
+		if err != nil {
+			return netip.AddrPort{}, errAddress
+		}
+		b[i] = byte(n)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[:4])), uint16(b[4])<<8|uint16(b[5])), nil
+}
+
+// parseEprt reads |family|address|port| with any delimiter: RFC 2428 section 2.
+func parseEprt(arg string) (netip.AddrPort, error) {
+	if arg == "" || arg[0] < 33 || arg[0] > 126 {
+		return netip.AddrPort{}, errAddress
+	}
+	parts := strings.Split(arg, arg[:1])
+	if len(parts) != 5 || parts[0] != "" || parts[4] != "" {
+		return netip.AddrPort{}, errAddress
+	}
+	if parts[1] != "1" && parts[1] != "2" {
+		return netip.AddrPort{}, errFamily
+	}
+	addr, err := netip.ParseAddr(parts[2])
+	port, perr := strconv.ParseUint(parts[3], 10, 16)
+	if err != nil || perr != nil || addr.Zone() != "" || addr.Is4() != (parts[1] == "1") {
+		return netip.AddrPort{}, errAddress
+	}
+	return netip.AddrPortFrom(addr, uint16(port)), nil
+}

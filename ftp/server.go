@@ -1,0 +1,148 @@
+package ftp
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage/vfs"
+)
+
+// Reuse says whether a data connection must resume the TLS session of its control connection, which
+// proves that both come from the same client (RFC 4217 section 12).
+type Reuse string
+
+// The policies.
+const (
+	ReusePrefer  Reuse = "prefer"  // the default: a data connection that does not is served too
+	ReuseRequire Reuse = "require" // 522 for one that does not
+	ReuseOff     Reuse = "off"     // no session is ever resumed
+)
+
+// PublicAddress is what PASV tells clients behind For: the address of a NAT or container host.
+type PublicAddress struct {
+	For     netip.Prefix // of the client; the zero Prefix is every client but one on this host
+	Address netip.Addr   // IPv4
+}
+
+// Options of a Server; the zero value is usable and serves passive transfers on ports that the system chooses.
+type Options struct {
+	Name        string      // in the greeting; "" means "packetboat"
+	TLS         *tls.Config // nil: no AUTH TLS
+	ImplicitTLS bool        // TLS from the first byte
+
+	PassivePorts    *PortPool       // shared by the servers of one host; nil: a pool of the server's own over 1024 to 65535
+	PublicAddresses []PublicAddress // the first that fits; none: the address of the control connection
+	NoActiveMode    bool            // PORT and EPRT are refused
+
+	DataTLSReuse   Reuse // "" means prefer
+	RequireDataTLS bool  // transfers without PROT P are refused (521, RFC 4217 section 9)
+	// LaxDataEnd takes a TLS data connection that ends without close_notify as plain ones are taken: whole, when the
+	// control connection is alive. For clients that never send it.
+	LaxDataEnd bool
+
+	ConnectTimeout time.Duration // until a data connection is there and its TLS handshake done; 0: 30 s
+	StallTimeout   time.Duration // a transfer in which no byte moves; 0: 2 min
+	Logger         *slog.Logger  // nil: discard
+}
+
+// Server serves the accounts' trees over FTP. One Server is one kind of listener (explicit or implicit TLS).
+type Server struct {
+	fs       *vfs.FS
+	door     *auth.Door
+	o        Options
+	log      *slog.Logger
+	pool     *PortPool
+	ownPool  bool
+	commands []*command
+	byName   map[string]*command
+	features []string
+}
+
+// New returns a Server of the trees of fs, to which door lets people in.
+func New(fs *vfs.FS, door *auth.Door, o Options) *Server {
+	o.Name = cmp.Or(o.Name, "packetboat")
+	o.DataTLSReuse = cmp.Or(o.DataTLSReuse, ReusePrefer)
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 30*time.Second)
+	o.StallTimeout = cmp.Or(o.StallTimeout, 2*time.Minute)
+	s := &Server{fs: fs, door: door, o: o, log: o.Logger, pool: o.PassivePorts}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.pool == nil {
+		s.pool, s.ownPool = NewPortPool(nil, 1024, 65535), true
+	}
+	s.commands = commandTable()
+	s.byName = make(map[string]*command, len(s.commands))
+	for _, c := range s.commands {
+		s.byName[c.name] = c
+	}
+	s.features = s.featureLines()
+	return s
+}
+
+// Refusal is the line with which a connection over a limit is turned away (session.ListenerOptions).
+func Refusal(reason string) []byte { return []byte("421 " + oneLine(reason) + "\r\n") }
+
+// Serve serves the connections of ln, which must come from session.Registry.Listen, until ctx ends or ln is closed.
+// Then the sessions that are left are told to end (session.ErrDrain), and Serve returns when all have ended. A ctx that ends
+// is no error.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		live = make(map[*session.Session]struct{})
+	)
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	err := s.accept(ctx, ln, func(conn net.Conn, sess *session.Session) {
+		mu.Lock()
+		live[sess] = struct{}{}
+		mu.Unlock()
+		wg.Go(func() {
+			defer func() {
+				mu.Lock()
+				delete(live, sess)
+				mu.Unlock()
+			}()
+			s.serve(conn, sess)
+		})
+	})
+	mu.Lock()
+	for sess := range live {
+		sess.Kill(session.ErrDrain)
+	}
+	mu.Unlock()
+	wg.Wait()
+	if s.ownPool {
+		s.pool.Close()
+	}
+	return err
+}
+
+func (s *Server) accept(ctx context.Context, ln net.Listener, begin func(net.Conn, *session.Session)) error {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("ftp: accept: %w", err)
+		}
+		sess := session.From(conn)
+		if sess == nil {
+			conn.Close()
+			return errors.New("ftp: the listener's connections carry no session")
+		}
+		begin(conn, sess)
+	}
+}

@@ -1,0 +1,212 @@
+package ftp
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// transfer is a command that uses a data connection, from its checks to its last reply:
+//
+//	prepared --start--> running --150--> data --226--> done
+//	                       \--4xx, 5xx      \--425, 426, 451, 552--> failed
+type transfer struct {
+	c       *client
+	verb    string // as the engine knows it
+	path    string
+	off     int64 // REST
+	append  bool
+	unique  bool // STOU: nothing may be replaced
+	creates bool
+	d       *dataConn
+	bytes   atomic.Int64 // that moved
+	noted   time.Time    // when the activity was last brought up to date
+
+	run     func(t *transfer) error
+	opening string // text of 150
+	begun   bool   // 150 was sent
+	result  error  // of the engine's file handle
+	whole   bool   // sent, or committed
+}
+
+// newTransfer takes over what PASV or PORT prepared.
+func (c *client) newTransfer(verb, path string, run func(*transfer) error) (*transfer, error) {
+	switch {
+	case c.srv.o.RequireDataTLS && !c.protect:
+		return nil, refuse(521, "Data connections must be private: send PROT P.")
+	case c.plan == nil:
+		return nil, refuse(425, "Send PASV, EPSV, PORT or EPRT first.")
+	}
+	t := &transfer{c: c, verb: verb, path: path, d: c.plan, run: run, opening: "Here it comes."}
+	t.d.t, t.d.secure = t, c.protect
+	c.plan = nil
+	return t, nil
+}
+
+func (t *transfer) what() string { return t.verb + " " + t.path }
+
+// abort cuts the transfer, from any goroutine.
+func (t *transfer) abort(why error) { t.d.abort(why) }
+
+// started sends the 150.
+func (t *transfer) started() {
+	if !t.begun {
+		t.begun = true
+		t.c.reply(150, t.opening)
+		t.c.flush()
+	}
+}
+
+// moved counts bytes and from time to time tells the session list.
+func (t *transfer) moved(n int64) {
+	total := t.bytes.Add(n)
+	if now := time.Now(); now.Sub(t.noted) > time.Second {
+		if !t.noted.IsZero() {
+			t.c.sess.SetActivity(t.what() + " " + humanBytes(total))
+		}
+		t.noted = now
+	}
+}
+
+func humanBytes(n int64) string {
+	switch {
+	case n >= 1e9:
+		return strconv.FormatFloat(float64(n)/1e9, 'f', 1, 64) + " GB"
+	case n >= 1e6:
+		return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB"
+	case n >= 1e3:
+		return strconv.FormatFloat(float64(n)/1e3, 'f', 1, 64) + " kB"
+	}
+	return strconv.FormatInt(n, 10) + " B"
+}
+
+// transfer runs t to its last reply.
+func (c *client) transfer(t *transfer) {
+	c.sess.Open(t.path)
+	begin := time.Now()
+	err := t.run(t)
+	if err == nil {
+		t.d.close()
+	} else {
+		t.d.cut()
+	}
+	c.mu.Lock()
+	c.cur = nil
+	c.mu.Unlock()
+	c.sess.Open(c.cwd)
+	if n := t.bytes.Load(); n > 0 {
+		c.sess.SetActivity(t.what() + " " + humanBytes(n))
+	}
+	log := c.log.Info
+	if t.verb == "LIST" || t.verb == "NLST" || t.verb == "MLSD" {
+		log = c.log.Debug
+	}
+	log("transfer", "verb", t.verb, "path", t.path, "bytes", t.bytes.Load(), "took", time.Since(begin), "error", err)
+	switch {
+	case err == nil:
+		c.reply(226, "Transfer complete.")
+	case !t.begun:
+		c.fail(err, t.path, t.creates)
+	default:
+		c.fail(transferError(err), "", t.creates)
+	}
+	c.sess.Done()
+	c.flush()
+}
+
+// transferError gives errors of the tree in the middle of a transfer the codes that RFC 959 section 5.4 has for it.
+func transferError(err error) error {
+	if a := replyOf(err, true); a.code == 450 || a.code == 550 {
+		return &errorAnswer{answer{451, a.text}, err}
+	}
+	return err
+}
+
+func (c *client) cmdRetr(arg string) (*transfer, error) {
+	p, err := c.resolve(arg)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.newTransfer("RETR", p, viaEngine)
+	if err == nil {
+		t.off = c.rest
+	}
+	return t, err
+}
+
+func (c *client) cmdStor(arg string) (*transfer, error) {
+	p, err := c.resolve(arg)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.newTransfer("STOR", p, viaEngine)
+	if err == nil {
+		t.off = c.rest
+	}
+	return t, err
+}
+
+func (c *client) cmdAppe(arg string) (*transfer, error) {
+	p, err := c.resolve(arg)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.newTransfer("APPE", p, viaEngine)
+	if err == nil {
+		t.append = true
+	}
+	return t, err
+}
+
+// cmdStou: RFC 959 section 4.1.3, the reply as in RFC 1123 section 4.1.2.9. An argument, which many clients send, is the name to begin with.
+func (c *client) cmdStou(arg string) (*transfer, error) {
+	if arg == "" {
+		arg = "stou-" + time.Now().UTC().Format(timeLayout)
+	}
+	base, err := c.resolve(arg)
+	if err != nil {
+		return nil, err
+	}
+	name := base
+	for i := 1; ; i++ {
+		_, err := c.tree.Stat(c.ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if i > 1000 {
+			return nil, refuse(450, "No unique name found.")
+		}
+		name = base + "." + strconv.Itoa(i)
+	}
+	t, err := c.newTransfer("STOR", name, viaEngine)
+	if err == nil {
+		t.unique = true
+		t.opening = "FILE: " + name
+	}
+	return t, err
+}
+
+// viaEngine has the engine run the transfer.
+func viaEngine(t *transfer) error {
+	c := t.c
+	if c.eng == nil {
+		c.eng = newLibEngine(c.tree, c.ctx)
+	}
+	err := c.eng.transfer(t)
+	if err == nil && !t.whole {
+		err = fmt.Errorf("%s ended early", t.verb)
+	}
+	return err
+}
+
+// cmdAbor is what is left of an ABOR: the transfer, if there was one, was cut when the line came (RFC 959 section 4.1.3).
+func (c *client) cmdAbor(string) {
+	c.dropPlan()
+	c.reply(226, "Nothing is being transferred now.")
+}

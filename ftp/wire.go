@@ -1,0 +1,152 @@
+package ftp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// errTruncated is the end of a TLS data connection without close_notify. crypto/tls takes a FIN between two records for a proper end,
+// which would let anybody on the way cut an upload short (RFC 8446 section 6.1).
+var errTruncated = errors.New("data connection ended without close_notify")
+
+const wireBuffer = 128 << 10
+
+var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
+
+// wire is the TCP connection as TLS and plain transfers use it: it moves the deadline with each byte that moves, and once
+// collecting, makes few large system calls of TLS's many small ones.
+type wire struct {
+	tcp   *net.TCPConn
+	stall time.Duration
+	lax   bool
+	stop  <-chan struct{} // closed when the dataConn is aborted
+
+	tls        bool
+	collecting bool
+	rbuf, wbuf *[wireBuffer]byte // nil until used
+	r, w       int               // unread bytes of rbuf
+	held       int               // bytes of wbuf
+}
+
+// collect begins to collect, after the handshake.
+func (w *wire) collect() { w.collecting, w.tls = true, true }
+
+func (w *wire) readBy()  { w.by(w.tcp.SetReadDeadline) }
+func (w *wire) writeBy() { w.by(w.tcp.SetWriteDeadline) }
+
+// by sets a deadline, unless abort set one for good.
+func (w *wire) by(set func(time.Time) error) {
+	set(time.Now().Add(w.stall))
+	select {
+	case <-w.stop:
+		set(time.Unix(1, 0))
+	default:
+	}
+}
+
+// Read reads what is there.
+func (w *wire) Read(p []byte) (int, error) {
+	if w.r < w.w {
+		n := copy(p, w.rbuf[w.r:w.w])
+		w.r += n
+		return n, nil
+	}
+	w.readBy()
+	if !w.collecting {
+		n, err := w.tcp.Read(p)
+		return n, err
+	}
+	if w.rbuf == nil {
+		w.rbuf = wireBuffers.Get().(*[wireBuffer]byte)
+	}
+	n, err := w.tcp.Read(w.rbuf[:])
+	w.r, w.w = 0, n
+	if n > 0 {
+		w.r = copy(p, w.rbuf[:n])
+		return w.r, nil
+	}
+	if err == io.EOF && w.tls && !w.lax {
+		err = errTruncated
+	}
+	return 0, err
+}
+
+// more tells whether there is something to read without waiting.
+func (w *wire) more() bool { return w.r < w.w }
+
+// Write writes all of p, or collects it.
+func (w *wire) Write(p []byte) (int, error) {
+	if !w.collecting {
+		return w.writeAll(p)
+	}
+	if w.held+len(p) > wireBuffer {
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > wireBuffer {
+		return w.writeAll(p)
+	}
+	if w.wbuf == nil {
+		w.wbuf = wireBuffers.Get().(*[wireBuffer]byte)
+	}
+	w.held += copy(w.wbuf[w.held:], p)
+	return len(p), nil
+}
+
+func (w *wire) flush() error {
+	if w.held == 0 {
+		return nil
+	}
+	_, err := w.writeAll(w.wbuf[:w.held])
+	w.held = 0
+	return err
+}
+
+// writeAll writes p as long as some of it moves within each stall time.
+func (w *wire) writeAll(p []byte) (int, error) {
+	total := 0
+	for total < len(p) {
+		w.writeBy()
+		n, err := w.tcp.Write(p[total:])
+		total += n
+		if err != nil && !(n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !w.stopped()) {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func (w *wire) stopped() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// free gives the buffers back, after the last use.
+func (w *wire) free() {
+	for _, b := range []**[wireBuffer]byte{&w.rbuf, &w.wbuf} {
+		if *b != nil {
+			wireBuffers.Put(*b)
+			*b = nil
+		}
+	}
+	w.r, w.w, w.held = 0, 0, 0
+}
+
+// The rest of net.Conn, for crypto/tls. Its deadlines (CloseWrite, HandshakeContext) are honoured for the handshake alone, by
+// closing: afterwards the stall guard rules.
+
+func (w *wire) Close() error                       { return w.tcp.Close() }
+func (w *wire) LocalAddr() net.Addr                { return w.tcp.LocalAddr() }
+func (w *wire) RemoteAddr() net.Addr               { return w.tcp.RemoteAddr() }
+func (w *wire) SetDeadline(t time.Time) error      { return nil }
+func (w *wire) SetReadDeadline(t time.Time) error  { return nil }
+func (w *wire) SetWriteDeadline(t time.Time) error { return nil }
