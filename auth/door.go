@@ -2,8 +2,12 @@ package auth
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -35,30 +39,88 @@ const (
 // Options of a Door; the zero value is usable.
 type Options struct {
 	Plaintext  Plaintext // "" means loopback
-	NoThrottle bool      // tests and benchmarks only
+	NoThrottle bool      // tests and benchmarks only; three failures still end a connection
 	Logger     *slog.Logger
 	Now        func() time.Time
+
+	// Secret keys the salts that SCRAM shows for users who do not exist. One that is kept over restarts (32 random
+	// bytes) keeps those salts as stable as real ones; nil means a random one for this process.
+	Secret []byte
+	// Certificate returns the DER leaf certificate that the server shows on such a connection, for the channel binding
+	// tls-server-end-point; nil (the func or its result) means that this one is not offered.
+	Certificate func(cs tls.ConnectionState) []byte
 }
 
+// maxFailures on one session; the last of them is answered with ErrTooMany.
+const maxFailures = 3
+
 // Door decides who is who.
-type Door struct{}
+//
+// What it allows: three failures on a connection, then ErrTooMany. Over all connections and
+// protocols, an account takes five failures freely, then attempts wait 1, 2, 4, 8 and 8 s and
+// are refused (ErrThrottled) after ten; an address (IPv6: /64) ten and twenty. Counters go down by one
+// a minute, those of addresses by one every 15 s. An address from which somebody logged in to an account has a counter of its own for that
+// account (five and ten) and no other counts. A password that failed before, for the same account from the same address, is not counted again.
+type Door struct {
+	store *storage.Store
+	reg   *session.Registry
+	opt   Options
+	log   *slog.Logger
+
+	hash     *hasher
+	cache    *cache
+	throttle *throttle
+	failures failures
+
+	change sync.Mutex    // held while credentials are replaced
+	gen    atomic.Uint64 // grows with every Revoke
+}
 
 // New returns a Door over the account store. reg is told to end sessions when a credential changes.
-func New(store *storage.Store, reg *session.Registry, o Options) *Door { panic("stub") }
+func New(store *storage.Store, reg *session.Registry, o Options) *Door {
+	if o.Plaintext == "" {
+		o.Plaintext = PlaintextLoopback
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Secret == nil {
+		o.Secret = randomBytes(32)
+	}
+	return &Door{
+		store: store, reg: reg, opt: o, log: o.Logger,
+		hash:     newHasher(),
+		cache:    newCache(o.Now),
+		throttle: newThrottle(o.Now),
+		failures: failures{count: newLRU[string, int](maxFailing)},
+	}
+}
 
 // Login proves user and password for s and, when right, logs s in (session.Login).
 // It blocks for as long as hashing and the throttle's delay take, at most until ctx or the session ends.
+// The third failure of a session is answered with ErrTooMany, and so is every attempt after it.
 func (d *Door) Login(ctx context.Context, s *session.Session, user, password string) (*storage.Account, error) {
-	panic("stub")
+	return d.login(ctx, s, attempt{mech: "password", user: user, password: password})
 }
 
 // PlaintextAllowed tells whether s may send a password as it is now: it has TLS, or the policy allows its peer.
 // Protocols use it to decide what to announce (LOGINDISABLED, AUTH=...).
-func (d *Door) PlaintextAllowed(s *session.Session) bool { panic("stub") }
-
-// Mechanisms are the SASL mechanisms (RFC 4422) that s may use now, strongest first:
-// SCRAM-SHA-256-PLUS (TLS only), SCRAM-SHA-256, PLAIN, LOGIN; none without TLS where the policy forbids it.
-func (d *Door) Mechanisms(s *session.Session) []string { panic("stub") }
+func (d *Door) PlaintextAllowed(s *session.Session) bool {
+	if _, ok := s.TLS(); ok {
+		return true
+	}
+	switch d.opt.Plaintext {
+	case PlaintextAlways:
+		return true
+	case PlaintextLoopback:
+		return s.Remote().Addr().Unmap().IsLoopback()
+	default:
+		return false
+	}
+}
 
 // Exchange is one SASL dialogue. After done without error the session is logged in and Account is who.
 // The errors of Next are those of Login.
@@ -67,17 +129,32 @@ type Exchange interface {
 	Account() *storage.Account
 }
 
-// SASL starts mechanism mech (case-insensitive) for s; ErrMechanism, ErrPlaintext.
-func (d *Door) SASL(ctx context.Context, s *session.Session, mech string) (Exchange, error) {
-	panic("stub")
+// SetPassword stores a new password, forgets what the cache knows of the account and ends its sessions
+// (session.ErrRevoked). ErrPassword when the password cannot be used.
+func (d *Door) SetPassword(ctx context.Context, account int64, password string) error {
+	if err := d.hash.acquire(ctx); err != nil {
+		return err
+	}
+	c, err := Credentials(password)
+	d.hash.release()
+	if err != nil {
+		return err
+	}
+	d.change.Lock()
+	err = d.store.SetCredentials(ctx, account, c)
+	d.change.Unlock()
+	if err != nil {
+		return fmt.Errorf("auth: set password: %w", err)
+	}
+	d.Revoke(account)
+	return nil
 }
 
-// Credentials derives what is stored for a password: an argon2id hash (PHC string) and the SCRAM-SHA-256 keys.
-// An empty password, one over 1,024 bytes or one with control characters (RFC 8265 section 4.2) is refused.
-func Credentials(password string) ([]storage.Credential, error) { panic("stub") }
-
-// SetPassword stores a new password, empties the cache and ends the account's sessions.
-func (d *Door) SetPassword(ctx context.Context, account int64, password string) error { panic("stub") }
-
-// Revoke is to be called after an account was disabled, removed or its credentials changed: cache emptied, sessions ended.
-func (d *Door) Revoke(account int64) { panic("stub") }
+// Revoke is to be called after an account was disabled, removed or its credentials changed: what the cache knows of
+// it is forgotten and its sessions end (session.ErrRevoked), also those that are just logging in.
+func (d *Door) Revoke(account int64) {
+	// The order matters: a login that misses the new generation has its session in the registry, where it is killed.
+	d.gen.Add(1)
+	d.cache.forget(account)
+	d.reg.KillAccount(account, session.ErrRevoked)
+}

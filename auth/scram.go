@@ -1,0 +1,236 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/xdg-go/scram"
+	"golang.org/x/text/unicode/norm"
+)
+
+// scramKeys are what a server keeps for SCRAM-SHA-256, stored in the form of RFC 5803:
+//
+//	SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>     (base64)
+type scramKeys scram.StoredCredentials
+
+// scramIterations of PBKDF2: 6 ms of the client's time in Go or C. RFC 7677 section 4 wants at least 4,096; whoever steals the
+// store would guess against these keys rather than the argon2id hash, which speaks for more.
+const (
+	scramIterations    = 30000
+	scramMinIterations = 4096
+	scramMaxIterations = 10_000_000 // a client may be asked for no more
+	scramSalt          = 16
+	scramKey           = 32 // SHA-256
+)
+
+var errScramKeys = errors.New("not SCRAM-SHA-256 keys")
+
+// deriveScram derives the keys of a prepared password with a fresh salt.
+func deriveScram(password string) (*scramKeys, error) {
+	return deriveScramWith(password, scram.KeyFactors{Salt: string(randomBytes(scramSalt)), Iters: scramIterations})
+}
+
+func deriveScramWith(password string, f scram.KeyFactors) (*scramKeys, error) {
+	// RFC 5802 section 2.2: clients send what SASLprep (RFC 4013) made of the password. Where that refuses
+	// one (it knows Unicode 3.2 only), they can but send it as it is.
+	c, err := scram.SHA256.NewClient("", password, "")
+	if err != nil {
+		c, err = scram.SHA256.NewClientUnprepped("", password, "")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("auth: derive SCRAM keys: %w", err)
+	}
+	k, err := c.GetStoredCredentialsWithError(f)
+	if err != nil {
+		return nil, fmt.Errorf("auth: derive SCRAM keys: %w", err)
+	}
+	return (*scramKeys)(&k), nil
+}
+
+func (k *scramKeys) String() string {
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("%s$%d:%s$%s:%s", mechScram, k.Iters, b64([]byte(k.Salt)), b64(k.StoredKey), b64(k.ServerKey))
+}
+
+// stale tells whether the keys were made with other parameters than those of today.
+func (k *scramKeys) stale() bool { return k.Iters != scramIterations || len(k.Salt) < scramSalt }
+
+func parseScramKeys(s string) (*scramKeys, error) {
+	part := strings.Split(s, "$")
+	if len(s) > phcMaxString || len(part) != 3 || part[0] != mechScram {
+		return nil, errScramKeys
+	}
+	iter, salt, ok := strings.Cut(part[1], ":")
+	stored, server, ok2 := strings.Cut(part[2], ":")
+	n, err := strconv.Atoi(iter)
+	if !ok || !ok2 || err != nil || n < scramMinIterations || n > scramMaxIterations {
+		return nil, errScramKeys
+	}
+	var b [3][]byte
+	for i, f := range [3]string{salt, stored, server} {
+		if b[i], err = base64.StdEncoding.Strict().DecodeString(f); err != nil {
+			return nil, errScramKeys
+		}
+	}
+	if len(b[0]) == 0 || len(b[1]) != scramKey || len(b[2]) != scramKey {
+		return nil, errScramKeys
+	}
+	return &scramKeys{
+		KeyFactors: scram.KeyFactors{Salt: string(b[0]), Iters: n},
+		StoredKey:  b[1], ServerKey: b[2],
+	}, nil
+}
+
+// fakeScram are keys that no password has, always the same ones for a user, so that a user
+// who does not exist cannot be told from one who does.
+func (d *Door) fakeScram(user string) *scramKeys {
+	user = strings.ToLower(norm.NFC.String(user))
+	salt := keyedHash(d.opt.Secret, "scram salt", user)
+	stored := keyedHash(d.opt.Secret, "scram key", user)
+	return &scramKeys{
+		KeyFactors: scram.KeyFactors{Salt: string(salt[:scramSalt]), Iters: scramIterations},
+		StoredKey:  stored[:], ServerKey: stored[:],
+	}
+}
+
+// scramExchange is the server's side of RFC 5802. The throttle is asked before the first answer and,
+// unless that attempt had its turn reserved, again before the proof is verified.
+//
+//	first: client-first -> server-first ──► final: client-final -> server-final ──► enter: empty -> done
+//
+// A wrong password cannot be recognised when it comes again, as the proof is a new one each time: every failure counts.
+type scramExchange struct {
+	*exchange
+	plus     bool
+	talk     *scram.ServerConversation
+	target   *target
+	reserved bool
+}
+
+func (e *scramExchange) first(response []byte) ([]byte, bool, error) {
+	if e.absent(response) {
+		return []byte{}, false, nil
+	}
+	ctx, cancel := within(e.ctx, e.session)
+	defer cancel()
+	var refused error
+	talk, err := e.conversation(response, func(user string) (keys scram.StoredCredentials, err error) {
+		e.attempt.user = user
+		var k *scramKeys
+		if k, refused = e.lookup(ctx, user); refused != nil {
+			return keys, refused
+		}
+		return scram.StoredCredentials(*k), nil
+	})
+	if err != nil {
+		return nil, false, e.malformed()
+	}
+	answer, err := talk.Step(string(response))
+	switch {
+	case refused != nil:
+		return nil, false, e.door.refuse(e.session, e.attempt, refused)
+	case err != nil:
+		return nil, false, e.malformed()
+	}
+	e.talk, e.step, e.attempt.authzid = talk, e.final, talk.AuthzID()
+	return []byte(answer), false, nil
+}
+
+// conversation picks the channel binding that the client-first message asks for.
+//
+// RFC 5802 section 6: "p" goes with -PLUS and only with it; "y" is refused where -PLUS was offered, since somebody must
+// have taken it out of the list.
+func (e *scramExchange) conversation(first []byte, lookup scram.CredentialLookup) (*scram.ServerConversation, error) {
+	server, err := scram.SHA256.NewServer(lookup)
+	if err != nil {
+		return nil, fmt.Errorf("auth: SCRAM: %w", err)
+	}
+	flag, _, _ := bytes.Cut(first, []byte{','})
+	name, bound := bytes.CutPrefix(flag, []byte("p="))
+	if bound != e.plus {
+		return nil, errBinding
+	}
+	if bound {
+		b, err := e.door.binding(e.session, scram.ChannelBindingType(name))
+		if err != nil {
+			return nil, err
+		}
+		return server.NewConversationWithChannelBindingRequired(b), nil
+	}
+	if e.door.canBind(e.session) && string(flag) == "y" {
+		return nil, errBinding
+	}
+	return server.NewConversation(), nil
+}
+
+// lookup waits for the attempt's turn and returns the user's keys, or such as look like them.
+func (e *scramExchange) lookup(ctx context.Context, user string) (*scramKeys, error) {
+	t, err := e.door.find(ctx, e.session, user)
+	if err != nil {
+		return nil, err
+	}
+	if e.reserved, err = e.door.wait(ctx, t.origin); err != nil {
+		return nil, err
+	}
+	e.target = t
+	c, err := e.door.stored(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	fake := e.door.fakeScram(user)
+	if c.keys == nil {
+		return fake, nil
+	}
+	return c.keys, nil
+}
+
+func (e *scramExchange) final(response []byte) ([]byte, bool, error) {
+	ctx, cancel := within(e.ctx, e.session)
+	defer cancel()
+	d := e.door
+	if !e.reserved {
+		if _, err := d.wait(ctx, e.target.origin); err != nil {
+			return nil, false, d.refuse(e.session, e.attempt, err)
+		}
+	}
+	answer, err := e.talk.Step(string(response))
+	if err != nil || !e.talk.Valid() || !e.target.usable() {
+		if !d.opt.NoThrottle {
+			d.throttle.fail(e.target.origin)
+		}
+		reason := e.target.reason()
+		if answer == scram.ErrChannelBindingsDontMatch {
+			reason = "channel binding"
+		}
+		return nil, false, d.fail(e.session, e.attempt, reason)
+	}
+	ok, err := d.mayActAs(ctx, e.target.account, e.attempt)
+	if err != nil {
+		return nil, false, d.refuse(e.session, e.attempt, err)
+	}
+	if !ok {
+		return nil, false, d.fail(e.session, e.attempt, "authzid")
+	}
+	e.step = e.enter
+	// RFC 5802 section 5: the client checks the server's signature, then it sends an empty response.
+	return []byte(answer), false, nil
+}
+
+func (e *scramExchange) enter(response []byte) ([]byte, bool, error) {
+	if len(response) != 0 {
+		return nil, false, e.malformed()
+	}
+	ctx, cancel := within(e.ctx, e.session)
+	defer cancel()
+	a, err := e.door.enter(ctx, e.session, e.attempt, e.target)
+	if err != nil {
+		return nil, false, err
+	}
+	e.account = a
+	return nil, true, nil
+}
