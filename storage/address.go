@@ -1,6 +1,15 @@
 package storage
 
-import "context"
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/packetboat/packetboat/storage/watch"
+)
 
 // Domain is one whose mail we take. The first one made is the default domain.
 type Domain struct {
@@ -8,15 +17,190 @@ type Domain struct {
 	Default bool
 }
 
-// AddDomain, RemoveDomain (fs.ErrPermission while an account has an address in it) and Domains.
-func (s *Store) AddDomain(ctx context.Context, name string) error    { panic("stub") }
-func (s *Store) RemoveDomain(ctx context.Context, name string) error { panic("stub") }
-func (s *Store) Domains(ctx context.Context) ([]Domain, error)       { panic("stub") }
+// noRows makes fs.ErrNotExist of the database's word for it.
+func noRows(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fs.ErrNotExist
+	}
+	return err
+}
 
-// AddAlias and RemoveAlias; Addresses are all addresses of an account, the primary one first.
-func (s *Store) AddAlias(ctx context.Context, account int64, addr string) error    { panic("stub") }
-func (s *Store) RemoveAlias(ctx context.Context, account int64, addr string) error { panic("stub") }
-func (s *Store) Addresses(ctx context.Context, account int64) ([]string, error)    { panic("stub") }
+// AddDomain adds one of ours; no error when it is one already. ErrInvalid.
+func (s *Store) AddDomain(ctx context.Context, name string) error {
+	d, err := parseDomain(strings.TrimSuffix(name, "."))
+	if err != nil {
+		return fail("add domain", err)
+	}
+	err = s.do(ctx, func(t *tx) error {
+		var n, have int
+		if err := t.db.Row(`SELECT COUNT(*), COALESCE(MAX(CASE WHEN name = ? THEN 1 ELSE 0 END), 0) FROM domain`, d).Scan(&n, &have); err != nil {
+			return err
+		}
+		if have > 0 {
+			return nil
+		}
+		id, err := t.newID()
+		if err != nil {
+			return err
+		}
+		return t.exec(`INSERT INTO domain (name, is_default, id) VALUES (?, ?, ?)`, d, truth(n == 0), id)
+	})
+	return fail("add domain", err)
+}
+
+// RemoveDomain removes one: fs.ErrPermission while an account has an address in it, fs.ErrNotExist. The oldest of the others
+// becomes the default domain if this was it.
+func (s *Store) RemoveDomain(ctx context.Context, name string) error {
+	d, err := parseDomain(strings.TrimSuffix(name, "."))
+	if err != nil {
+		return fail("remove domain", err)
+	}
+	err = s.do(ctx, func(t *tx) error {
+		var wasDefault bool
+		if err := t.db.Row(`SELECT is_default FROM domain WHERE name = ?`, d).Scan(&wasDefault); err != nil {
+			return noRows(err)
+		}
+		var used int
+		if err := t.db.Row(`SELECT COUNT(*) FROM address WHERE domain = ?`, d).Scan(&used); err != nil {
+			return err
+		}
+		if used > 0 {
+			return fmt.Errorf("%w: %d addresses are in it", fs.ErrPermission, used)
+		}
+		if err := t.exec(`DELETE FROM domain WHERE name = ?`, d); err != nil || !wasDefault {
+			return err
+		}
+		return t.exec(`UPDATE domain SET is_default = 1 WHERE id = (SELECT MIN(id) FROM domain)`)
+	})
+	return fail("remove domain", err)
+}
+
+// Domains are all of ours, the default one first.
+func (s *Store) Domains(ctx context.Context) ([]Domain, error) {
+	rows, err := s.db.Query(`SELECT name, is_default FROM domain ORDER BY is_default DESC, name`)
+	if err != nil {
+		return nil, fail("domains", err)
+	}
+	defer rows.Close()
+	var all []Domain
+	for rows.Next() {
+		var d Domain
+		if err := rows.Scan(&d.Name, &d.Default); err != nil {
+			return nil, fail("domains", err)
+		}
+		all = append(all, d)
+	}
+	return all, fail("domains", rows.Err())
+}
+
+// defaultDomain is "" before there is one.
+func (s *Store) defaultDomain() (string, error) {
+	var d string
+	err := s.db.Row(`SELECT name FROM domain WHERE is_default = 1`).Scan(&d)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return d, err
+}
+
+// address is one of ours in the form in which it is stored.
+type address struct{ local, domain string }
+
+func (a address) String() string { return a.local + "@" + a.domain }
+
+// parseOwn parses an address that an account shall have. Ours have no need of quotes.
+func parseOwn(addr string) (address, error) {
+	local, domain, err := ParseAddress(addr)
+	if err != nil {
+		return address{}, err
+	}
+	local = foldLocal(local)
+	if !isDotString(local) || strings.ContainsAny(local, "/%*") {
+		return address{}, fmt.Errorf("%w: local part of %q", ErrInvalid, addr)
+	}
+	return address{local, domain}, nil
+}
+
+// free tells whether an address of a local domain can be given to an account.
+func (t *tx) free(a address) error {
+	var local, taken int
+	err := t.db.Row(`SELECT (SELECT COUNT(*) FROM domain WHERE name = ?), (SELECT COUNT(*) FROM address WHERE domain = ? AND local = ?)`,
+		a.domain, a.domain, a.local).Scan(&local, &taken)
+	switch {
+	case err != nil:
+		return err
+	case local == 0:
+		return fmt.Errorf("%w: %s", ErrNotLocal, a.domain)
+	case taken > 0:
+		return fmt.Errorf("%s: %w", a, fs.ErrExist)
+	}
+	return nil
+}
+
+func (t *tx) putAddress(account int64, a address, position int) error {
+	return t.exec(`INSERT INTO address (domain, local, account, position) VALUES (?, ?, ?, ?)`, a.domain, a.local, account, position)
+}
+
+// AddAlias gives the account one more address. fs.ErrExist when somebody has it, ErrNotLocal, ErrInvalid.
+func (s *Store) AddAlias(ctx context.Context, account int64, addr string) error {
+	a, err := parseOwn(addr)
+	if err != nil {
+		return fail("add alias", err)
+	}
+	err = s.do(ctx, func(t *tx) error {
+		if _, err := t.account(account); err != nil {
+			return err
+		}
+		if err := t.free(a); err != nil {
+			return err
+		}
+		var last int
+		if err := t.db.Row(`SELECT COALESCE(MAX(position), 0) FROM address WHERE account = ?`, account).Scan(&last); err != nil {
+			return err
+		}
+		t.change(watch.Change{Account: account, Kind: watch.AccountChanged})
+		return t.putAddress(account, a, last+1)
+	})
+	return fail("add alias", err)
+}
+
+// RemoveAlias takes an address away. fs.ErrNotExist; fs.ErrPermission for the primary one.
+func (s *Store) RemoveAlias(ctx context.Context, account int64, addr string) error {
+	a, err := parseOwn(addr)
+	if err != nil {
+		return fail("remove alias", err)
+	}
+	err = s.do(ctx, func(t *tx) error {
+		var position int
+		if err := t.db.Row(`SELECT position FROM address WHERE domain = ? AND local = ? AND account = ?`, a.domain, a.local, account).Scan(&position); err != nil {
+			return noRows(err)
+		}
+		if position == 0 {
+			return fmt.Errorf("%w: it is the account's name", fs.ErrPermission)
+		}
+		t.change(watch.Change{Account: account, Kind: watch.AccountChanged})
+		return t.exec(`DELETE FROM address WHERE domain = ? AND local = ?`, a.domain, a.local)
+	})
+	return fail("remove alias", err)
+}
+
+// Addresses are all addresses of an account, the primary one first.
+func (s *Store) Addresses(ctx context.Context, account int64) ([]string, error) {
+	rows, err := s.db.Query(`SELECT local, domain FROM address WHERE account = ? ORDER BY position`, account)
+	if err != nil {
+		return nil, fail("addresses", err)
+	}
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var a address
+		if err := rows.Scan(&a.local, &a.domain); err != nil {
+			return nil, fail("addresses", err)
+		}
+		all = append(all, a.String())
+	}
+	return all, fail("addresses", rows.Err())
+}
 
 // Route is where mail for an address goes.
 type Route struct {
@@ -28,11 +212,80 @@ type Route struct {
 // goes to the account or alias of that name if there is one, else to the first enabled administrator; abuse likewise.
 // ErrNotLocal when the domain is not ours, fs.ErrNotExist when nobody has the address, ErrInvalid when it is no address.
 // Disabled accounts still receive.
-func (s *Store) Resolve(ctx context.Context, addr string) (Route, error) { panic("stub") }
+func (s *Store) Resolve(ctx context.Context, addr string) (Route, error) {
+	r, err := s.resolve(addr)
+	return r, fail("resolve", err)
+}
 
-// Owns tells whether the account may send as addr: one of its addresses, with any +detail.
-func (s *Store) Owns(ctx context.Context, account int64, addr string) (bool, error) { panic("stub") }
+func (s *Store) resolve(addr string) (Route, error) {
+	// RFC 5321 section 4.5.1: RCPT TO:<postmaster> without a domain.
+	if strings.EqualFold(addr, "postmaster") {
+		d, err := s.defaultDomain()
+		if err != nil {
+			return Route{}, err
+		}
+		if d == "" {
+			return s.toAdmin()
+		}
+		addr += "@" + d
+	}
+	local, domain, err := ParseAddress(addr)
+	if err != nil {
+		return Route{}, err
+	}
+	var ours int
+	if err := s.db.Row(`SELECT COUNT(*) FROM domain WHERE name = ?`, domain).Scan(&ours); err != nil {
+		return Route{}, err
+	}
+	if ours == 0 {
+		return Route{}, fmt.Errorf("%w: %s", ErrNotLocal, domain)
+	}
+	r, err := s.routeLocal(local, domain)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return r, err
+	}
+	if user, _, _ := strings.Cut(foldLocal(local), "+"); user == "postmaster" || user == "abuse" {
+		return s.toAdmin()
+	}
+	return Route{}, fs.ErrNotExist
+}
 
-// ParseAddress splits and normalises addr: local part NFC (case kept), domain lowercase A-labels; address literals are ErrInvalid.
-// RFC 5321 section 4.1.2 with RFC 6531; local part <= 64 bytes, domain <= 255.
-func ParseAddress(addr string) (local, domain string, err error) { panic("stub") }
+// routeLocal looks for the whole local part first, then for what is before the first "+". sql.ErrNoRows.
+func (s *Store) routeLocal(local, domain string) (Route, error) {
+	a, err := s.byAddress(foldLocal(local), domain)
+	if err == nil {
+		return Route{Account: a}, nil
+	}
+	user, detail, ok := strings.Cut(local, "+")
+	if !errors.Is(err, sql.ErrNoRows) || !ok || user == "" {
+		return Route{}, err
+	}
+	if a, err = s.byAddress(foldLocal(user), domain); err != nil {
+		return Route{}, err
+	}
+	return Route{Account: a, Detail: detail}, nil
+}
+
+func (s *Store) toAdmin() (Route, error) {
+	a, err := scanAccount(s.db.Row(`SELECT ` + accountColumns + ` FROM account WHERE admin = 1 AND disabled = 0 ORDER BY id LIMIT 1`))
+	if err != nil {
+		return Route{}, noRows(err)
+	}
+	return Route{Account: a}, nil
+}
+
+// Owns tells whether the account may send as addr: one of its addresses, with any +detail. What is no address is nobody's.
+func (s *Store) Owns(ctx context.Context, account int64, addr string) (bool, error) {
+	local, domain, err := ParseAddress(addr)
+	if err != nil {
+		return false, nil
+	}
+	r, err := s.routeLocal(local, domain)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fail("owns", err)
+	}
+	return r.Account.ID == account, nil
+}

@@ -2,10 +2,12 @@ package storage
 
 import (
 	"context"
-	"iter"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/packetboat/packetboat/storage/mime"
+	"github.com/packetboat/packetboat/storage/watch"
 )
 
 // Flags are the system flags (RFC 9051 section 2.3.2).
@@ -30,37 +32,7 @@ type Entry struct {
 	InternalDate int64 // Unix seconds
 	SaveDate     int64 // Unix seconds: when it came into this mailbox
 	Blob         int64 // its bytes; shared by copies
-	ID           int64 // unique and for ever; a copy has another (RFC 8474 EMAILID is the blob's id)
-}
-
-// Snapshot is an immutable picture of a mailbox. Sessions share it: it costs a session nothing but a pointer. Sequence number n is At(n-1).
-// Built in chunks; two snapshots of one mailbox share the chunks that are equal, so that Diff is cheap.
-type Snapshot struct{}
-
-func (p *Snapshot) Mailbox() Mailbox   { panic("stub") } // name, counters, UIDNEXT, HIGHESTMODSEQ at this picture
-func (p *Snapshot) Len() int           { panic("stub") }
-func (p *Snapshot) At(i int) Entry     { panic("stub") }
-func (p *Snapshot) UID(i int) uint32   { panic("stub") }
-func (p *Snapshot) Keywords() []string { panic("stub") } // index = bit; as first written; compared without case
-func (p *Snapshot) FirstUnseen() int   { panic("stub") } // index of the first without \Seen, -1 if none
-
-// Find is the index of uid, or of where it would be, and whether it is there.
-func (p *Snapshot) Find(uid uint32) (int, bool) { panic("stub") }
-
-// Diff tells what a holder of old must be told: gone are indexes in old, descending (as EXPUNGE wants them); changed are indexes in p of
-// messages that old has with other flags, keywords or modseq; added is how many at p's end are new.
-func (p *Snapshot) Diff(old *Snapshot) (gone, changed []int, added int) { panic("stub") }
-
-// Snapshot of a mailbox as of now: every commit that returned is in it. An atomic load when the mailbox is warm. fs.ErrNotExist once the mailbox is gone.
-func (s *Store) Snapshot(ctx context.Context, mailbox int64) (*Snapshot, error) { panic("stub") }
-
-// UIDRange is first <= last.
-type UIDRange struct{ First, Last uint32 }
-
-// Expunged are the UIDs that went since modseq, merged and ascending, for QRESYNC (RFC 7162 section 3.2.10). known false: tombstones that old were swept, all UIDs
-// not in the mailbox may have gone.
-func (s *Store) Expunged(ctx context.Context, mailbox int64, since uint64) (gone []UIDRange, known bool, err error) {
-	panic("stub")
+	ID           int64 // unique and for ever; a copy has another, a move keeps it (RFC 8474 EMAILID is the blob's id)
 }
 
 // Target is a mailbox that a message goes into.
@@ -79,91 +51,236 @@ type Appended struct {
 	Err              error
 }
 
+// maxKeywords is how many a mailbox has at most, and maxKeyword how many bytes one has.
+const (
+	maxKeywords = 64
+	maxKeyword  = 255
+)
+
+// keywordBits finds the bits of keywords in the mailbox and tells which are not there yet: those get the next bits when addKeywords is called.
+// ErrLimit when there is no room, ErrInvalid for what is no atom.
+func (t *tx) keywordBits(m *mailboxRow, names []string) (bits uint64, add []string, err error) {
+	if len(names) == 0 {
+		return 0, nil, nil
+	}
+	if err := t.knowKeywords(m); err != nil {
+		return 0, nil, err
+	}
+	all := slices.Clone(m.keywords)
+	for _, n := range names {
+		i := keywordBit(all, n)
+		if i < 0 {
+			if !isKeyword(n) {
+				return 0, nil, fmt.Errorf("%w: keyword", ErrInvalid)
+			}
+			i = len(all)
+			all, add = append(all, n), append(add, n)
+		}
+		if i >= maxKeywords {
+			return 0, nil, fmt.Errorf("%w: %d keywords in a mailbox", ErrLimit, maxKeywords)
+		}
+		bits |= 1 << i
+	}
+	return bits, add, nil
+}
+
+func keywordBit(all []string, name string) int {
+	return slices.IndexFunc(all, func(k string) bool { return strings.EqualFold(k, name) })
+}
+
+// isKeyword tells whether n is an atom (RFC 9051 section 9, flag-keyword).
+func isKeyword(n string) bool {
+	if n == "" || len(n) > maxKeyword {
+		return false
+	}
+	for i := range len(n) {
+		if n[i] <= ' ' || n[i] >= 0x7f || strings.IndexByte(`(){%*"\]`, n[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *tx) knowKeywords(m *mailboxRow) error {
+	if m.known {
+		return nil
+	}
+	names, err := readKeywords(t.db, m.ID)
+	if err != nil {
+		return err
+	}
+	m.keywords, m.known = names, true
+	return nil
+}
+
+func (t *tx) addKeywords(m *mailboxRow, add []string) error {
+	for _, n := range add {
+		if err := t.exec(`INSERT INTO keyword (mailbox, bit, name) VALUES (?, ?, ?)`, m.ID, len(m.keywords), n); err != nil {
+			return err
+		}
+		// Pictures hold the old slice.
+		m.keywords = append(slices.Clip(m.keywords), n)
+	}
+	return nil
+}
+
 // Deliver puts one message into several mailboxes: one blob, one transaction. A target that is refused does not harm the others. It
-// returns when all that succeeded is durable and published. err is for faults that concern all.
+// returns when all that succeeded is durable and published. err is for faults that concern all; then, and when every target
+// was refused, the Upload is as it was.
 func (s *Store) Deliver(ctx context.Context, u *Upload, targets []Target) ([]Appended, error) {
-	panic("stub")
+	if err := u.Prepare(ctx); err != nil {
+		return nil, fail("deliver", err)
+	}
+	var res []Appended
+	var took bool
+	err := s.do(ctx, func(t *tx) error {
+		var err error
+		res, took, err = t.deliver(u, targets)
+		return err
+	})
+	if err != nil {
+		return nil, fail("deliver", err)
+	}
+	if took {
+		u.taken()
+	}
+	return res, nil
 }
 
-// AppendAll puts several messages into one mailbox, all or none (RFC 3502).
+func (t *tx) deliver(u *Upload, targets []Target) (res []Appended, took bool, err error) {
+	res = make([]Appended, len(targets))
+	var blob, refs int64
+	for i := range targets {
+		d, err := t.admit(&targets[i], u.size)
+		if err != nil {
+			if !isRefusal(err) {
+				return nil, false, err
+			}
+			res[i].Err = err
+			continue
+		}
+		if blob == 0 {
+			if blob, err = t.putBlob(u); err != nil {
+				return nil, false, err
+			}
+		}
+		refs++
+		if res[i], err = t.append(d, &targets[i], u.size, blob); err != nil {
+			return nil, false, err
+		}
+	}
+	if refs > 1 {
+		err = t.share(blob, refs-1)
+	}
+	return res, blob != 0, err
+}
+
+// admitted is a target that a message of the size can go into.
+type admitted struct {
+	a    *accountRow
+	m    *mailboxRow
+	bits uint64
+	add  []string
+}
+
+// admit checks a target and changes nothing.
+func (t *tx) admit(g *Target, size int64) (d admitted, err error) {
+	if d.a, err = t.account(g.Account); err != nil {
+		return d, err
+	}
+	if d.m, err = t.mailbox(g.Account, g.Mailbox); err != nil {
+		return d, err
+	}
+	if d.m.UIDNext == 1<<32-1 {
+		return d, fmt.Errorf("%w: the mailbox has no UIDs left", ErrLimit)
+	}
+	if err := d.a.fits(size); err != nil {
+		return d, err
+	}
+	d.bits, d.add, err = t.keywordBits(d.m, g.Keywords)
+	return d, err
+}
+
+// append adds the message's row.
+func (t *tx) append(d admitted, g *Target, size, blob int64) (Appended, error) {
+	if err := t.addKeywords(d.m, d.add); err != nil {
+		return Appended{}, err
+	}
+	if err := t.charge(d.a, size, 1, 0); err != nil {
+		return Appended{}, err
+	}
+	now := t.now()
+	e := packed{keywords: d.bits, date: now, saved: uint32(now), size: uint32(size), blob: blob, flags: g.Flags}
+	if !g.InternalDate.IsZero() {
+		e.date = g.InternalDate.Unix()
+	}
+	var err error
+	if e.id, err = t.newID(); err != nil {
+		return Appended{}, err
+	}
+	if err := t.insert(d.a, d.m, &e, t.nextModSeq(d.a)); err != nil {
+		return Appended{}, err
+	}
+	return Appended{UIDValidity: d.m.UIDValidity, UID: e.uid, ID: e.id}, nil
+}
+
+// insert gives the message its UID and puts it at the mailbox's end.
+func (t *tx) insert(a *accountRow, m *mailboxRow, e *packed, modseq uint64) error {
+	e.uid, e.modseq = m.UIDNext, modseq
+	if err := t.exec(`INSERT INTO message (mailbox, uid, flags, keywords, size, internal_date, save_date, modseq, blob, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		m.ID, int64(e.uid), int64(e.flags), int64(e.keywords), int64(e.size), e.date, int64(e.saved), int64(modseq), e.blob, e.id); err != nil {
+		return err
+	}
+	m.UIDNext++
+	m.count(e, 1)
+	t.touchMailbox(m, modseq)
+	ed := t.edits(m)
+	ed.steps = append(ed.steps, edit{put: *e})
+	t.change(watch.Change{Account: a.ID, Mailbox: m.ID, Kind: watch.Appended, ModSeq: modseq, UIDs: []uint32{e.uid}})
+	return nil
+}
+
+// AppendAll puts several messages into one mailbox, all or none (RFC 3502): us[i] with targets[i], which all name the same mailbox.
 func (s *Store) AppendAll(ctx context.Context, us []*Upload, targets []Target) ([]Appended, error) {
-	panic("stub")
-}
-
-// FlagOp is how SetFlags changes flags.
-type FlagOp uint8
-
-// The ways of STORE.
-const (
-	FlagsSet FlagOp = iota
-	FlagsAdd
-	FlagsRemove
-)
-
-// FlagChange is a STORE.
-type FlagChange struct {
-	Op             FlagOp
-	Flags          Flags
-	Keywords       []string
-	UnchangedSince uint64 // RFC 7162 section 3.1.3; meaningful when Conditional
-	Conditional    bool
-}
-
-// SetFlags changes the messages named (ascending UIDs; those gone are left out). failed are those that changed since UnchangedSince.
-// A message whose flags are already so keeps its modseq.
-func (s *Store) SetFlags(ctx context.Context, account, mailbox int64, uids []uint32, c FlagChange) (modseq uint64, failed []uint32, err error) {
-	panic("stub")
-}
-
-// Copied pairs source and new UIDs, both ascending.
-type Copied struct {
-	UIDValidity uint32
-	From, To    []uint32
-}
-
-// Copy and Move; all or nothing. Flags, keywords and internal date go along; the blob is shared. Move is one transaction. Messages gone meanwhile are left out.
-func (s *Store) Copy(ctx context.Context, account, from int64, uids []uint32, to int64) (Copied, error) {
-	panic("stub")
-}
-func (s *Store) Move(ctx context.Context, account, from int64, uids []uint32, to int64) (Copied, error) {
-	panic("stub")
-}
-
-// Expunge removes the messages of uids that have \Deleted (uids nil: all that have), or with force whatever their flags. It returns those that went.
-func (s *Store) Expunge(ctx context.Context, account, mailbox int64, uids []uint32, force bool) ([]uint32, error) {
-	panic("stub")
-}
-
-// Mail is what was parsed of a message when it was stored; the slices must not be changed and live until the next turn of the iterator only.
-type Mail struct {
-	Blob      int64
-	Envelope  []byte // as IMAP writes it
-	Structure []byte // BODYSTRUCTURE as IMAP writes it
-	Header    []byte // the header block with the empty line; nil when it is over 64 KiB: read the blob
-	index     []byte
-}
-
-// Index is the part index.
-func (m *Mail) Index() (*mime.Index, error) { panic("stub") }
-
-// MailWant says which columns are wanted; what is not wanted is nil.
-type MailWant uint8
-
-// The columns.
-const (
-	WantEnvelope MailWant = 1 << iota
-	WantStructure
-	WantHeader
-	WantIndex
-)
-
-// Mail gives the rows of the entries of p at the indexes (ascending), in that order, in few queries. i is the index in p.
-func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailWant) iter.Seq2[int, MailRow] {
-	panic("stub")
-}
-
-// MailRow is a Mail or why it could not be had.
-type MailRow struct {
-	Mail
-	Err error
+	var total int64
+	for i, u := range us {
+		if len(us) != len(targets) || targets[i].Mailbox != targets[0].Mailbox || targets[i].Account != targets[0].Account {
+			return nil, fail("append", fmt.Errorf("%w: one target of one mailbox for each message", ErrInvalid))
+		}
+		if err := u.Prepare(ctx); err != nil {
+			return nil, fail("append", err)
+		}
+		total += u.size
+	}
+	if len(us) == 0 {
+		return nil, nil
+	}
+	res := make([]Appended, len(us))
+	err := s.do(ctx, func(t *tx) error {
+		if _, err := t.admit(&targets[0], total); err != nil {
+			return err
+		}
+		for i, u := range us {
+			// Keywords that the one before added count.
+			d, err := t.admit(&targets[i], u.size)
+			if err != nil {
+				return err
+			}
+			blob, err := t.putBlob(u)
+			if err != nil {
+				return err
+			}
+			if res[i], err = t.append(d, &targets[i], u.size, blob); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fail("append", err)
+	}
+	for _, u := range us {
+		u.taken()
+	}
+	return res, nil
 }

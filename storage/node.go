@@ -2,8 +2,12 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/packetboat/packetboat/storage/sqldb"
+	"github.com/packetboat/packetboat/storage/watch"
 )
 
 // Kind of a node.
@@ -14,6 +18,8 @@ const (
 	KindFolder  Kind = iota + 1 // below /Mail: a name that holds mailboxes but no messages (\NoSelect)
 	KindMailbox                 // below /Mail only; holds messages and further mailboxes
 	KindFile
+
+	kindName // in the table: a KindFolder below /Mail
 )
 
 // Node is a folder, mailbox or file.
@@ -29,11 +35,9 @@ type Node struct {
 	Mode     fs.FileMode // permission bits, as SITE CHMOD sets them; shown, not enforced
 	Blob     int64       // of a file; 0 for the empty file and for others
 	ModSeq   uint64
-}
 
-// CleanName checks and normalises one name of the tree: NFC; not empty, ".", ".." ; at most 255 bytes; valid UTF-8; no "/", NUL or other control
-// character. ErrInvalid says what is wrong. Names are case-sensitive, except that INBOX below /Mail is INBOX in any case.
-func CleanName(name string) (string, error) { panic("stub") }
+	mail bool // below /Mail
+}
 
 // MaxDepth is how deep the tree may be, and MaxPath how long a path in bytes.
 const (
@@ -41,34 +45,264 @@ const (
 	MaxPath  = 4096
 )
 
-// Lookup finds a child by name; fs.ErrNotExist. Walk follows names from home ("Mail" leads to the mailboxes).
-func (s *Store) Lookup(ctx context.Context, account, parent int64, name string) (Node, error) {
-	panic("stub")
+const nodeColumns = `SELECT n.id, n.account, COALESCE(n.parent, 0), n.kind, n.name, CASE WHEN n.kind = 2 THEN COALESCE((SELECT m.size FROM mailbox m WHERE m.id = n.id), 0) ELSE n.size END,
+	n.modified, n.created, n.mode, n.blob, n.modseq FROM node n`
+
+func scanNode(r scanner) (Node, error) {
+	var v [11]any
+	if err := r.Scan(&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8], &v[9], &v[10]); err != nil {
+		return Node{}, err
+	}
+	// Values as the driver gives them: Scan into other types goes through text, which takes longer than the query.
+	n := Node{ID: v[0].(int64), Account: v[1].(int64), Parent: v[2].(int64), Kind: Kind(v[3].(int64)), Name: v[4].(string), Size: v[5].(int64),
+		Modified: unix(v[6].(int64)), Created: unix(v[7].(int64)), Mode: fs.FileMode(v[8].(int64)), Blob: v[9].(int64), ModSeq: uint64(v[10].(int64))}
+	n.mail = n.Kind == KindMailbox || n.Kind == kindName
+	if n.Kind == kindName {
+		n.Kind = KindFolder
+	}
+	return n, nil
 }
-func (s *Store) Walk(ctx context.Context, account int64, names []string) (Node, error) { panic("stub") }
-func (s *Store) Node(ctx context.Context, account, id int64) (Node, error)             { panic("stub") }
+
+func readNode(q sqldb.Querier, account, id int64) (Node, error) {
+	n, err := scanNode(q.Row(nodeColumns+` WHERE n.id = ? AND n.account = ?`, id, account))
+	if err != nil {
+		return Node{}, noRows(err)
+	}
+	return n, nil
+}
+
+func readChild(q sqldb.Querier, account, parent int64, name string) (Node, error) {
+	n, err := scanNode(q.Row(nodeColumns+` WHERE n.parent = ? AND n.name = ? AND n.account = ?`, parent, name, account))
+	if err != nil {
+		return Node{}, noRows(err)
+	}
+	return n, nil
+}
+
+// putNode adds a row; kind instead of n.Kind when not 0.
+func (t *tx) putNode(n Node, kind Kind) (int64, error) {
+	id, err := t.newID()
+	if err != nil {
+		return 0, err
+	}
+	if kind == 0 {
+		kind = n.Kind
+	}
+	var parent any
+	if n.Parent != 0 {
+		parent = n.Parent
+	}
+	now := t.now()
+	modified := now
+	if !n.Modified.IsZero() {
+		modified = n.Modified.Unix()
+	}
+	err = t.exec(`INSERT INTO node (id, account, parent, kind, name, size, modified, created, mode, blob, modseq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, n.Account, parent, int64(kind), n.Name, n.Size, modified, now, int64(n.Mode), n.Blob, int64(n.ModSeq))
+	return id, err
+}
+
+// Node by id; fs.ErrNotExist.
+func (s *Store) Node(ctx context.Context, account, id int64) (Node, error) {
+	n, err := readNode(s.db, account, id)
+	return n, fail("node", err)
+}
+
+// Lookup finds a child by name; fs.ErrNotExist.
+func (s *Store) Lookup(ctx context.Context, account, parent int64, name string) (Node, error) {
+	n, err := readChild(s.db, account, parent, name)
+	return n, fail("look up", err)
+}
+
+// Walk follows names from home ("Mail" leads to the mailboxes); none is home itself. fs.ErrNotExist.
+func (s *Store) Walk(ctx context.Context, account int64, names []string) (Node, error) {
+	a, err := s.Account(ctx, account)
+	if err != nil {
+		return Node{}, err
+	}
+	n, err := readNode(s.db, account, a.Home)
+	for _, name := range names {
+		if err != nil {
+			break
+		}
+		n, err = readChild(s.db, account, n.ID, name)
+	}
+	if err != nil {
+		return Node{}, fail("walk", err)
+	}
+	return n, nil
+}
 
 // Children gives up to limit children (not messages) by name, those behind after. Paging keeps memory bounded.
 func (s *Store) Children(ctx context.Context, account, parent int64, after string, limit int) ([]Node, error) {
-	panic("stub")
+	rows, err := s.db.Query(nodeColumns+` WHERE n.parent = ? AND n.name > ? AND n.account = ? ORDER BY n.name LIMIT ?`, parent, after, account, limit)
+	if err != nil {
+		return nil, fail("children", err)
+	}
+	defer rows.Close()
+	var all []Node
+	for rows.Next() {
+		n, err := scanNode(rows)
+		if err != nil {
+			return nil, fail("children", err)
+		}
+		all = append(all, n)
+	}
+	return all, fail("children", rows.Err())
+}
+
+// folder is the row of a folder of files that something shall be put into.
+func (t *tx) folder(a *accountRow, id int64) (Node, error) {
+	n, err := readNode(t.db, a.ID, id)
+	switch {
+	case err != nil:
+		return Node{}, fmt.Errorf("folder: %w", err)
+	case n.Kind == KindFile:
+		return Node{}, fmt.Errorf("%w: it is a file", ErrInvalid)
+	case n.mail || n.ID == a.Mail:
+		return Node{}, fmt.Errorf("%w: below /Mail there are mailboxes only", fs.ErrPermission)
+	}
+	return n, nil
+}
+
+// depth is how many names lead to a folder. A folder that is below another one named by not gives ErrInvalid.
+func (t *tx) depth(id, not int64) (int, error) {
+	for d := 0; ; d++ {
+		if id == not {
+			return 0, fmt.Errorf("%w: a folder cannot go below itself", ErrInvalid)
+		}
+		var parent int64
+		if err := t.db.Row(`SELECT COALESCE(parent, 0) FROM node WHERE id = ?`, id).Scan(&parent); err != nil {
+			return 0, noRows(err)
+		}
+		if parent == 0 {
+			return d, nil
+		}
+		id = parent
+	}
 }
 
 // MakeFolder makes a folder; below /Mail use CreateMailbox. fs.ErrExist.
 func (s *Store) MakeFolder(ctx context.Context, account, parent int64, name string) (Node, error) {
-	panic("stub")
+	var n Node
+	name, err := CleanName(name)
+	if err == nil {
+		err = s.do(ctx, func(t *tx) error {
+			n, err = t.makeFolder(account, parent, name)
+			return err
+		})
+	}
+	return n, fail("make folder", err)
 }
 
-// Rename moves a file or folder (outside /Mail; there use RenameMailbox). An existing file at the new name is replaced if the
-// moved node is a file and replace is set, else fs.ErrExist. A folder cannot go below itself: ErrInvalid.
-func (s *Store) Rename(ctx context.Context, account, node, newParent int64, newName string, replace bool) (Node, error) {
-	panic("stub")
+func (t *tx) makeFolder(account, parent int64, name string) (Node, error) {
+	a, err := t.account(account)
+	if err != nil {
+		return Node{}, err
+	}
+	if _, err := t.folder(a, parent); err != nil {
+		return Node{}, err
+	}
+	d, err := t.depth(parent, 0)
+	if err != nil {
+		return Node{}, err
+	}
+	if d+1 > MaxDepth {
+		return Node{}, fmt.Errorf("%w: the tree is %d deep", ErrLimit, MaxDepth)
+	}
+	if _, err := readChild(t.db, account, parent, name); err == nil {
+		return Node{}, fs.ErrExist
+	} else if !isNotExist(err) {
+		return Node{}, err
+	}
+	id, err := t.putNode(Node{Account: account, Parent: parent, Kind: KindFolder, Name: name, Mode: 0o755, ModSeq: t.nextModSeq(a)}, 0)
+	if err != nil {
+		return Node{}, err
+	}
+	t.change(watch.Change{Account: account, Node: id, Kind: watch.NodePut, ModSeq: a.modseq})
+	return readNode(t.db, account, id)
 }
 
 // Remove removes a file or an empty folder; a folder that is not empty, home and /Mail: fs.ErrPermission with a text that says why.
-func (s *Store) Remove(ctx context.Context, account, node int64) error { panic("stub") }
-
-// SetModified and SetMode change what FTP's MFMT and SITE CHMOD change.
-func (s *Store) SetModified(ctx context.Context, account, node int64, t time.Time) error {
-	panic("stub")
+func (s *Store) Remove(ctx context.Context, account, node int64) error {
+	err := s.do(ctx, func(t *tx) error {
+		a, n, err := t.ownNode(account, node)
+		if err != nil {
+			return err
+		}
+		if n.Kind == KindFolder {
+			var one int
+			err := t.db.Row(`SELECT COUNT(*) FROM (SELECT 1 FROM node WHERE parent = ? LIMIT 1) AS c`, node).Scan(&one)
+			if err != nil {
+				return err
+			}
+			if one > 0 {
+				return fmt.Errorf("%w: the folder is not empty", fs.ErrPermission)
+			}
+			if err := t.dropPartials(a, `parent = ?`, node); err != nil {
+				return err
+			}
+		}
+		return t.removeNode(a, n)
+	})
+	return fail("remove", err)
 }
-func (s *Store) SetMode(ctx context.Context, account, node int64, m fs.FileMode) error { panic("stub") }
+
+// ownNode is a file or folder that may be changed: not home, /Mail or what is below.
+func (t *tx) ownNode(account, id int64) (*accountRow, Node, error) {
+	a, err := t.account(account)
+	if err != nil {
+		return nil, Node{}, err
+	}
+	n, err := readNode(t.db, account, id)
+	switch {
+	case err != nil:
+		return nil, Node{}, err
+	case n.ID == a.Home:
+		return nil, Node{}, fmt.Errorf("%w: the home folder stays", fs.ErrPermission)
+	case n.ID == a.Mail:
+		return nil, Node{}, fmt.Errorf("%w: /Mail stays", fs.ErrPermission)
+	case n.mail:
+		return nil, Node{}, fmt.Errorf("%w: it is a mailbox", fs.ErrPermission)
+	}
+	return a, n, nil
+}
+
+// removeNode removes the row of a file or empty folder, with what it charges.
+func (t *tx) removeNode(a *accountRow, n Node) error {
+	if err := t.exec(`DELETE FROM node WHERE id = ?`, n.ID); err != nil {
+		return err
+	}
+	if n.Kind == KindFile {
+		if err := t.charge(a, -n.Size, 0, -1); err != nil {
+			return err
+		}
+		if err := t.release(n.Blob); err != nil {
+			return err
+		}
+	}
+	t.change(watch.Change{Account: a.ID, Node: n.ID, Kind: watch.NodeGone, ModSeq: t.nextModSeq(a)})
+	return nil
+}
+
+// SetModified changes what FTP's MFMT changes.
+func (s *Store) SetModified(ctx context.Context, account, node int64, m time.Time) error {
+	return fail("set modified", s.setNode(ctx, account, node, `UPDATE node SET modified = ?, modseq = ? WHERE id = ?`, m.Unix()))
+}
+
+// SetMode changes what SITE CHMOD changes.
+func (s *Store) SetMode(ctx context.Context, account, node int64, m fs.FileMode) error {
+	return fail("set mode", s.setNode(ctx, account, node, `UPDATE node SET mode = ?, modseq = ? WHERE id = ?`, int64(m.Perm())))
+}
+
+func (s *Store) setNode(ctx context.Context, account, node int64, query string, value int64) error {
+	return s.do(ctx, func(t *tx) error {
+		a, n, err := t.ownNode(account, node)
+		if err != nil {
+			return err
+		}
+		seq := t.nextModSeq(a)
+		t.change(watch.Change{Account: account, Node: n.ID, Kind: watch.NodePut, ModSeq: seq})
+		return t.exec(query, value, int64(seq), node)
+	})
+}

@@ -2,11 +2,18 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/packetboat/packetboat/storage/blob"
+	"github.com/packetboat/packetboat/storage/sqldb"
 	"github.com/packetboat/packetboat/storage/watch"
 )
 
@@ -20,6 +27,12 @@ var (
 	ErrNotLocal  = errors.New("not a local domain")
 )
 
+// ErrLocked is Open's error when another process has the store open: a server is running.
+var ErrLocked = sqldb.ErrLocked
+
+// ErrNewer is Open's error for a database that a newer version of the program wrote.
+var ErrNewer = sqldb.ErrNewer
+
 // Options of a Store; the zero value is usable.
 type Options struct {
 	Logger    *slog.Logger
@@ -27,20 +40,122 @@ type Options struct {
 	InlineMax int        // blobs up to this many bytes are rows; 0 means 32 KiB
 	Now       func() time.Time
 	BatchMax  int // jobs in one transaction; 0 means 256
+
+	SnapshotEntries int           // entries of mailbox pictures kept in memory, 56 bytes each; 0 means 1,000,000
+	GarbageAge      time.Duration // how long bytes stay readable that nothing refers to any more; 0 means one minute
+	JournalMax      int           // records kept; 0 means 100,000
+	JournalAge      time.Duration // and for how long; 0 means 90 days
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	def(&o.InlineMax, 32<<10)
+	def(&o.BatchMax, 256)
+	def(&o.SnapshotEntries, 1_000_000)
+	def(&o.GarbageAge, time.Minute)
+	def(&o.JournalMax, 100_000)
+	def(&o.JournalAge, 90*24*time.Hour)
+	return o
+}
+
+func def[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
 }
 
 // Store is an open account store.
-type Store struct{}
+type Store struct {
+	o     Options
+	log   *slog.Logger
+	db    *sqldb.DB
+	blobs blob.Store
+	hub   watch.Hub
+	snaps snapshots
+
+	jobs    chan *job     // to the writer
+	stop    chan struct{} // closed by Close
+	stopped chan struct{} // closed by the writer when it has done what was waiting
+	closing sync.Once
+	w       writer // of the writer's goroutine alone
+
+	journal journal
+	work    chan struct{} // capacity 1: there is something to sweep
+
+	mu       sync.Mutex
+	reserved map[int64]int64         // bytes announced by uploads under way, by account
+	holding  map[blob.Key]*holdCount // keys of blobs whose rows are not committed yet: not for the sweeper
+}
+
+type holdCount struct{ n int }
 
 // Open opens the store in dir (packetboat.db, blobs/), making it if there is none, and migrates it. A
-// database newer than this program is refused with a text that says so. One process at a time holds a store (locked).
-func Open(ctx context.Context, dir string, o Options) (*Store, error) { panic("stub") }
+// database newer than this program is refused with a text that says so (ErrNewer). One process at a time holds a store: ErrLocked.
+func Open(ctx context.Context, dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("storage: open: %w", err)
+	}
+	texts, err := migrations()
+	if err != nil {
+		return nil, fmt.Errorf("storage: open: %w", err)
+	}
+	db, err := sqldb.Open(ctx, dir, texts, sqldb.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+	}
+	s := &Store{
+		o: o, log: o.Logger, db: db, blobs: o.Blobs,
+		jobs: make(chan *job, 4*o.BatchMax), stop: make(chan struct{}), stopped: make(chan struct{}),
+		work:     make(chan struct{}, 1),
+		reserved: map[int64]int64{}, holding: map[blob.Key]*holdCount{},
+	}
+	s.snaps.init(o.SnapshotEntries, o.Now)
+	s.journal.init()
+	if s.blobs == nil {
+		if s.blobs, err = blob.OpenDisk(filepath.Join(dir, "blobs")); err != nil {
+			db.Close()
+			return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+		}
+	}
+	s.w.init(s)
+	go s.write()
+	return s, nil
+}
 
-// Run does the store's background work (sweeper, checkpoints, journal trim) until ctx ends.
-func (s *Store) Run(ctx context.Context) error { panic("stub") }
-
-// Close finishes the writes under way and closes the store.
-func (s *Store) Close() error { panic("stub") }
+// Close finishes the writes under way and closes the store. Bodies of large blobs that are open go on.
+func (s *Store) Close() error {
+	err := error(nil)
+	s.closing.Do(func() {
+		close(s.stop)
+		<-s.stopped
+		err = s.db.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("storage: close: %w", err)
+	}
+	return nil
+}
 
 // Watch is where committed changes are published.
-func (s *Store) Watch() *watch.Hub { panic("stub") }
+func (s *Store) Watch() *watch.Hub { return &s.hub }
+
+// fail wraps an error once with what was being done and makes of the database's own errors those of this package.
+func fail(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		err = fs.ErrNotExist
+	case errors.Is(err, ErrTemporary):
+	case sqldb.Temporary(err) || isDiskFull(err):
+		err = fmt.Errorf("%w: %w", ErrTemporary, err)
+	}
+	return fmt.Errorf("storage: %s: %w", what, err)
+}

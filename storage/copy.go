@@ -1,0 +1,239 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/bits"
+
+	"github.com/packetboat/packetboat/storage/watch"
+)
+
+// Copied pairs source and new UIDs, both ascending.
+type Copied struct {
+	UIDValidity uint32
+	From, To    []uint32
+}
+
+// Copy copies messages; all or nothing. Flags, keywords and internal date go along; the blob is shared. Messages gone meanwhile are left out.
+// ErrQuota, ErrLimit (keywords), fs.ErrNotExist.
+func (s *Store) Copy(ctx context.Context, account, from int64, uids []uint32, to int64) (Copied, error) {
+	c, err := s.transfer(ctx, account, from, uids, to, (*tx).copy)
+	return c, fail("copy", err)
+}
+
+// Move moves messages in one transaction; otherwise like Copy, but that it needs no quota and the messages keep their ids.
+func (s *Store) Move(ctx context.Context, account, from int64, uids []uint32, to int64) (Copied, error) {
+	c, err := s.transfer(ctx, account, from, uids, to, (*tx).move)
+	return c, fail("move", err)
+}
+
+type transferFunc func(t *tx, a *accountRow, src, dst *mailboxRow, list []packed) (Copied, error)
+
+func (s *Store) transfer(ctx context.Context, account, from int64, uids []uint32, to int64, fn transferFunc) (c Copied, err error) {
+	if _, err := s.loadWarm(ctx, from); err != nil {
+		return Copied{}, err
+	}
+	err = s.do(ctx, func(t *tx) error {
+		a, err := t.account(account)
+		if err != nil {
+			return err
+		}
+		src, err := t.mailbox(account, from)
+		if err != nil {
+			return err
+		}
+		dst, err := t.mailbox(account, to)
+		if err != nil {
+			return err
+		}
+		p, err := t.view(src)
+		if err != nil {
+			return err
+		}
+		c, err = fn(t, a, src, dst, slicesOf(p, uids))
+		return err
+	})
+	if err != nil {
+		return Copied{}, err
+	}
+	return c, nil
+}
+
+// loadWarm is Snapshot without its wrapping of errors.
+func (s *Store) loadWarm(ctx context.Context, mailbox int64) (*Snapshot, error) {
+	if p := s.snaps.warm(mailbox); p != nil {
+		return p, nil
+	}
+	return s.loadSnapshot(ctx, mailbox)
+}
+
+// slicesOf are the messages of uids (ascending) that are there; nil: all.
+func slicesOf(p *Snapshot, uids []uint32) []packed {
+	if uids == nil {
+		all := make([]packed, 0, p.n)
+		for _, c := range p.chunks {
+			all = append(all, c...)
+		}
+		return all
+	}
+	list := make([]packed, 0, len(uids))
+	for _, uid := range uids {
+		if i, ok := p.Find(uid); ok {
+			list = append(list, *p.at(i))
+		}
+	}
+	return list
+}
+
+// spans cuts the list into pieces with UIDs that follow one another and the same keywords: one statement for each.
+func spans(list []packed) iter.Seq[[]packed] {
+	return func(yield func([]packed) bool) {
+		for i := 0; i < len(list); {
+			j := i + 1
+			for j < len(list) && list[j].uid == list[j-1].uid+1 && list[j].keywords == list[i].keywords {
+				j++
+			}
+			if !yield(list[i:j]) {
+				return
+			}
+			i = j
+		}
+	}
+}
+
+// admitAll checks that dst can take the messages and tells how their keywords are written there.
+func (t *tx) admitAll(src, dst *mailboxRow, list []packed) (words func(uint64) uint64, add []string, err error) {
+	if uint64(dst.UIDNext)+uint64(len(list)) >= 1<<32 {
+		return nil, nil, fmt.Errorf("%w: the mailbox has no UIDs left", ErrLimit)
+	}
+	var used uint64
+	for i := range list {
+		used |= list[i].keywords
+	}
+	if used == 0 || src == dst {
+		return func(w uint64) uint64 { return w }, nil, nil
+	}
+	if err := t.knowKeywords(src); err != nil {
+		return nil, nil, err
+	}
+	var to [maxKeywords]uint64
+	for w := used; w != 0; w &= w - 1 {
+		bit := bits.TrailingZeros64(w)
+		add = append(add, src.keywords[bit])
+	}
+	_, missing, err := t.keywordBits(dst, add)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := append(dst.keywords[:len(dst.keywords):len(dst.keywords)], missing...)
+	for w := used; w != 0; w &= w - 1 {
+		bit := bits.TrailingZeros64(w)
+		to[bit] = 1 << keywordBit(all, src.keywords[bit])
+	}
+	return func(w uint64) (v uint64) {
+		for ; w != 0; w &= w - 1 {
+			v |= to[bits.TrailingZeros64(w)]
+		}
+		return v
+	}, missing, nil
+}
+
+func (t *tx) copy(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, error) {
+	words, add, err := t.admitAll(src, dst, list)
+	if err != nil {
+		return Copied{}, err
+	}
+	var size int64
+	for i := range list {
+		size += int64(list[i].size)
+	}
+	c := Copied{UIDValidity: dst.UIDValidity}
+	if len(list) == 0 {
+		return c, nil
+	}
+	if err := t.charge(a, size, int64(len(list)), 0); err != nil {
+		return Copied{}, err
+	}
+	if err := t.addKeywords(dst, add); err != nil {
+		return Copied{}, err
+	}
+	seq, now := t.nextModSeq(a), t.now()
+	for part := range spans(list) {
+		first, last := int64(part[0].uid), int64(part[len(part)-1].uid)
+		id, err := t.newIDs(len(part))
+		if err != nil {
+			return Copied{}, err
+		}
+		if err := t.exec(`INSERT INTO blob_shared (blob, more) SELECT blob, COUNT(*) FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ? GROUP BY blob
+			ON CONFLICT (blob) DO UPDATE SET more = blob_shared.more + excluded.more`, src.ID, first, last); err != nil {
+			return Copied{}, err
+		}
+		if err := t.exec(`INSERT INTO message (mailbox, uid, flags, keywords, size, internal_date, save_date, modseq, blob, id)
+			SELECT ?, uid + ?, flags, ?, size, internal_date, ?, ?, blob, uid + ? FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
+			dst.ID, int64(dst.UIDNext)-first, int64(words(part[0].keywords)), now, int64(seq), id-first, src.ID, first, last); err != nil {
+			return Copied{}, err
+		}
+		t.arrive(dst, part, words, seq, now, id, &c)
+	}
+	t.change(watch.Change{Account: a.ID, Mailbox: dst.ID, Kind: watch.Appended, ModSeq: seq, UIDs: named(c.To), More: len(c.To) > maxNamed})
+	return c, nil
+}
+
+// arrive keeps dst's counters and picture for messages that the database has there already. id is the first new one, 0: they keep theirs.
+func (t *tx) arrive(dst *mailboxRow, part []packed, words func(uint64) uint64, modseq uint64, now, id int64, c *Copied) {
+	ed := t.edits(dst)
+	for i := range part {
+		e := part[i]
+		c.From = append(c.From, e.uid)
+		e.uid, e.modseq, e.saved, e.keywords = dst.UIDNext, modseq, uint32(now), words(e.keywords)
+		if id != 0 {
+			e.id = id + int64(i)
+		}
+		c.To = append(c.To, e.uid)
+		dst.UIDNext++
+		dst.count(&e, 1)
+		ed.steps = append(ed.steps, edit{put: e})
+	}
+	t.touchMailbox(dst, modseq)
+}
+
+// newIDs gives the first of n ids in a row.
+func (t *tx) newIDs(n int) (int64, error) {
+	id, err := t.newID()
+	if err == nil {
+		t.w.lastID += int64(n) - 1
+	}
+	return id, err
+}
+
+func named(uids []uint32) []uint32 { return uids[:min(len(uids), maxNamed)] }
+
+// move renumbers the rows. src and dst may be the same mailbox.
+func (t *tx) move(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, error) {
+	words, add, err := t.admitAll(src, dst, list)
+	if err != nil {
+		return Copied{}, err
+	}
+	c := Copied{UIDValidity: dst.UIDValidity}
+	if len(list) == 0 {
+		return c, nil
+	}
+	if err := t.addKeywords(dst, add); err != nil {
+		return Copied{}, err
+	}
+	seq, now := t.nextModSeq(a), t.now()
+	if err := t.leave(src, list, seq); err != nil {
+		return Copied{}, err
+	}
+	for part := range spans(list) {
+		first, last := int64(part[0].uid), int64(part[len(part)-1].uid)
+		if err := t.exec(`UPDATE message SET mailbox = ?, uid = uid + ?, keywords = ?, save_date = ?, modseq = ? WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
+			dst.ID, int64(dst.UIDNext)-first, int64(words(part[0].keywords)), now, int64(seq), src.ID, first, last); err != nil {
+			return Copied{}, err
+		}
+		t.arrive(dst, part, words, seq, now, 0, &c)
+	}
+	t.change(watch.Change{Account: a.ID, Mailbox: dst.ID, Kind: watch.Appended, ModSeq: seq, UIDs: named(c.To), More: len(c.To) > maxNamed})
+	return c, nil
+}

@@ -1,0 +1,205 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/packetboat/packetboat/storage/watch"
+)
+
+// DeleteMailbox expunges its messages and removes it; with children it becomes \NoSelect (RFC 3501 section 6.3.4). INBOX: fs.ErrPermission; so is
+// a \NoSelect name with children. onlyEmpty: fs.ErrPermission when it holds messages or mailboxes (FTP's RMD).
+func (s *Store) DeleteMailbox(ctx context.Context, account int64, name string, onlyEmpty bool) error {
+	name, err := CleanMailbox(name)
+	if err != nil {
+		return fail("delete mailbox", fmt.Errorf("%w: %w", fs.ErrNotExist, err))
+	}
+	if name == "INBOX" {
+		return fail("delete mailbox", fmt.Errorf("%w: INBOX stays", fs.ErrPermission))
+	}
+	err = s.do(ctx, func(t *tx) error {
+		a, err := t.account(account)
+		if err != nil {
+			return err
+		}
+		m, err := t.namedMailbox(account, name)
+		if err != nil {
+			return err
+		}
+		return t.deleteMailbox(a, m, onlyEmpty)
+	})
+	return fail("delete mailbox", err)
+}
+
+func (t *tx) deleteMailbox(a *accountRow, m *mailboxRow, onlyEmpty bool) error {
+	var parent, children int64
+	if err := t.db.Row(`SELECT parent, (SELECT COUNT(*) FROM node WHERE parent = ?) FROM node WHERE id = ?`, m.ID, m.ID).Scan(&parent, &children); err != nil {
+		return noRows(err)
+	}
+	switch {
+	case onlyEmpty && m.Messages > 0:
+		return fmt.Errorf("%w: the mailbox holds messages", fs.ErrPermission)
+	case onlyEmpty && children > 0, m.NoSelect && children > 0:
+		return fmt.Errorf("%w: the mailbox has mailboxes below it", fs.ErrPermission)
+	}
+	if err := t.charge(a, -m.Size, -int64(m.Messages), 0); err != nil {
+		return err
+	}
+	if err := t.retire(m); err != nil {
+		return err
+	}
+	if err := t.dropMailboxRow(m); err != nil {
+		return err
+	}
+	if err := t.exec(`DELETE FROM node WHERE id = ?`, m.ID); err != nil {
+		return err
+	}
+	t.change(watch.Change{Account: a.ID, Mailbox: m.ID, Node: m.ID, Kind: watch.Mailboxes, ModSeq: t.nextModSeq(a)})
+	t.after = append(t.after, t.s.wakeSweeper)
+	if children == 0 {
+		return nil
+	}
+	// The name that stays is another node, so that the sweeper can take its time with the messages of the old one.
+	name, err := t.makeMailbox(a, parent, m.Name, m.Name[strings.LastIndexByte(m.Name, '/')+1:], "", true)
+	if err != nil {
+		return err
+	}
+	return t.exec(`UPDATE node SET parent = ? WHERE parent = ?`, name.ID, m.ID)
+}
+
+// dropMailboxRow removes the mailbox's row and leaves its messages to the sweeper.
+func (t *tx) dropMailboxRow(m *mailboxRow) error {
+	if err := t.exec(`DELETE FROM mailbox WHERE id = ?`, m.ID); err != nil {
+		return err
+	}
+	if err := t.exec(`INSERT INTO purge (id, kind) VALUES (?, ?)`, m.ID, purgeMessages); err != nil {
+		return err
+	}
+	t.edits(m).removed = true
+	delete(t.w.mailboxes, m.ID)
+	return nil
+}
+
+// maxRetired is how many names given up are remembered for an account. Of more, the oldest are forgotten.
+const maxRetired = 1000
+
+// retire remembers the UIDVALIDITY that a name had when it is given up.
+func (t *tx) retire(m *mailboxRow) error {
+	if m.NoSelect {
+		return nil
+	}
+	if err := t.exec(`INSERT INTO retired (account, name, uidvalidity) VALUES (?, ?, ?) ON CONFLICT (account, name) DO UPDATE SET uidvalidity =
+		CASE WHEN excluded.uidvalidity > retired.uidvalidity THEN excluded.uidvalidity ELSE retired.uidvalidity END`, m.Account, m.Name, int64(m.UIDValidity)); err != nil {
+		return err
+	}
+	return t.exec(`DELETE FROM retired WHERE account = ? AND uidvalidity < (SELECT uidvalidity FROM retired WHERE account = ? ORDER BY uidvalidity DESC LIMIT 1 OFFSET ?)`,
+		m.Account, m.Account, maxRetired)
+}
+
+// RenameMailbox renames it with all below it; INBOX: its messages move into a new mailbox and INBOX stays (RFC 9051 section 6.3.6).
+// fs.ErrExist; ErrInvalid for a name below its own.
+func (s *Store) RenameMailbox(ctx context.Context, account int64, from, to string) error {
+	to, err := CleanMailbox(to)
+	if err != nil {
+		return fail("rename mailbox", err)
+	}
+	if from, err = CleanMailbox(from); err != nil {
+		return fail("rename mailbox", fmt.Errorf("%w: %w", fs.ErrNotExist, err))
+	}
+	err = s.do(ctx, func(t *tx) error {
+		a, err := t.account(account)
+		if err != nil {
+			return err
+		}
+		m, err := t.namedMailbox(account, from)
+		if err != nil {
+			return err
+		}
+		if _, err := t.namedMailbox(account, to); err == nil {
+			return fs.ErrExist
+		} else if !isNotExist(err) {
+			return err
+		}
+		if from == "INBOX" {
+			return t.renameInbox(a, m, to)
+		}
+		if strings.HasPrefix(to, from+"/") {
+			return fmt.Errorf("%w: a mailbox cannot go below itself", ErrInvalid)
+		}
+		return t.renameMailbox(a, m, to)
+	})
+	return fail("rename mailbox", err)
+}
+
+func (t *tx) renameInbox(a *accountRow, inbox *mailboxRow, to string) error {
+	m, err := t.createMailbox(a, to, "")
+	if err != nil {
+		return err
+	}
+	p, err := t.view(inbox)
+	if err != nil {
+		return err
+	}
+	_, err = t.move(a, inbox, m, slicesOf(p, nil))
+	return err
+}
+
+func (t *tx) renameMailbox(a *accountRow, m *mailboxRow, to string) error {
+	all, err := t.accountMailboxes(a.ID)
+	if err != nil {
+		return err
+	}
+	from := m.Name
+	var tree []*mailboxRow
+	for _, b := range all {
+		if b.Name != from && !strings.HasPrefix(b.Name, from+"/") {
+			continue
+		}
+		if _, err := CleanMailbox(to + b.Name[len(from):]); err != nil {
+			return fmt.Errorf("%w: a name below it would be too long or too deep", ErrLimit)
+		}
+		tree = append(tree, b)
+	}
+	if len(all)+strings.Count(to, "/") > maxMailboxes {
+		return fmt.Errorf("%w: %d mailboxes", ErrLimit, maxMailboxes)
+	}
+	parent, err := t.parents(a, to)
+	if err != nil {
+		return err
+	}
+	seq := t.nextModSeq(a)
+	if err := t.exec(`UPDATE node SET parent = ?, name = ?, modseq = ? WHERE id = ?`, parent, to[strings.LastIndexByte(to, '/')+1:], int64(seq), m.ID); err != nil {
+		return err
+	}
+	for _, b := range tree {
+		if err := t.rename1(a, b, to+b.Name[len(from):]); err != nil {
+			return err
+		}
+	}
+	t.change(watch.Change{Account: a.ID, Mailbox: m.ID, Node: m.ID, Kind: watch.Mailboxes, ModSeq: seq})
+	return nil
+}
+
+// rename1 gives one mailbox its new name.
+func (t *tx) rename1(a *accountRow, m *mailboxRow, to string) error {
+	if err := t.retire(m); err != nil {
+		return err
+	}
+	var before uint32
+	if err := t.db.Row(`SELECT COALESCE(MAX(uidvalidity), 0) FROM retired WHERE account = ? AND name = ?`, a.ID, to).Scan(&before); err != nil {
+		return err
+	}
+	if err := t.exec(`UPDATE mailbox SET name = ? WHERE id = ?`, to, m.ID); err != nil {
+		return err
+	}
+	m.Name = to
+	t.edits(m)
+	// RFC 9051 section 2.3.1.1: what was once known by this name had a greater UIDVALIDITY, so this needs one greater still.
+	if before >= m.UIDValidity {
+		m.UIDValidity = t.nextUIDValidity(a)
+		t.touchMailbox(m, 0)
+	}
+	return nil
+}

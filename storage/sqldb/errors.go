@@ -1,0 +1,39 @@
+package sqldb
+
+import (
+	"errors"
+
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// The errors of Open.
+var (
+	ErrLocked = errors.New("the store is open in another process")
+	ErrNewer  = errors.New("the database was written by a newer version of this program")
+)
+
+func code(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code()
+	}
+	return 0
+}
+
+// Temporary tells whether err is the machine's trouble (disk full, input or output failed, busy) rather than the statement's.
+func Temporary(err error) bool {
+	switch code(err) & 0xff {
+	case lib.SQLITE_FULL, lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_CANTOPEN, lib.SQLITE_PROTOCOL:
+		return true
+	}
+	return false
+}
+
+// Duplicate tells whether err is a row that is there already.
+func Duplicate(err error) bool {
+	switch code(err) {
+	case lib.SQLITE_CONSTRAINT_UNIQUE, lib.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,193 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/packetboat/packetboat/storage/sqldb"
+)
+
+// job is a transaction that waits for the writer or is with it.
+type job struct {
+	ctx  context.Context
+	run  func(*tx) error // may run more than once: a batch is begun anew when another job of it fails
+	err  error
+	done chan struct{}
+}
+
+// writer is what the writer's goroutine keeps between batches.
+type writer struct {
+	s  *Store
+	db *sqldb.Writer
+	rows
+	// commit is db.Commit; tests put a failing one here.
+	commit func() error
+}
+
+func (w *writer) init(s *Store) {
+	w.s, w.db = s, s.db.Writer()
+	w.commit = w.db.Commit
+	w.rows.reset()
+}
+
+var errClosed = fmt.Errorf("%w: the store is closed", ErrTemporary)
+
+// do runs fn in a transaction, together with what other sessions want to write at the moment, and returns when it is
+// durable and published. Once fn has begun, the end of ctx does not stop it.
+//
+// fn must decide whether it fails before it changes anything: to fail later is right too, but makes the whole batch begin anew.
+func (s *Store) do(ctx context.Context, fn func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j := &job{ctx: ctx, run: fn, done: make(chan struct{})}
+	select {
+	case <-s.stop:
+		return errClosed
+	default:
+	}
+	select {
+	case s.jobs <- j:
+	case <-s.stop:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-j.done:
+		return j.err
+	case <-s.stopped:
+	}
+	// The writer ended: either before it saw the job, or with it.
+	select {
+	case <-j.done:
+		return j.err
+	default:
+		return errClosed
+	}
+}
+
+// write is the writer's goroutine. It takes whatever waits, runs it in one transaction and answers after the commit: while one batch
+// is being synced the next gathers, so that nobody waits for a timer.
+func (s *Store) write() {
+	defer close(s.stopped)
+	batch := make([]*job, 0, s.o.BatchMax)
+	for {
+		batch = batch[:0]
+		select {
+		case j := <-s.jobs:
+			batch = append(batch, j)
+		case <-s.journal.hint:
+		case <-s.stop:
+			for {
+				select {
+				case j := <-s.jobs:
+					s.w.batch([]*job{j})
+					continue
+				default:
+				}
+				break
+			}
+			s.w.batch(nil)
+			return
+		}
+	fill:
+		for len(batch) < s.o.BatchMax {
+			select {
+			case j := <-s.jobs:
+				batch = append(batch, j)
+			default:
+				break fill
+			}
+		}
+		s.w.batch(batch)
+	}
+}
+
+// batch runs jobs in one transaction, without those that fail.
+func (w *writer) batch(batch []*job) {
+	jobs := make([]*job, 0, len(batch)+1)
+	if r := w.s.journal.take(); len(r) > 0 {
+		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.addRecords(r) }})
+	}
+	for _, j := range batch {
+		if j.err = j.ctx.Err(); j.err != nil {
+			close(j.done)
+			continue
+		}
+		jobs = append(jobs, j)
+	}
+	for len(jobs) > 0 {
+		bad, err := w.attempt(jobs)
+		if err == nil {
+			return
+		}
+		if bad < 0 {
+			for _, j := range jobs {
+				j.err = err
+				close(j.done)
+			}
+			return
+		}
+		jobs[bad].err = err
+		close(jobs[bad].done)
+		jobs = append(jobs[:bad], jobs[bad+1:]...)
+	}
+}
+
+// attempt runs jobs in one transaction and answers them. When it cannot, nothing has happened: bad is the job whose fault it
+// is, to be left out of the next attempt, or -1 when all fail.
+func (w *writer) attempt(jobs []*job) (bad int, err error) {
+	if err := w.db.Begin(); err != nil {
+		return -1, fmt.Errorf("%w: %w", ErrTemporary, err)
+	}
+	t := newTx(w)
+	for i, j := range jobs {
+		t.wrote = false
+		j.err = t.protect(j.run)
+		if j.err == nil || !t.wrote && !sqldb.Temporary(j.err) {
+			continue
+		}
+		w.undo()
+		// Trouble of the machine would meet each of the others in turn.
+		if sqldb.Temporary(j.err) {
+			return -1, fmt.Errorf("%w: %w", ErrTemporary, j.err)
+		}
+		return i, j.err
+	}
+	if err := t.flush(); err != nil {
+		w.undo()
+		return -1, fmt.Errorf("%w: %w", ErrTemporary, err)
+	}
+	if err := w.commit(); err != nil {
+		w.undo()
+		return -1, fmt.Errorf("%w: %w", ErrTemporary, err)
+	}
+	t.publish()
+	for _, j := range jobs {
+		close(j.done)
+	}
+	return 0, nil
+}
+
+// undo rolls back, and forgets the rows in memory, which may have been changed.
+func (w *writer) undo() {
+	w.db.Rollback()
+	w.rows.reset()
+}
+
+var errPanic = errors.New("panic in a transaction")
+
+// protect runs a job and makes an error of its panic, so that a fault of one does not end the writer for all.
+func (t *tx) protect(run func(*tx) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.wrote = true
+			err = fmt.Errorf("%w: %v", errPanic, r)
+			t.s.log.Error("panic in a transaction", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
+	return run(t)
+}
