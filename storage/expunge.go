@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/packetboat/packetboat/storage/sqldb"
 	"github.com/packetboat/packetboat/storage/watch"
 )
 
@@ -195,22 +196,33 @@ type UIDRange struct{ First, Last uint32 }
 // Expunged are the UIDs that went since modseq, merged and ascending, for QRESYNC (RFC 7162 section 3.2.10). known false: tombstones that old were swept, all UIDs
 // not in the mailbox may have gone.
 func (s *Store) Expunged(ctx context.Context, mailbox int64, since uint64) (gone []UIDRange, known bool, err error) {
-	var floor uint64
-	if err := s.db.Row(`SELECT floor FROM mailbox WHERE id = ? AND noselect = 0`, mailbox).Scan(&floor); err != nil {
-		return nil, false, fail("expunged", fmt.Errorf("mailbox: %w", noRows(err)))
-	}
-	if since < floor {
-		return nil, false, nil
-	}
-	rows, err := s.db.Query(`SELECT first, last FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY first`, mailbox, int64(min(since, 1<<63-1)))
+	err = s.db.View(ctx, func(v *sqldb.View) error {
+		var floor uint64
+		if err := v.Row(`SELECT floor FROM mailbox WHERE id = ? AND noselect = 0`, mailbox).Scan(&floor); err != nil {
+			return fmt.Errorf("mailbox: %w", noRows(err))
+		}
+		if known = since >= floor; !known {
+			return nil
+		}
+		gone, err = readTombs(v, mailbox, since)
+		return err
+	})
 	if err != nil {
 		return nil, false, fail("expunged", err)
+	}
+	return gone, known, nil
+}
+
+func readTombs(q sqldb.Querier, mailbox int64, since uint64) (gone []UIDRange, err error) {
+	rows, err := q.Query(`SELECT first, last FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY first`, mailbox, int64(min(since, 1<<63-1)))
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var r UIDRange
 		if err := rows.Scan(&r.First, &r.Last); err != nil {
-			return nil, false, fail("expunged", err)
+			return nil, err
 		}
 		if n := len(gone) - 1; n >= 0 && gone[n].Last+1 >= r.First {
 			gone[n].Last = max(gone[n].Last, r.Last)
@@ -218,6 +230,5 @@ func (s *Store) Expunged(ctx context.Context, mailbox int64, since uint64) (gone
 		}
 		gone = append(gone, r)
 	}
-	return gone, true, fail("expunged", rows.Err())
+	return gone, rows.Err()
 }
-

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -15,10 +16,116 @@ type Record struct {
 	Detail  []byte // JSON
 }
 
-// Journal adds records; it may return before they are durable and drops (counting) under overload rather than wait.
-func (s *Store) Journal(r Record) { panic("stub") }
+// journalWaiting is how many records wait for the writer at most, and journalBatch how many go with one transaction.
+const (
+	journalWaiting = 4096
+	journalBatch   = 256
+)
 
-// Records are the latest of a kind first, at most limit; account 0 means all; before 0 means from the newest (paging by ID).
+// journal are the records that are not written yet.
+type journal struct {
+	hint    chan struct{} // capacity 1: there are some
+	mu      sync.Mutex
+	waiting []Record
+	dropped int64
+}
+
+func (j *journal) init() { j.hint = make(chan struct{}, 1) }
+
+// Journal adds records; it may return before they are durable and drops (counting) under overload rather than wait.
+func (s *Store) Journal(r Record) {
+	if r.At.IsZero() {
+		r.At = s.o.Now()
+	}
+	j := &s.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.waiting) >= journalWaiting {
+		j.dropped++
+		return
+	}
+	j.waiting = append(j.waiting, r)
+	select {
+	case j.hint <- struct{}{}:
+	default:
+	}
+}
+
+// JournalDropped is how many records were dropped since the store was opened.
+func (s *Store) JournalDropped() int64 {
+	s.journal.mu.Lock()
+	defer s.journal.mu.Unlock()
+	return s.journal.dropped
+}
+
+// take gives records to the writer. What is left gives the hint again.
+func (j *journal) take() []Record {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := min(len(j.waiting), journalBatch)
+	if n == 0 {
+		return nil
+	}
+	r := append([]Record(nil), j.waiting[:n]...)
+	j.waiting = append(j.waiting[:0], j.waiting[n:]...)
+	if len(j.waiting) > 0 {
+		select {
+		case j.hint <- struct{}{}:
+		default:
+		}
+	}
+	return r
+}
+
+func (j *journal) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.waiting) == 0
+}
+
+func (t *tx) addRecords(all []Record) error {
+	for _, r := range all {
+		id, err := t.newID()
+		if err != nil {
+			return err
+		}
+		if r.Detail == nil {
+			r.Detail = []byte("{}")
+		}
+		if err := t.exec(`INSERT INTO journal (id, at, kind, account, subject, detail) VALUES (?, ?, ?, ?, ?, ?)`,
+			id, r.At.UnixMilli(), r.Kind, r.Account, r.Subject, r.Detail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Records are the latest of a kind first, at most limit; kind "" and account 0 mean all; before 0 means from the newest (paging by ID).
 func (s *Store) Records(ctx context.Context, kind string, account int64, before int64, limit int) ([]Record, error) {
-	panic("stub")
+	if before <= 0 {
+		before = 1<<63 - 1
+	}
+	query, args := `SELECT id, at, kind, account, subject, detail FROM journal WHERE id < ?`, []any{before}
+	if kind != "" {
+		query, args = query+` AND kind = ?`, append(args, kind)
+	}
+	if account != 0 {
+		query, args = query+` AND account = ?`, append(args, account)
+	}
+	rows, err := s.db.Query(query+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
+	if err != nil {
+		return nil, fail("journal", err)
+	}
+	defer rows.Close()
+	var all []Record
+	for rows.Next() {
+		var r Record
+		var at int64
+		if err := rows.Scan(&r.ID, &at, &r.Kind, &r.Account, &r.Subject, &r.Detail); err != nil {
+			return nil, fail("journal", err)
+		}
+		r.At = time.UnixMilli(at)
+		all = append(all, r)
+	}
+	return all, fail("journal", rows.Err())
 }

@@ -229,11 +229,11 @@ func (t *tx) makeMailbox(a *accountRow, parent int64, path, name, role string, n
 	if err != nil {
 		return nil, err
 	}
-	m := &mailboxRow{known: true, floor: seq, Mailbox: Mailbox{ID: id, Account: a.ID, Name: path, NoSelect: noselect, Role: role, UIDNext: 1, HighestModSeq: seq}}
+	m := &mailboxRow{known: true, Mailbox: Mailbox{ID: id, Account: a.ID, Name: path, NoSelect: noselect, Role: role, UIDNext: 1, HighestModSeq: seq}}
 	m.UIDValidity = t.nextUIDValidity(a)
 	if err := t.exec(`INSERT INTO mailbox (id, account, name, noselect, role, uidvalidity, uidnext, highestmodseq, messages, unseen, deleted, size, floor, tombs)
-		VALUES (?, ?, ?, ?, ?, ?, 1, ?, 0, 0, 0, 0, ?, 0)`,
-		id, a.ID, path, truth(noselect), role, int64(m.UIDValidity), int64(seq), int64(seq)); err != nil {
+		VALUES (?, ?, ?, ?, ?, ?, 1, ?, 0, 0, 0, 0, 0, 0)`,
+		id, a.ID, path, truth(noselect), role, int64(m.UIDValidity), int64(seq)); err != nil {
 		return nil, err
 	}
 	t.w.mailboxes[id] = m
@@ -252,7 +252,6 @@ func (t *tx) makeSelectable(a *accountRow, m *mailboxRow, role string) (*mailbox
 	m.NoSelect, m.Role = false, role
 	m.UIDValidity, m.UIDNext = t.nextUIDValidity(a), 1
 	seq := t.nextModSeq(a)
-	m.floor = seq
 	t.touchMailbox(m, seq)
 	t.change(watch.Change{Account: a.ID, Mailbox: m.ID, Node: m.ID, Kind: watch.Mailboxes, ModSeq: seq})
 	return m, nil

@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -148,31 +150,51 @@ func (s *Store) Deliver(ctx context.Context, u *Upload, targets []Target) ([]App
 }
 
 func (t *tx) deliver(u *Upload, targets []Target) (res []Appended, took bool, err error) {
-	res = make([]Appended, len(targets))
-	var blob, refs int64
+	// Without a target that takes it there is nothing to write.
+	willing := false
 	for i := range targets {
-		d, err := t.admit(&targets[i], u.size)
+		_, err := t.admit(&targets[i], u.size)
+		if err != nil && !isRefusal(err) {
+			return nil, false, err
+		}
+		willing = willing || err == nil
+	}
+	var blob int64
+	if willing {
+		if blob, err = t.putBlob(u); err != nil {
+			return nil, false, err
+		}
+	}
+	res, err = t.appendAll(u.size, blob, 0, targets)
+	return res, willing, err
+}
+
+// appendAll puts a message into all targets that take it. refs is how many references its blob has already.
+func (t *tx) appendAll(size, blob, refs int64, targets []Target) ([]Appended, error) {
+	res := make([]Appended, len(targets))
+	for i := range targets {
+		d, err := t.admit(&targets[i], size)
 		if err != nil {
 			if !isRefusal(err) {
-				return nil, false, err
+				return nil, err
 			}
 			res[i].Err = err
 			continue
 		}
-		if blob == 0 {
-			if blob, err = t.putBlob(u); err != nil {
-				return nil, false, err
-			}
-		}
 		refs++
-		if res[i], err = t.append(d, &targets[i], u.size, blob); err != nil {
-			return nil, false, err
+		if res[i], err = t.append(d, &targets[i], size, blob); err != nil {
+			return nil, err
 		}
 	}
 	if refs > 1 {
-		err = t.share(blob, refs-1)
+		return res, t.share(blob, refs-1)
 	}
-	return res, blob != 0, err
+	return res, nil
+}
+
+// isRefusal tells whether err concerns one target alone.
+func isRefusal(err error) bool {
+	return errors.Is(err, ErrQuota) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLimit) || errors.Is(err, ErrInvalid)
 }
 
 // admitted is a target that a message of the size can go into.

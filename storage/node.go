@@ -239,7 +239,7 @@ func (s *Store) Remove(ctx context.Context, account, node int64) error {
 			if one > 0 {
 				return fmt.Errorf("%w: the folder is not empty", fs.ErrPermission)
 			}
-			if err := t.dropPartials(a, `parent = ?`, node); err != nil {
+			if err := t.dropPartialsIn(node); err != nil {
 				return err
 			}
 		}

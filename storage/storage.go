@@ -43,6 +43,7 @@ type Options struct {
 
 	SnapshotEntries int           // entries of mailbox pictures kept in memory, 56 bytes each; 0 means 1,000,000
 	GarbageAge      time.Duration // how long bytes stay readable that nothing refers to any more; 0 means one minute
+	PartialAge      time.Duration // how long cut uploads are kept; 0 means 7 days
 	JournalMax      int           // records kept; 0 means 100,000
 	JournalAge      time.Duration // and for how long; 0 means 90 days
 }
@@ -58,6 +59,7 @@ func (o Options) withDefaults() Options {
 	def(&o.BatchMax, 256)
 	def(&o.SnapshotEntries, 1_000_000)
 	def(&o.GarbageAge, time.Minute)
+	def(&o.PartialAge, 7*24*time.Hour)
 	def(&o.JournalMax, 100_000)
 	def(&o.JournalAge, 90*24*time.Hour)
 	return o
@@ -89,11 +91,9 @@ type Store struct {
 	work    chan struct{} // capacity 1: there is something to sweep
 
 	mu       sync.Mutex
-	reserved map[int64]int64         // bytes announced by uploads under way, by account
-	holding  map[blob.Key]*holdCount // keys of blobs whose rows are not committed yet: not for the sweeper
+	reserved map[int64]int64       // bytes announced by uploads under way, by account
+	holding  map[blob.Key]struct{} // keys of blobs whose rows are not committed yet: not for the sweeper
 }
-
-type holdCount struct{ n int }
 
 // Open opens the store in dir (packetboat.db, blobs/), making it if there is none, and migrates it. A
 // database newer than this program is refused with a text that says so (ErrNewer). One process at a time holds a store: ErrLocked.
@@ -114,7 +114,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		o: o, log: o.Logger, db: db, blobs: o.Blobs,
 		jobs: make(chan *job, 4*o.BatchMax), stop: make(chan struct{}), stopped: make(chan struct{}),
 		work:     make(chan struct{}, 1),
-		reserved: map[int64]int64{}, holding: map[blob.Key]*holdCount{},
+		reserved: map[int64]int64{}, holding: map[blob.Key]struct{}{},
 	}
 	s.snaps.init(o.SnapshotEntries, o.Now)
 	s.journal.init()

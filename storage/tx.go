@@ -58,8 +58,8 @@ type tx struct {
 	wrote bool
 
 	idDirty   bool
-	accounts  []*accountRow  // dirty ones
-	mailboxes []*mailboxRow  // dirty ones
+	accounts  []*accountRow    // dirty ones
+	mailboxes []*mailboxRow    // dirty ones
 	edited    map[int64]*edits // by mailbox: what happened to its messages
 	changes   []watch.Change
 	after     []func() // run after the commit

@@ -2,84 +2,376 @@ package storage
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
-	"time"
+	"math"
+	"sync"
 
+	"github.com/packetboat/packetboat/storage/blob"
 	"github.com/packetboat/packetboat/storage/mime"
 )
 
 // Upload is bytes on their way in. Small ones are held in memory (at most Options.InlineMax), larger ones spill into a staging
 // file. It is used by one goroutine, and ends with one of the methods of Store that take it, or with Abort. A Store method that fails leaves the Upload as it is.
-type Upload struct{}
+//
+//	writing --Index, Prepare--> prepared --taken by a method of Store--> ended
+//	   |                           |
+//	   +---------- Abort ----------+----> ended
+type Upload struct {
+	s        *Store
+	account  int64 // 0: nobody's yet
+	reserved int64 // of the account's quota
+	credit   int64 // bytes that the account gets back when this is taken
+	checked  int64 // size at the last look at the quota
+
+	size   int64
+	mem    []byte      // all of it, while staged is nil
+	staged blob.Staged // spilled
+
+	indexer *mime.Indexer // of a message that is being written
+	mail    bool
+	index   *mime.Index
+
+	prepared bool
+	ended    bool
+	key      blob.Key // of the committed file, "" when the bytes are in mem
+	hash     [sha256.Size]byte
+	head     []byte // of a message: its header block if it has at most headMax bytes
+	envelope []byte
+	struc    []byte
+	parts    []byte
+	reader   blob.Reader // for ReadAt after Prepare
+}
+
+// headMax is how large a header block may be to be kept beside the index.
+const headMax = 64 << 10
+
+// checkStep is how many bytes come in between two looks at the quota.
+const checkStep = 1 << 20
+
+var errEnded = errors.New("the upload has ended")
 
 // NewUpload begins an upload for an account (0: not known yet, e.g. SMTP DATA for several). expect is the announced size or -1; ErrQuota at once
 // when it cannot fit; the reservation lives until the Upload ends. While bytes come in, quota is checked from time to time so that one
 // that can never fit is cut early; the exact check is in the transaction.
 func (s *Store) NewUpload(ctx context.Context, account int64, expect int64) (*Upload, error) {
-	panic("stub")
+	u, err := s.newUpload(account, expect, 0)
+	return u, fail("upload", err)
 }
 
 // NewMail is NewUpload for a message: it is indexed while it is written.
 func (s *Store) NewMail(ctx context.Context, account int64, expect int64) (*Upload, error) {
-	panic("stub")
+	u, err := s.newUpload(account, expect, 0)
+	if err != nil {
+		return nil, fail("upload", err)
+	}
+	u.mail, u.indexer = true, mime.NewIndexer(mime.Limits{})
+	return u, nil
 }
 
-// ResumeUpload begins an upload that starts with the first n bytes of the partial upload of parent/name, or when there is none of the file there
-// (n = -1: all of it). ErrInvalid when there are fewer than n bytes, fs.ErrNotExist when there is neither.
-func (s *Store) ResumeUpload(ctx context.Context, account, parent int64, name string, n int64) (*Upload, error) {
-	panic("stub")
+// NewFile is NewUpload for PutFile of parent/name: what it will replace there, file and partial upload, counts as free.
+func (s *Store) NewFile(ctx context.Context, account, parent int64, name string, expect int64) (*Upload, error) {
+	credit, err := s.replaced(account, parent, name)
+	if err != nil {
+		return nil, fail("upload", err)
+	}
+	u, err := s.newUpload(account, expect, credit)
+	return u, fail("upload", err)
 }
 
-func (u *Upload) Write(p []byte) (int, error)             { panic("stub") }
-func (u *Upload) ReadFrom(r io.Reader) (int64, error)     { panic("stub") } // splice from a socket once spilled
-func (u *Upload) ReadAt(p []byte, off int64) (int, error) { panic("stub") } // of what was written so far
-func (u *Upload) Size() int64                             { panic("stub") }
+// replaced is what the account gets back when parent/name is written.
+func (s *Store) replaced(account, parent int64, name string) (n int64, err error) {
+	err = s.db.Row(`SELECT COALESCE((SELECT size FROM node WHERE parent = ? AND name = ? AND account = ? AND kind = 3), 0) + COALESCE((SELECT size FROM partial WHERE parent = ? AND name = ? AND account = ?), 0)`,
+		parent, name, account, parent, name, account).Scan(&n)
+	return n, err
+}
 
-// Index is the index of a NewMail upload; it ends the writing.
-func (u *Upload) Index() *mime.Index { panic("stub") }
+func (s *Store) newUpload(account, expect, credit int64) (*Upload, error) {
+	u := &Upload{s: s, account: account, credit: credit}
+	if account == 0 {
+		return u, nil
+	}
+	if err := s.reserve(u, max(expect, 0)); err != nil {
+		return nil, err
+	}
+	if expect > 0 {
+		u.mem = make([]byte, 0, min(expect, int64(s.o.InlineMax)))
+	}
+	return u, nil
+}
+
+// reserve sets bytes of the account's quota aside.
+func (s *Store) reserve(u *Upload, n int64) error {
+	quota, used, err := s.quota(u.account)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if quota > 0 && (n > 0 || used-u.credit > quota) && n > quota-(used-u.credit)-s.reserved[u.account] {
+		return ErrQuota
+	}
+	if n > 0 {
+		s.reserved[u.account] += n
+		u.reserved = n
+	}
+	return nil
+}
+
+func (s *Store) quota(account int64) (quota, used int64, err error) {
+	if err := s.db.Row(`SELECT quota, bytes FROM account WHERE id = ?`, account).Scan(&quota, &used); err != nil {
+		return 0, 0, fmt.Errorf("account: %w", noRows(err))
+	}
+	return quota, used, nil
+}
+
+// check cuts an upload that can never fit.
+func (u *Upload) check() error {
+	if u.account == 0 || u.size-u.checked < checkStep {
+		return nil
+	}
+	u.checked = u.size
+	quota, used, err := u.s.quota(u.account)
+	if err != nil {
+		return err
+	}
+	if quota > 0 && u.size > quota-used+u.credit {
+		return ErrQuota
+	}
+	return nil
+}
+
+// Write adds bytes. ErrQuota, ErrTemporary (disk full).
+func (u *Upload) Write(p []byte) (int, error) {
+	n, err := u.write(p)
+	return n, fail("upload", err)
+}
+
+func (u *Upload) write(p []byte) (int, error) {
+	if u.prepared || u.ended || u.index != nil {
+		return 0, errEnded
+	}
+	if u.staged == nil && len(u.mem)+len(p) > u.s.o.InlineMax {
+		if err := u.spill(); err != nil {
+			return 0, err
+		}
+	}
+	n := len(p)
+	if u.staged == nil {
+		u.mem = append(u.mem, p...)
+	} else if k, err := u.staged.Write(p); err != nil {
+		u.size += int64(k)
+		return k, err
+	}
+	if u.indexer != nil {
+		u.indexer.Write(p)
+	}
+	u.size += int64(n)
+	return n, u.check()
+}
+
+// spill moves what is in memory into a staging file.
+func (u *Upload) spill() error {
+	st, err := u.s.blobs.Stage(context.Background())
+	if err != nil {
+		return err
+	}
+	if _, err := st.Write(u.mem); err != nil {
+		st.Abort()
+		return err
+	}
+	u.staged, u.mem = st, nil
+	return nil
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// ReadFrom reads until the end of r. A file that is spilled comes from a socket by splice.
+func (u *Upload) ReadFrom(r io.Reader) (total int64, err error) {
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		if u.staged != nil && !u.mail && !u.prepared && !u.ended {
+			n, err := u.readStaged(r)
+			return total + n, fail("upload", err)
+		}
+		n, rerr := r.Read(buf[:])
+		if n > 0 {
+			k, err := u.write(buf[:n])
+			total += int64(k)
+			if err != nil {
+				return total, fail("upload", err)
+			}
+		}
+		switch {
+		case rerr == io.EOF:
+			return total, nil
+		case rerr != nil:
+			return total, rerr
+		}
+	}
+}
+
+// readStaged lets the staging file read, in pieces between which the quota is looked at.
+func (u *Upload) readStaged(r io.Reader) (total int64, err error) {
+	for {
+		n, err := u.staged.ReadFrom(io.LimitReader(r, 4*checkStep))
+		total += n
+		u.size += n
+		if err != nil {
+			return total, err
+		}
+		if n == 0 {
+			return total, nil
+		}
+		if err := u.check(); err != nil {
+			return total, err
+		}
+	}
+}
+
+// ReadAt reads what was written so far.
+func (u *Upload) ReadAt(p []byte, off int64) (int, error) {
+	switch {
+	case u.ended:
+		return 0, errEnded
+	case off < 0:
+		return 0, fmt.Errorf("%w: negative offset", ErrInvalid)
+	case u.key != "":
+		if u.reader == nil {
+			r, err := u.s.blobs.Open(context.Background(), u.key)
+			if err != nil {
+				return 0, fail("upload", err)
+			}
+			u.reader = r
+		}
+		return u.reader.ReadAt(p, off)
+	case u.staged != nil:
+		return u.staged.ReadAt(p, off)
+	case off >= int64(len(u.mem)):
+		return 0, io.EOF
+	}
+	n := copy(p, u.mem[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Size is how many bytes were written.
+func (u *Upload) Size() int64 { return u.size }
+
+// Index is the index of a NewMail upload; it ends the writing. nil for an upload that is no mail.
+func (u *Upload) Index() *mime.Index {
+	if u.index == nil && u.indexer != nil {
+		u.index = u.indexer.Finish()
+		u.indexer = nil
+	}
+	return u.index
+}
 
 // Prepare makes the bytes durable (fsync) without making them visible, so that the transaction that follows is short. Optional; the Store methods call it.
-func (u *Upload) Prepare(ctx context.Context) error { panic("stub") }
+func (u *Upload) Prepare(ctx context.Context) error {
+	if u.ended {
+		return fail("upload", errEnded)
+	}
+	if u.prepared {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return fail("upload", u.prepare())
+}
+
+func (u *Upload) prepare() error {
+	if u.mail {
+		if u.size > math.MaxUint32 {
+			return fmt.Errorf("%w: a message must be smaller than 4 GiB", ErrLimit)
+		}
+		if err := u.render(); err != nil {
+			return err
+		}
+	}
+	if u.staged == nil {
+		u.hash = sha256.Sum256(u.mem)
+		u.prepared = true
+		return nil
+	}
+	key, hash, err := u.staged.Commit()
+	if err != nil {
+		return err
+	}
+	u.key, u.hash, u.prepared = key, hash, true
+	u.s.hold(key)
+	return nil
+}
+
+// render makes what is kept beside the message.
+func (u *Upload) render() (err error) {
+	x := u.Index()
+	u.envelope = x.AppendEnvelope(nil)
+	u.struc = x.AppendStructure(nil, true)
+	if u.parts, err = x.AppendBinary(nil); err != nil {
+		return err
+	}
+	n := x.Root.BodyOffset
+	switch {
+	case u.staged == nil:
+		u.head = u.mem[:n]
+	case n <= headMax:
+		u.head = make([]byte, n)
+		if _, err := u.staged.ReadAt(u.head, 0); err != nil && !(err == io.EOF && n == u.size) {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold keeps a blob without a row from the sweeper.
+func (s *Store) hold(k blob.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holding[k] = struct{}{}
+}
 
 // Abort gives everything back. After the upload was taken it does nothing: defer it.
-func (u *Upload) Abort() { panic("stub") }
-
-// PutFile makes or atomically replaces the file parent/name with the upload; a partial upload of that name is forgotten. A folder of
-// that name: fs.ErrExist. modified zero means now.
-func (s *Store) PutFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time) (Node, error) {
-	panic("stub")
+func (u *Upload) Abort() {
+	if u == nil || u.ended {
+		return
+	}
+	switch {
+	case u.key != "":
+		if err := u.s.blobs.Delete(context.Background(), u.key); err != nil {
+			u.s.log.Warn("an aborted upload's blob is left to the sweeper", "error", err)
+		}
+	case u.staged != nil:
+		if err := u.staged.Abort(); err != nil {
+			u.s.log.Warn("an aborted upload's staging file is left to the sweeper", "error", err)
+		}
+	}
+	u.end()
 }
 
-// Partial is a cut upload that can be resumed.
-type Partial struct {
-	Parent   int64
-	Name     string
-	Size     int64
-	Modified time.Time
-}
+// taken ends the upload after its rows were committed.
+func (u *Upload) taken() { u.end() }
 
-// SavePartial keeps a cut upload under its name, invisible in listings, the old file untouched; counted in the quota; Options of the caller say when it is swept.
-func (s *Store) SavePartial(ctx context.Context, account, parent int64, name string, u *Upload) error {
-	panic("stub")
+func (u *Upload) end() {
+	u.ended = true
+	if u.reader != nil {
+		u.reader.Close()
+	}
+	u.s.mu.Lock()
+	defer u.s.mu.Unlock()
+	if u.key != "" {
+		delete(u.s.holding, u.key)
+	}
+	if u.reserved > 0 {
+		if u.s.reserved[u.account] -= u.reserved; u.s.reserved[u.account] <= 0 {
+			delete(u.s.reserved, u.account)
+		}
+	}
+	u.mem, u.head, u.envelope, u.struc, u.parts, u.index = nil, nil, nil, nil, nil, nil
 }
-
-// Partial finds one; fs.ErrNotExist. DropPartials removes those of an account (0: all) that are older than t.
-func (s *Store) Partial(ctx context.Context, account, parent int64, name string) (Partial, error) {
-	panic("stub")
-}
-func (s *Store) DropPartials(ctx context.Context, account int64, olderThan time.Time) (int, error) {
-	panic("stub")
-}
-
-// Body is an open blob, of a row or of a file. WriteTo and WriteRange use sendfile where they can.
-type Body interface {
-	io.ReaderAt
-	io.ReadSeeker
-	io.WriterTo
-	io.Closer
-	Size() int64
-	WriteRange(w io.Writer, off, n int64) (int64, error)
-}
-
-// OpenBlob opens the bytes of a file (Node.Blob) or message (Entry.Blob). Blob 0 is empty.
-func (s *Store) OpenBlob(ctx context.Context, id int64) (Body, error) { panic("stub") }

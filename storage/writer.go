@@ -90,7 +90,9 @@ func (s *Store) write() {
 				}
 				break
 			}
-			s.w.batch(nil)
+			for !s.journal.empty() {
+				s.w.batch(nil)
+			}
 			return
 		}
 	fill:

@@ -225,7 +225,7 @@ CREATE TABLE outbox_recipient (
 CREATE INDEX outbox_recipient_due ON outbox_recipient (state, due);
 CREATE INDEX outbox_recipient_outbox ON outbox_recipient (outbox);
 
--- What happened and is over. Written with the next transaction of whatever kind; a crash loses the last moment's.
+-- What happened and is over; at is in Unix milliseconds. Written with the next transaction of whatever kind; a crash loses the last moment's.
 CREATE TABLE journal (
     id      INTEGER PRIMARY KEY,
     at      INTEGER NOT NULL,

@@ -2,15 +2,39 @@
 package storagetest
 
 import (
+	"context"
 	"testing"
 
 	"github.com/packetboat/packetboat/storage"
 )
 
 // New opens a store in t.TempDir with the domain example.test; it is closed when the test ends.
-func New(t testing.TB) *storage.Store { panic("stub") }
+func New(t testing.TB) *storage.Store { return Open(t, t.TempDir(), storage.Options{}) }
+
+// Open is New in a folder and with options of the caller's. The store may be closed before the test ends.
+func Open(t testing.TB, dir string, o storage.Options) *storage.Store {
+	t.Helper()
+	s, err := storage.Open(context.Background(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.AddDomain(context.Background(), "example.test"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
 
 // Account makes an account (with what credentials the caller gives) and fails the test if it cannot.
 func Account(t testing.TB, s *storage.Store, name string, c ...storage.Credential) *storage.Account {
-	panic("stub")
+	t.Helper()
+	a, err := s.CreateAccount(context.Background(), storage.NewAccount{Name: name, Credentials: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }

@@ -1,0 +1,136 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/packetboat/packetboat/storage/blob"
+)
+
+// putBlob adds the rows of an upload's bytes, with one reference to them. 0 for a file without any.
+func (t *tx) putBlob(u *Upload) (int64, error) {
+	if !u.prepared || u.ended {
+		return 0, errEnded
+	}
+	if u.size == 0 && !u.mail {
+		return 0, nil
+	}
+	id, err := t.newID()
+	if err != nil {
+		return 0, err
+	}
+	var key, head, data any
+	if u.key != "" {
+		key = string(u.key)
+		if u.head != nil {
+			head = u.head
+		}
+	} else {
+		if u.mail {
+			head = u.head
+		}
+		data = u.mem[len(u.head):]
+	}
+	if err := t.exec(`INSERT INTO blob (id, key, size, hash, head, data) VALUES (?, ?, ?, ?, ?, ?)`, id, key, u.size, u.hash[:], head, data); err != nil {
+		return 0, err
+	}
+	if u.mail {
+		err = t.exec(`INSERT INTO mail (blob, envelope, structure, parts) VALUES (?, ?, ?, ?)`, id, u.envelope, u.struc, u.parts)
+	}
+	return id, err
+}
+
+// share adds n references to a blob.
+func (t *tx) share(blob, n int64) error {
+	return t.exec(`INSERT INTO blob_shared (blob, more) VALUES (?, ?) ON CONFLICT (blob) DO UPDATE SET more = blob_shared.more + excluded.more`, blob, n)
+}
+
+// release gives one reference back. A blob with none left is the sweeper's.
+func (t *tx) release(blob int64) error {
+	if blob == 0 {
+		return nil
+	}
+	var more int64
+	err := t.db.Row(`SELECT more FROM blob_shared WHERE blob = ?`, blob).Scan(&more)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return t.exec(`INSERT INTO garbage (blob, since) VALUES (?, ?)`, blob, t.now())
+	case err != nil:
+		return err
+	case more <= 1:
+		return t.exec(`DELETE FROM blob_shared WHERE blob = ?`, blob)
+	}
+	return t.exec(`UPDATE blob_shared SET more = more - 1 WHERE blob = ?`, blob)
+}
+
+// Body is an open blob, of a row or of a file. WriteTo and WriteRange use sendfile where they can.
+type Body interface {
+	io.ReaderAt
+	io.ReadSeeker
+	io.WriterTo
+	io.Closer
+	Size() int64
+	WriteRange(w io.Writer, off, n int64) (int64, error)
+}
+
+// OpenBlob opens the bytes of a file (Node.Blob) or message (Entry.Blob). Blob 0 is empty. fs.ErrNotExist.
+func (s *Store) OpenBlob(ctx context.Context, id int64) (Body, error) {
+	b, err := s.openBlob(ctx, id)
+	if err != nil {
+		return nil, fail("open blob", err)
+	}
+	return b, nil
+}
+
+func (s *Store) openBlob(ctx context.Context, id int64) (Body, error) {
+	if id == 0 {
+		return newMemory(nil), nil
+	}
+	rows, err := s.db.Query(`SELECT key, size, head, data FROM blob WHERE id = ?`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+		return nil, fs.ErrNotExist
+	}
+	var key sql.NullString
+	var size int64
+	var head, data sql.RawBytes
+	if err := rows.Scan(&key, &size, &head, &data); err != nil {
+		return nil, err
+	}
+	if key.Valid {
+		return s.blobs.Open(ctx, blob.Key(key.String))
+	}
+	all := make([]byte, 0, len(head)+len(data))
+	return newMemory(append(append(all, head...), data...)), nil
+}
+
+// memory is the Body of a blob that is a row.
+type memory struct {
+	*bytes.Reader
+	all []byte
+}
+
+func newMemory(b []byte) *memory { return &memory{bytes.NewReader(b), b} }
+
+// Close does nothing.
+func (m *memory) Close() error { return nil }
+
+// WriteRange writes n bytes from off to w.
+func (m *memory) WriteRange(w io.Writer, off, n int64) (int64, error) {
+	if off < 0 || n < 0 || off > int64(len(m.all)) || n > int64(len(m.all))-off {
+		return 0, fmt.Errorf("%w: range outside of the blob", ErrInvalid)
+	}
+	k, err := w.Write(m.all[off : off+n])
+	return int64(k), err
+}

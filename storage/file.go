@@ -1,0 +1,320 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/packetboat/packetboat/storage/watch"
+)
+
+// PutFile makes or atomically replaces the file parent/name with the upload; a partial upload of that name is forgotten. A folder of
+// that name: fs.ErrExist. modified zero means now. A file that is replaced keeps its id.
+func (s *Store) PutFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time) (Node, error) {
+	n, err := s.putFile(ctx, account, parent, name, u, modified)
+	return n, fail("put file", err)
+}
+
+func (s *Store) putFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time) (n Node, err error) {
+	if name, err = CleanName(name); err != nil {
+		return Node{}, err
+	}
+	if err := u.Prepare(ctx); err != nil {
+		return Node{}, err
+	}
+	err = s.do(ctx, func(t *tx) error {
+		n, err = t.putFile(account, parent, name, u, modified)
+		return err
+	})
+	if err != nil {
+		return Node{}, err
+	}
+	u.taken()
+	return n, nil
+}
+
+func (t *tx) putFile(account, parent int64, name string, u *Upload, modified time.Time) (Node, error) {
+	a, err := t.account(account)
+	if err != nil {
+		return Node{}, err
+	}
+	if err := t.fileGoes(a, parent); err != nil {
+		return Node{}, err
+	}
+	old, err := readChild(t.db, account, parent, name)
+	switch {
+	case err == nil && old.Kind != KindFile:
+		return Node{}, fs.ErrExist
+	case err != nil && !isNotExist(err):
+		return Node{}, err
+	}
+	part, err := t.partial(account, parent, name)
+	if err != nil {
+		return Node{}, err
+	}
+	if err := a.fits(u.size - old.Size - part.Size); err != nil {
+		return Node{}, err
+	}
+	if err := t.dropPartial(a, part); err != nil {
+		return Node{}, err
+	}
+	blob, err := t.putBlob(u)
+	if err != nil {
+		return Node{}, err
+	}
+	if modified.IsZero() {
+		modified = unix(t.now())
+	}
+	seq := t.nextModSeq(a)
+	id := old.ID
+	if id == 0 {
+		if err := t.charge(a, u.size, 0, 1); err != nil {
+			return Node{}, err
+		}
+		id, err = t.putNode(Node{Account: account, Parent: parent, Kind: KindFile, Name: name, Size: u.size, Modified: modified, Mode: 0o644, Blob: blob, ModSeq: seq}, 0)
+	} else {
+		err = t.replaceFile(a, old, u.size, blob, modified, seq)
+	}
+	if err != nil {
+		return Node{}, err
+	}
+	t.change(watch.Change{Account: account, Node: id, Kind: watch.NodePut, ModSeq: seq})
+	return readNode(t.db, account, id)
+}
+
+func (t *tx) replaceFile(a *accountRow, old Node, size, blob int64, modified time.Time, seq uint64) error {
+	if err := t.charge(a, size-old.Size, 0, 0); err != nil {
+		return err
+	}
+	if err := t.release(old.Blob); err != nil {
+		return err
+	}
+	return t.exec(`UPDATE node SET size = ?, blob = ?, modified = ?, modseq = ? WHERE id = ?`, size, blob, modified.Unix(), int64(seq), old.ID)
+}
+
+// fileGoes checks that a folder can hold a file.
+func (t *tx) fileGoes(a *accountRow, parent int64) error {
+	if _, err := t.folder(a, parent); err != nil {
+		return err
+	}
+	d, err := t.depth(parent, 0)
+	if err == nil && d >= MaxDepth {
+		err = fmt.Errorf("%w: the tree is %d deep", ErrLimit, MaxDepth)
+	}
+	return err
+}
+
+// ResumeUpload begins an upload that starts with the first n bytes of the partial upload of parent/name, or when there is none of the file there
+// (n = -1: all of it). ErrInvalid when there are fewer than n bytes, fs.ErrNotExist when there is neither.
+func (s *Store) ResumeUpload(ctx context.Context, account, parent int64, name string, n int64) (*Upload, error) {
+	u, err := s.resume(ctx, account, parent, name, n)
+	return u, fail("resume upload", err)
+}
+
+func (s *Store) resume(ctx context.Context, account, parent int64, name string, n int64) (*Upload, error) {
+	var blob, size int64
+	err := s.db.Row(`SELECT blob, size FROM partial WHERE parent = ? AND name = ? AND account = ?`, parent, name, account).Scan(&blob, &size)
+	if err != nil {
+		err = s.db.Row(`SELECT blob, size FROM node WHERE parent = ? AND name = ? AND account = ? AND kind = 3`, parent, name, account).Scan(&blob, &size)
+	}
+	if err != nil {
+		return nil, noRows(err)
+	}
+	switch {
+	case n < 0:
+		n = size
+	case n > size:
+		return nil, fmt.Errorf("%w: there are %d bytes, not %d", ErrInvalid, size, n)
+	}
+	credit, err := s.replaced(account, parent, name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.openBlob(ctx, blob)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	u, err := s.newUpload(account, n, credit)
+	if err != nil {
+		return nil, err
+	}
+	// Copied: a blob is immutable, and what was kept stays until the upload is whole.
+	if err := copyRange(u, b, n); err != nil {
+		u.Abort()
+		return nil, err
+	}
+	return u, nil
+}
+
+// copyRange writes the first n bytes of b.
+func copyRange(u *Upload, b Body, n int64) error {
+	k, err := io.Copy(u, io.NewSectionReader(b, 0, n))
+	if err == nil && k < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Partial is a cut upload that can be resumed.
+type Partial struct {
+	Parent   int64
+	Name     string
+	Size     int64
+	Modified time.Time
+
+	account, blob int64
+}
+
+// SavePartial keeps a cut upload under its name, invisible in listings, the old file untouched; counted in the quota; it is swept after
+// Options.PartialAge, or when DropPartials says so. One that was kept before is replaced.
+func (s *Store) SavePartial(ctx context.Context, account, parent int64, name string, u *Upload) error {
+	name, err := CleanName(name)
+	if err == nil {
+		err = u.Prepare(ctx)
+	}
+	if err != nil {
+		return fail("save partial upload", err)
+	}
+	err = s.do(ctx, func(t *tx) error {
+		a, err := t.account(account)
+		if err != nil {
+			return err
+		}
+		if err := t.fileGoes(a, parent); err != nil {
+			return err
+		}
+		old, err := t.partial(account, parent, name)
+		if err != nil {
+			return err
+		}
+		if err := a.fits(u.size - old.Size); err != nil {
+			return err
+		}
+		if err := t.dropPartial(a, old); err != nil {
+			return err
+		}
+		if err := t.charge(a, u.size, 0, 0); err != nil {
+			return err
+		}
+		blob, err := t.putBlob(u)
+		if err != nil {
+			return err
+		}
+		return t.exec(`INSERT INTO partial (parent, name, account, blob, size, modified) VALUES (?, ?, ?, ?, ?, ?)`, parent, name, account, blob, u.size, t.now())
+	})
+	if err != nil {
+		return fail("save partial upload", err)
+	}
+	u.taken()
+	return nil
+}
+
+const partialColumns = `SELECT parent, name, account, blob, size, modified FROM partial`
+
+func scanPartial(r scanner) (p Partial, err error) {
+	var modified int64
+	err = r.Scan(&p.Parent, &p.Name, &p.account, &p.blob, &p.Size, &modified)
+	p.Modified = unix(modified)
+	return p, err
+}
+
+// Partial finds one; fs.ErrNotExist.
+func (s *Store) Partial(ctx context.Context, account, parent int64, name string) (Partial, error) {
+	p, err := scanPartial(s.db.Row(partialColumns+` WHERE parent = ? AND name = ? AND account = ?`, parent, name, account))
+	if err != nil {
+		return Partial{}, fail("partial upload", err)
+	}
+	return p, nil
+}
+
+// partial finds one; the zero Partial when there is none.
+func (t *tx) partial(account, parent int64, name string) (Partial, error) {
+	p, err := scanPartial(t.db.Row(partialColumns+` WHERE parent = ? AND name = ? AND account = ?`, parent, name, account))
+	if err = noRows(err); err != nil && isNotExist(err) {
+		return Partial{}, nil
+	}
+	return p, err
+}
+
+func (t *tx) dropPartial(a *accountRow, p Partial) error {
+	if p.account == 0 {
+		return nil
+	}
+	if err := t.exec(`DELETE FROM partial WHERE parent = ? AND name = ?`, p.Parent, p.Name); err != nil {
+		return err
+	}
+	if err := t.charge(a, -p.Size, 0, 0); err != nil {
+		return err
+	}
+	return t.release(p.blob)
+}
+
+// DropPartials removes those of an account (0: all) that are older than t, and tells how many there were.
+func (s *Store) DropPartials(ctx context.Context, account int64, olderThan time.Time) (int, error) {
+	total := 0
+	for {
+		n := 0
+		err := s.do(ctx, func(t *tx) error {
+			list, err := t.partials(` WHERE (account = ? OR ? = 0) AND modified < ? LIMIT 500`, account, account, olderThan.Unix())
+			n = len(list)
+			if err != nil {
+				return err
+			}
+			return t.dropAll(list)
+		})
+		if err != nil {
+			return total, fail("drop partial uploads", err)
+		}
+		if total += n; n == 0 {
+			return total, nil
+		}
+	}
+}
+
+// partials reads some.
+func (t *tx) partials(where string, args ...any) ([]Partial, error) {
+	rows, err := t.db.Query(partialColumns+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Partial
+	for rows.Next() {
+		p, err := scanPartial(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, rows.Err()
+}
+
+func (t *tx) dropAll(list []Partial) error {
+	for _, p := range list {
+		a, err := t.account(p.account)
+		if isNotExist(err) {
+			// The account is being removed: nobody is charged any more.
+			a, err = &accountRow{}, nil
+			a.dirty = true
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.dropPartial(a, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropPartialsIn removes those of a folder that goes.
+func (t *tx) dropPartialsIn(folder int64) error {
+	list, err := t.partials(` WHERE parent = ?`, folder)
+	if err != nil {
+		return err
+	}
+	return t.dropAll(list)
+}

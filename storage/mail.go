@@ -1,0 +1,184 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"github.com/packetboat/packetboat/storage/mime"
+)
+
+// Mail is what was parsed of a message when it was stored; the slices must not be changed and live until the next turn of the iterator only.
+type Mail struct {
+	Blob      int64
+	Envelope  []byte // as IMAP writes it
+	Structure []byte // BODYSTRUCTURE as IMAP writes it
+	Header    []byte // the header block with the empty line; nil when it is over 64 KiB: read the blob
+	index     []byte
+}
+
+// Index is the part index.
+func (m *Mail) Index() (*mime.Index, error) {
+	var x mime.Index
+	if err := x.UnmarshalBinary(m.index); err != nil {
+		return nil, fail("part index", err)
+	}
+	return &x, nil
+}
+
+// MailWant says which columns are wanted; what is not wanted is nil.
+type MailWant uint8
+
+// The columns.
+const (
+	WantEnvelope MailWant = 1 << iota
+	WantStructure
+	WantHeader
+	WantIndex
+)
+
+// MailRow is a Mail or why it could not be had: fs.ErrNotExist when the message went and was swept.
+type MailRow struct {
+	Mail
+	Err error
+}
+
+// mailBatch is how many rows one query reads. They are held in memory, so that a slow consumer keeps no query open.
+const mailBatch = 128
+
+// Mail gives the rows of the entries of p at the indexes (ascending), in that order, in few queries. i is the index in p.
+func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailWant) iter.Seq2[int, MailRow] {
+	return func(yield func(int, MailRow) bool) {
+		var b mailRows
+		for len(indexes) > 0 {
+			part := indexes[:min(len(indexes), mailBatch)]
+			indexes = indexes[len(part):]
+			err := ctx.Err()
+			if err == nil {
+				err = b.read(s, p, part, want)
+			}
+			for k, i := range part {
+				row := MailRow{Err: fail("mail", err)}
+				if err == nil {
+					row = b.find(k, p.at(i).blob)
+				}
+				if !yield(i, row) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// mailRows are the rows of one query. Their bytes follow one another in arena.
+type mailRows struct {
+	arena []byte
+	rows  []mailAt
+	byID  map[int64]int // made when the rows do not come in the order in which they are wanted
+	args  []any
+}
+
+type mailAt struct {
+	blob int64
+	from int
+	len  [4]int // of the columns; -1: NULL
+}
+
+func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) error {
+	b.arena, b.rows, b.byID = b.arena[:0], b.rows[:0], nil
+	first, last := p.at(indexes[0]).blob, p.at(indexes[0]).blob
+	b.args = b.args[:0]
+	for _, i := range indexes {
+		id := p.at(i).blob
+		first, last = min(first, id), max(last, id)
+		b.args = append(b.args, id)
+	}
+	query := mailQuery(want)
+	// Messages that came one after the other lie one after the other.
+	if last-first < 4*int64(len(indexes)) {
+		query, b.args = query+`BETWEEN ? AND ?`, append(b.args[:0], first, last)
+	} else {
+		// Few sizes of the list, so that there are few statements to keep.
+		for n := listSize(len(indexes)); len(b.args) < n; {
+			b.args = append(b.args, b.args[0])
+		}
+		query += `IN (?` + strings.Repeat(`, ?`, len(b.args)-1) + `)`
+	}
+	rows, err := s.db.Query(query, b.args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var id any
+	var cols [4]sql.RawBytes
+	dest := []any{&id, &cols[0], &cols[1], &cols[2], &cols[3]}
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		r := mailAt{blob: id.(int64), from: len(b.arena)}
+		for i, c := range cols {
+			r.len[i] = -1
+			if c != nil {
+				r.len[i] = len(c)
+			}
+			b.arena = append(b.arena, c...)
+		}
+		b.rows = append(b.rows, r)
+	}
+	return rows.Err()
+}
+
+func listSize(n int) int {
+	for _, size := range []int{1, 4, 16} {
+		if n <= size {
+			return size
+		}
+	}
+	return mailBatch
+}
+
+func mailQuery(want MailWant) string {
+	col := func(w MailWant, name string) string {
+		if want&w != 0 {
+			return name
+		}
+		return "NULL"
+	}
+	from := "mail l"
+	if want&WantHeader != 0 {
+		from = "mail l JOIN blob b ON b.id = l.blob"
+	}
+	return fmt.Sprintf(`SELECT l.blob, %s, %s, %s, %s FROM %s WHERE l.blob `,
+		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader, "b.head"), col(WantIndex, "l.parts"), from)
+}
+
+// find is the row of a blob; it is likely the k-th.
+func (b *mailRows) find(k int, blob int64) MailRow {
+	if k >= len(b.rows) || b.rows[k].blob != blob {
+		if b.byID == nil {
+			b.byID = make(map[int64]int, len(b.rows))
+			for i, r := range b.rows {
+				b.byID[r.blob] = i
+			}
+		}
+		var ok bool
+		if k, ok = b.byID[blob]; !ok {
+			return MailRow{Mail: Mail{Blob: blob}, Err: fail("mail", fs.ErrNotExist)}
+		}
+	}
+	r := &b.rows[k]
+	at := r.from
+	cut := func(i int) []byte {
+		if r.len[i] < 0 {
+			return nil
+		}
+		c := b.arena[at : at+r.len[i] : at+r.len[i]]
+		at += r.len[i]
+		return c
+	}
+	return MailRow{Mail: Mail{Blob: blob, Envelope: cut(0), Structure: cut(1), Header: cut(2), index: cut(3)}}
+}
