@@ -286,11 +286,9 @@ func (d *dataConn) close() {
 	}
 }
 
-// Close ends the connection; the engine may call it.
-func (d *dataConn) Close() error { d.close(); return nil }
+// The rest of net.Conn, for the engine. Deadlines are the dataConn's own, and it is ended by the transfer, which knows how.
 
-// The rest of net.Conn, for the engine. Deadlines are the dataConn's own.
-
+func (d *dataConn) Close() error        { return nil }
 func (d *dataConn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(d.c.sess.Local()) }
 func (d *dataConn) RemoteAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(d.c.sess.Remote())

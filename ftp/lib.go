@@ -30,9 +30,9 @@ type libEngine struct {
 	lines   chan string // to the library; capacity 1: one command at a time
 	replies chan int    // codes of final replies
 	part    []byte      // of a line the library writes; touched by its goroutines, one at a time
-	close1  sync.Once
+	once    sync.Once
 	closed  chan struct{}
-	done    chan struct{} // the library's Serve returned
+	wg      sync.WaitGroup // the library's goroutines: Serve, and the one that reads commands
 
 	// Set before a line is sent, read by the library's goroutines while it runs.
 	t   *transfer
@@ -45,22 +45,21 @@ var errEngineClosed = errors.New("ftp engine closed")
 func newLibEngine(tree *vfs.Tree, ctx context.Context) engine {
 	e := &libEngine{
 		tree: tree, ctx: ctx,
-		lines: make(chan string, 1), replies: make(chan int, 4), closed: make(chan struct{}), done: make(chan struct{}),
+		lines: make(chan string, 1), replies: make(chan int, 4), closed: make(chan struct{}),
 	}
 	srv := ftpserver.NewFtpServer(&libMain{e})
 	srv.Logger = slog.New(slog.DiscardHandler)
 	if err := srv.Listen(); err != nil { // only reads the settings, as the listener is given
-		e.close()
-		close(e.done)
+		e.shut()
 		return e
 	}
-	go func() {
-		defer close(e.done)
+	e.wg.Add(1) // until ClientDisconnected
+	e.wg.Go(func() {
 		srv.Serve() // takes the one connection, starts the library's goroutine and returns
-	}()
+	})
 	for _, line := range []string{"", "USER session", "PASS session"} {
 		if code, err := e.exchange(line); err != nil || code >= 400 {
-			e.close()
+			e.shut()
 			break
 		}
 	}
@@ -121,8 +120,12 @@ func (e *libEngine) transfer(t *transfer) error {
 	return nil
 }
 
+// shut lets every wait in the engine end; the library may call it.
+func (e *libEngine) shut() { e.once.Do(func() { close(e.closed) }) }
+
 func (e *libEngine) close() {
-	e.close1.Do(func() { close(e.closed) })
+	e.shut()
+	e.wg.Wait()
 }
 
 // Read gives the library the next line.
@@ -168,7 +171,7 @@ func (e *libEngine) final(code int) {
 	}
 }
 
-func (e *libEngine) Close() error                     { e.close(); return nil }
+func (e *libEngine) Close() error                     { e.shut(); return nil }
 func (e *libEngine) LocalAddr() net.Addr              { return memAddr }
 func (e *libEngine) RemoteAddr() net.Addr             { return memAddr }
 func (e *libEngine) SetDeadline(time.Time) error      { return nil }
@@ -210,7 +213,7 @@ func (m *libMain) GetSettings() (*ftpserver.Settings, error) {
 }
 
 func (m *libMain) ClientConnected(ftpserver.ClientContext) (string, error) { return "ready", nil }
-func (m *libMain) ClientDisconnected(ftpserver.ClientContext)              { m.e.close() }
+func (m *libMain) ClientDisconnected(ftpserver.ClientContext)              { m.e.shut(); m.e.wg.Done() }
 func (m *libMain) GetTLSConfig() (*tls.Config, error)                      { return nil, errors.ErrUnsupported }
 func (m *libMain) AuthUser(ftpserver.ClientContext, string, string) (ftpserver.ClientDriver, error) {
 	return &libDriver{m.e}, nil

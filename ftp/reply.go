@@ -72,11 +72,11 @@ func replyOf(err error, creates bool) answer {
 		}
 		return answer{550, "Not possible: " + reason(err) + "."}
 	case errors.Is(err, storage.ErrLimit):
-		return answer{553, "A limit of the server is reached (depth or number of names)."}
+		return answer{553, "Not possible: " + reason(err) + "."}
 	case errors.Is(err, fs.ErrNotExist):
 		return answer{550, "No such file or folder."}
 	case errors.Is(err, fs.ErrExist):
-		return answer{550, "There is something of that name already."}
+		return answer{550, "Not possible: " + reason(err) + "."}
 	case errors.Is(err, fs.ErrPermission):
 		return answer{550, "Not allowed: " + reason(err) + "."}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

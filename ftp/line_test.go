@@ -1,0 +1,103 @@
+package ftp
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func readLines(r io.Reader) (lines []string, last error) {
+	l := newLineReader(r)
+	for {
+		line, err := l.next(func() {})
+		switch {
+		case errors.Is(err, errLineTooLong):
+			lines = append(lines, "<too long>")
+		case err != nil:
+			return lines, err
+		default:
+			lines = append(lines, string(line))
+		}
+	}
+}
+
+func TestLineReader(t *testing.T) {
+	long := strings.Repeat("x", maxLine)
+	tests := []struct {
+		name, in string
+		want     []string
+		err      error
+	}{
+		{"crlf", "NOOP\r\nQUIT\r\n", []string{"NOOP", "QUIT"}, io.EOF},
+		{"bare lf", "NOOP\nQUIT\n", []string{"NOOP", "QUIT"}, io.EOF},
+		{"cr inside", "A\rB\r\n", []string{"A\rB"}, io.EOF},
+		{"empty", "\r\n\n", []string{"", ""}, io.EOF},
+		{"unfinished", "NOOP\r\nQU", []string{"NOOP"}, io.EOF},
+		{"longest", long + "\nNOOP\n", []string{long, "NOOP"}, io.EOF},
+		{"too long", long + "xx\nNOOP\n", []string{"<too long>", "NOOP"}, io.EOF},
+		{"far too long", strings.Repeat("x", 5*maxLine) + "\nNOOP\n", []string{"<too long>", "NOOP"}, io.EOF},
+		{"endless", strings.Repeat("x", maxWaste+2*maxLine), nil, errLineEndless},
+	}
+	for _, tt := range tests {
+		for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
+			got, err := readLines(r)
+			if diff := cmp.Diff(tt.want, got); diff != "" || !errors.Is(err, tt.err) {
+				t.Errorf("%s: %v, diff %s", tt.name, err, diff)
+			}
+		}
+	}
+}
+
+func TestParseLine(t *testing.T) {
+	tests := []struct{ in, verb, arg string }{
+		{"noop", "NOOP", ""},
+		{"RETR a b ", "RETR", "a b "},
+		{"RETR  a", "RETR", " a"},
+		{"\xff\xf4\xff\xf2ABOR", "ABOR", ""},
+		{"\xf2ABOR", "ABOR", ""}, // the IAC before it was sent as urgent data
+		{"\xff\xf4\xf2ABOR", "ABOR", ""},
+		{"\xff\xfb\x01USER a", "USER", "a"},
+		{"RETR a\xff\xffb", "RETR", "a\xffb"},
+		{"RETR a\xff", "RETR", "a"},
+		{"", "", ""},
+	}
+	for _, tt := range tests {
+		if verb, arg := parseLine([]byte(tt.in)); verb != tt.verb || arg != tt.arg {
+			t.Errorf("%q: %q %q", tt.in, verb, arg)
+		}
+	}
+}
+
+func TestForeign(t *testing.T) {
+	for verb, want := range map[string]bool{"GET": true, "HOST:": true, "SSH-2.0-OPENSSH": true, "\x16\x03\x01": true, "RETR": false, "": false, ":": false} {
+		if foreign(verb) != want {
+			t.Errorf("%q: not %v", verb, want)
+		}
+	}
+}
+
+// FuzzLine: whatever comes, lines stay bounded and nothing is lost between them.
+func FuzzLine(f *testing.F) {
+	f.Add([]byte("USER a\r\nPASS b\n"))
+	f.Add([]byte("\xff\xf4\xff\xf2ABOR\r\n"))
+	f.Add([]byte("\xff\xfb\n\xff\n\xf2\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		l := newLineReader(iotest.HalfReader(strings.NewReader(string(in))))
+		for {
+			line, err := l.next(func() {})
+			if err != nil && !errors.Is(err, errLineTooLong) {
+				return
+			}
+			if len(line) > maxLine {
+				t.Fatalf("line of %d bytes", len(line))
+			}
+			if verb, arg := parseLine(line); strings.Contains(verb, " ") || strings.Contains(arg, "\n") {
+				t.Fatalf("%q became %q %q", line, verb, arg)
+			}
+		}
+	})
+}

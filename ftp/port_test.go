@@ -1,0 +1,164 @@
+package ftp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestParsePort(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"127,0,0,1,8,1", "127.0.0.1:2049"},
+		{" 1, 2,3,4,255,255 ", "1.2.3.4:65535"},
+		{"127,0,0,1,8", ""}, {"127,0,0,1,8,256", ""}, {"127,0,0,1,8,1,2", ""}, {"a,0,0,1,8,1", ""}, {"-1,0,0,1,8,1", ""}, {"", ""},
+	}
+	for _, tt := range tests {
+		got, err := parsePort(tt.in)
+		if (err != nil) != (tt.want == "") || err == nil && got.String() != tt.want {
+			t.Errorf("%q: %v, %v", tt.in, got, err)
+		}
+	}
+}
+
+func TestParseEprt(t *testing.T) {
+	tests := []struct {
+		in, want string
+		err      error
+	}{
+		{"|1|127.0.0.1|2049|", "127.0.0.1:2049", nil},
+		{"!2!::1!2049!", "[::1]:2049", nil},
+		{"|3|127.0.0.1|2049|", "", errFamily},
+		{"|2|127.0.0.1|2049|", "", errAddress},
+		{"|1|::1|2049|", "", errAddress},
+		{"|2|fe80::1%eth0|2049|", "", errAddress},
+		{"|1|127.0.0.1|65536|", "", errAddress},
+		{"|1|127.0.0.1|2049", "", errAddress},
+		{"1|127.0.0.1|2049|", "", errAddress},
+		{"", "", errAddress},
+		{"||||", "", errFamily},
+	}
+	for _, tt := range tests {
+		got, err := parseEprt(tt.in)
+		if !errors.Is(err, tt.err) || err == nil && got.String() != tt.want {
+			t.Errorf("%q: %v, %v", tt.in, got, err)
+		}
+	}
+}
+
+func FuzzPorts(f *testing.F) {
+	f.Add("127,0,0,1,8,1")
+	f.Add("|2|::1|2049|")
+	f.Fuzz(func(t *testing.T, in string) {
+		if a, err := parsePort(in); err == nil && !a.Addr().Is4() {
+			t.Fatal(in, a)
+		}
+		if a, err := parseEprt(in); err == nil && (!a.IsValid() || a.Addr().Zone() != "") {
+			t.Fatal(in, a)
+		}
+	})
+}
+
+func dialFrom(t *testing.T, from string, port int) net.Conn {
+	t.Helper()
+	conn, err := tryFrom(from, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func tryFrom(from string, port int) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	return d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+}
+
+// turnedAway tells whether a connection from there is closed, if it comes about at all.
+func turnedAway(from string, port int) bool {
+	conn, err := tryFrom(from, port)
+	if err != nil {
+		return true
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	n, err := conn.Read(make([]byte, 1))
+	return n == 0 && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func TestPool(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	first := portBase + 100
+	p := NewPortPool([]string{"127.0.0.1"}, first, first+1)
+	defer p.Close()
+	a, b := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+	reserve := func(peer netip.Addr, want int) *slot {
+		t.Helper()
+		s, err := p.reserve(peer)
+		if err != nil || s.port.number != want {
+			t.Fatalf("reserve: %v, want port %d", err, want)
+		}
+		return s
+	}
+	a1, a2 := reserve(a, first), reserve(a, first+1)
+	b1 := reserve(b, first) // another address shares the port
+	if _, err := p.reserve(a); replyOf(err, false).code != 425 {
+		t.Fatalf("range used up: %v", err)
+	}
+	// A stranger is turned away, the right ones are served.
+	if !turnedAway("127.0.0.9", first) {
+		t.Fatal("a stranger was served")
+	}
+	for _, s := range []struct {
+		from string
+		s    *slot
+	}{{"127.0.0.2", b1}, {"127.0.0.1", a1}} {
+		conn := dialFrom(t, s.from, first)
+		io.WriteString(conn, "x")
+		got := <-s.s.conn
+		if from, _, _ := net.SplitHostPort(got.RemoteAddr().String()); from != s.from {
+			t.Fatalf("slot of %s got %s", s.from, from)
+		}
+		got.Close()
+	}
+	// Delivered and released ports are free again; a connection that came too late is closed with its slot.
+	late := reserve(a, first)
+	conn := dialFrom(t, "127.0.0.1", first)
+	eventually(t, "delivered", func() bool { return len(late.conn) == 1 })
+	late.release()
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Fatal("connection of a released slot is open")
+	}
+	// What waits too long is taken over.
+	held := reserve(a, first)
+	a2.since = time.Now().Add(-2 * slotLife)
+	reserve(a, first+1).release()
+	if _, ok := <-a2.conn; ok {
+		t.Fatal("slot was not given up")
+	}
+	a2.release()
+	held.release()
+}
+
+// A port that another program has is passed over.
+func TestPoolBusyPort(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	first := portBase + 110
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	p := NewPortPool([]string{"127.0.0.1"}, first, first+1)
+	defer p.Close()
+	s, err := p.reserve(netip.MustParseAddr("127.0.0.1"))
+	if err != nil || s.port.number != first+1 {
+		t.Fatal(err)
+	}
+}
