@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"bytes"
 	"mime"
 	"strconv"
 	"strings"
@@ -25,7 +26,7 @@ func messageName(date int64, subject string, uid uint32) string {
 	suffix := append(tail[:0], " ("...)
 	suffix = strconv.AppendUint(suffix, uint64(uid), 10)
 	suffix = append(suffix, ").eml"...)
-	name := make([]byte, 0, maxMessageName)
+	name := make([]byte, 0, maxMessageName+56)
 	name = appendDate(name, date)
 	name = append(name, ' ')
 	name = appendSubject(name, decodeSubject(subject), maxMessageName-len(suffix))
@@ -67,7 +68,7 @@ func appendTwo(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('
 // words decodes RFC 2047 encoded words of any charset that is known.
 var words = mime.WordDecoder{CharsetReader: charset.Reader}
 
-// decodeSubject makes UTF-8 in NFC of a raw subject. What cannot be decoded stays as it is.
+// decodeSubject makes UTF-8 of a raw subject. What cannot be decoded stays as it is.
 func decodeSubject(raw string) string {
 	if len(raw) > maxSubject {
 		raw = raw[:maxSubject]
@@ -77,22 +78,10 @@ func decodeSubject(raw string) string {
 			raw = s
 		}
 	}
-	if isASCII(raw) {
-		return raw
-	}
 	if !utf8.ValidString(raw) {
 		raw = latin1(raw)
 	}
-	return norm.NFC.String(raw)
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
+	return raw
 }
 
 // latin1 reads the bytes of s that are no UTF-8 as ISO 8859-1, which is what old clients sent unencoded.
@@ -110,10 +99,10 @@ func latin1(s string) string {
 }
 
 // appendSubject appends to name what of the subject is safe in a file's name on every system: no control, format (bidi, zero
-// width), line or private characters, spaces merged, and "-" for what some system takes for syntax. name grows to at most limit
+// width), line or private characters, spaces merged, and "-" for what some system takes for syntax; in NFC. name grows to at most limit
 // bytes, cut between runes.
 func appendSubject(name []byte, subject string, limit int) []byte {
-	start, gap := len(name), false
+	start, gap, ascii := len(name), false, true
 	for _, r := range subject {
 		r = safeRune(r)
 		if r == 0 {
@@ -123,39 +112,52 @@ func appendSubject(name []byte, subject string, limit int) []byte {
 			gap = len(name) > start
 			continue
 		}
-		n := utf8.RuneLen(r)
-		if gap {
-			n++
-		}
-		if len(name)+n > limit {
-			break
-		}
 		if gap {
 			name = append(name, ' ')
 			gap = false
 		}
+		if r < utf8.RuneSelf {
+			name = append(name, byte(r))
+			continue
+		}
 		name = utf8.AppendRune(name, r)
+		ascii = false
 	}
 	if len(name) == start {
-		name = append(name, noSubject...)
+		return append(name, noSubject...)
+	}
+	if !ascii && !norm.NFC.IsNormal(name[start:]) {
+		// Only now: where something was left out, two may have met that make one.
+		name = append(name[:start], norm.NFC.Bytes(name[start:])...)
+	}
+	if len(name) > limit {
+		for !utf8.RuneStart(name[limit]) {
+			limit--
+		}
+		name = bytes.TrimRight(name[:limit], " ")
 	}
 	return name
 }
 
+// safeASCII is what stands for each ASCII character; 0 is left out.
+var safeASCII = func() (table [utf8.RuneSelf]rune) {
+	for r := ' '; r < 0x7f; r++ {
+		table[r] = r
+	}
+	for _, r := range `/\:*?"<>|` {
+		table[r] = '-'
+	}
+	for _, r := range "\t\n\r" {
+		table[r] = ' '
+	}
+	return table
+}()
+
 // safeRune is r, what stands for it, or 0 when it is left out.
 func safeRune(r rune) rune {
-	if r < utf8.RuneSelf {
-		switch {
-		case strings.ContainsRune(`/\:*?"<>|`, r):
-			return '-'
-		case r == '\t' || r == '\n' || r == '\r':
-			return ' '
-		case r < ' ' || r == 0x7f:
-			return 0
-		}
-		return r
-	}
 	switch {
+	case r < utf8.RuneSelf:
+		return safeASCII[r]
 	case unicode.Is(unicode.Zs, r) || r == '\u0085' || r == '\u2028' || r == '\u2029':
 		return ' '
 	case r == utf8.RuneError || !unicode.IsGraphic(r):
@@ -174,24 +176,24 @@ func envelopeSubject(env []byte) string {
 	if !ok || len(rest) == 0 || rest[0] != ' ' {
 		return ""
 	}
-	s, _, _ := nstring(rest[1:])
-	return s
+	subject, _, _ := nstring(rest[1:])
+	return string(subject)
 }
 
 // nstring reads NIL, a quoted string or a literal.
-func nstring(b []byte) (s string, rest []byte, ok bool) {
+func nstring(b []byte) (s, rest []byte, ok bool) {
 	switch {
 	case len(b) >= 3 && string(b[:3]) == "NIL":
-		return "", b[3:], true
+		return nil, b[3:], true
 	case len(b) > 0 && b[0] == '"':
 		return quoted(b[1:])
 	case len(b) > 0 && (b[0] == '{' || b[0] == '~'):
 		return literal(b)
 	}
-	return "", nil, false
+	return nil, nil, false
 }
 
-func quoted(b []byte) (string, []byte, bool) {
+func quoted(b []byte) (s, rest []byte, ok bool) {
 	escaped := false
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
@@ -199,17 +201,16 @@ func quoted(b []byte) (string, []byte, bool) {
 			escaped = true
 			i++
 		case '"':
-			s := string(b[:i])
-			if escaped {
+			if s = b[:i]; escaped {
 				s = unescape(s)
 			}
 			return s, b[i+1:], true
 		}
 	}
-	return "", nil, false
+	return nil, nil, false
 }
 
-func unescape(s string) string {
+func unescape(s []byte) []byte {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+1 < len(s) {
@@ -217,19 +218,15 @@ func unescape(s string) string {
 		}
 		b = append(b, s[i])
 	}
-	return string(b)
+	return b
 }
 
-func literal(b []byte) (string, []byte, bool) {
-	i := 0
-	for i < len(b) && b[i] != '}' {
-		i++
-	}
-	head := strings.TrimRight(strings.TrimLeft(string(b[:i]), "~{"), "+")
-	n, err := strconv.ParseUint(head, 10, 31)
-	from := i + 3 // "}\r\n"
+func literal(b []byte) (s, rest []byte, ok bool) {
+	head, _, _ := bytes.Cut(b, []byte("}"))
+	from := len(head) + len("}\r\n")
+	n, err := strconv.ParseUint(strings.TrimRight(strings.TrimLeft(string(head[:min(len(head), 16)]), "~{"), "+"), 10, 31)
 	if err != nil || from+int(n) > len(b) {
-		return "", nil, false
+		return nil, nil, false
 	}
-	return string(b[from : from+int(n)]), b[from+int(n):], true
+	return b[from : from+int(n)], b[from+int(n):], true
 }
