@@ -80,12 +80,12 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 	case w.o.Append:
 		w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, -1)
 		if errors.Is(err, fs.ErrNotExist) {
-			w.u, err = s.NewUpload(ctx, w.t.account, w.o.Expect)
+			w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
 		}
 	case w.o.Offset > 0:
 		w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, w.o.Offset)
 	default:
-		w.u, err = s.NewUpload(ctx, w.t.account, w.o.Expect)
+		w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
 	}
 	return err
 }
