@@ -146,6 +146,37 @@ func BenchmarkCommand(b *testing.B) {
 	}
 }
 
+// BenchmarkAccept is a connection from connect to close, both ends in this process.
+func BenchmarkAccept(b *testing.B) {
+	for _, kind := range []string{"bare", "session"} {
+		b.Run(kind, func(b *testing.B) {
+			below, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer below.Close()
+			ln := below
+			if kind == "session" {
+				ln = New(Options{Limits: Limits{Total: 10, PerAddress: 10}}).Listen(below, ListenerOptions{Protocol: IMAP})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				client, err := net.Dial("tcp", below.Addr().String())
+				if err != nil {
+					b.Fatal(err)
+				}
+				server, err := ln.Accept()
+				if err != nil {
+					b.Fatal(err)
+				}
+				client.(*net.TCPConn).SetLinger(0) // or the ports run out
+				client.Close()
+				server.Close()
+			}
+		})
+	}
+}
+
 // BenchmarkSetReadDeadline is the runtime's own cost of what Conn avoids.
 func BenchmarkSetReadDeadline(b *testing.B) {
 	eachEnd(b, func(b *testing.B, server, _ net.Conn) {

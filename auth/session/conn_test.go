@@ -2,16 +2,20 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // seen is a socket that notes what ReadFrom is given.
@@ -271,4 +275,68 @@ func TestClean(t *testing.T) {
 			t.Errorf("clean(%q) = %q, want %q", test.in, got, test.want)
 		}
 	}
+}
+
+func FuzzClean(f *testing.F) {
+	for _, seed := range []string{"", "Thunderbird", "\r\n", "\xc3", "\u202ex\u00e9", strings.Repeat("\u20ac", 9), "\xf0\x9f\x92"} {
+		f.Add(seed, 20)
+	}
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		if limit < 0 || limit > 1000 {
+			return
+		}
+		got := clean(text, limit)
+		if len(got) > limit || !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) {
+			t.Errorf("clean(%q, %d) = %q", text, limit, got)
+		}
+		if again := clean(got, limit); again != got {
+			t.Errorf("cleaned twice: %q, then %q", got, again)
+		}
+	})
+}
+
+// net/http wakes its reader with a deadline in the past and goes on; a drain ends its idle connections.
+func TestHTTP(t *testing.T) {
+	r := New(Options{})
+	ln := listen(t, r, ListenerOptions{Protocol: HTTP})
+	type key struct{}
+	server := &http.Server{
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, key{}, From(c))
+		},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			s := q.Context().Value(key{}).(*Session)
+			s.Begin(q.Method + " " + q.URL.Path)
+			defer s.Done()
+			io.WriteString(w, s.ID())
+		}),
+	}
+	served := make(chan error)
+	go func() { served <- server.Serve(ln) }()
+	client := &http.Client{Transport: &http.Transport{}}
+	ids := make(map[string]bool)
+	for range 5 {
+		answer, err := client.Get("http://" + ln.Addr().String() + "/live")
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[string(id)] = true
+	}
+	if len(ids) != 1 {
+		t.Errorf("one connection was kept alive as %d sessions", len(ids))
+	}
+	if list := r.List(); len(list) != 1 || list[0].Activity != "GET /live" || list[0].Commands != 5 {
+		t.Errorf("sessions: %+v", list)
+	}
+	if err := r.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	client.CloseIdleConnections()
+	server.Close()
+	<-served
 }

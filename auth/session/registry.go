@@ -240,12 +240,23 @@ func (s *Session) finish() {
 		cause = ErrClosed
 	}
 	s.cancel(cause)
+	s.registry.tell(s)
+	s.registry.remove(s) // after tell, so that a Drain that sees nobody left finds a History to wait for
+}
+
+// tell reports the end of s to the log and to History.
+func (r *Registry) tell(s *Session) {
+	logs := r.o.Logger.Enabled(context.Background(), slog.LevelInfo)
+	if !logs && r.history.tell == nil {
+		return
+	}
 	i := s.Info()
-	s.registry.o.Logger.Info("session ended", "session", i.ID, "protocol", i.Protocol, "listener", i.Listener,
-		"remote", i.Remote, "account", i.Account, "reason", i.EndReason, "in", i.BytesIn, "out", i.BytesOut,
-		"commands", i.Commands, "duration", i.Ended.Sub(i.Started))
-	s.registry.history.add(i) // before remove, so that a Drain that sees nobody left finds this to wait for
-	s.registry.remove(s)
+	if logs {
+		r.o.Logger.Info("session ended", "session", i.ID, "protocol", i.Protocol, "listener", i.Listener,
+			"remote", i.Remote, "account", i.Account, "reason", i.EndReason, "in", i.BytesIn, "out", i.BytesOut,
+			"commands", i.Commands, "duration", i.Ended.Sub(i.Started))
+	}
+	r.history.add(i)
 }
 
 // List is a snapshot of all sessions, oldest first.

@@ -517,11 +517,8 @@ func clean(text string, limit int) string {
 		return strings.Clone(text) // the original may be a piece of a large buffer
 	}
 	if len(text) > limit {
-		for range utf8.UTFMax {
-			if utf8.RuneStart(text[limit]) {
-				break
-			}
-			limit--
+		for n := 0; n < utf8.UTFMax && limit > 0 && !utf8.RuneStart(text[limit]); n++ {
+			limit-- // not in the middle of a character
 		}
 		text = text[:limit]
 	}
