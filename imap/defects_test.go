@@ -158,15 +158,8 @@ func TestCostlyInput(t *testing.T) {
 		"SEARCH RETURN (ALL) FROM nobody":                              "t OK",
 		"UID SEARCH SUBJECT {70000}":                                   "t BAD [TOOBIG]",
 		"STORE 1 +FLAGS (" + strings.Repeat("k", 60000) + ")":          "t NO [LIMIT]",
-		strings.Repeat("x", 200000):                                    "* BAD",
+		strings.Repeat("x", 200000):                                    "t BAD [TOOBIG]",
 	} {
-		if strings.HasPrefix(want, "*") {
-			l.say("%s", command)
-			if s := l.until("* BAD"); s == "" {
-				t.Error("no answer")
-			}
-			continue
-		}
 		if s := l.do("%s", command); !strings.HasPrefix(s, want) {
 			t.Errorf("%.60s: %.200s; want %s", command, s, want)
 		}

@@ -18,6 +18,7 @@ type listed struct {
 
 // list is LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154).
 func (c *client) list(*task) error {
+	c.d.SP()
 	o := c.d.ListCommand()
 	if !c.d.EOL() {
 		return nil

@@ -27,7 +27,7 @@ func (c *client) getQuotaRoot(*task) error {
 		c.e.CRLF()
 		return nil
 	}
-	c.e.Raw(" ").String(quotaRoot).CRLF()
+	c.e.Raw(" ", quotaRoot).CRLF()
 	return c.tellQuota(limit)
 }
 
@@ -63,7 +63,7 @@ func (c *client) tellQuota(limit int64) error {
 	if err != nil {
 		return err
 	}
-	c.e.Raw("* QUOTA ").String(quotaRoot).Raw(" (STORAGE ")
+	c.e.Raw("* QUOTA ", quotaRoot, " (STORAGE ")
 	c.e.Num(uint64((u.Bytes + 1023) / 1024)).Raw(" ").Num(uint64(limit / 1024)).Raw(")").CRLF()
 	return nil
 }

@@ -32,7 +32,8 @@ type Decoder struct {
 	budget int // bytes of lines left to this command
 	depth  int
 	err    error
-	ended  bool // the last segment was read to its end or skipped
+	ended  bool   // the last segment was read to its end or skipped
+	tag    string // of a first segment that was too long, as far as it can be told
 }
 
 // NewDecoder returns a Decoder of what r reads.
@@ -42,8 +43,13 @@ func NewDecoder(r *Reader) *Decoder { return &Decoder{r: r} }
 // Err's *Error and must be finished like any other.
 func (d *Decoder) Next() error {
 	d.err, d.depth, d.pos, d.budget, d.ended = nil, 0, 0, MaxLine, false
-	d.line = nil
-	return d.segment()
+	d.line, d.tag = nil, ""
+	err := d.segment()
+	if err == nil && d.err != nil {
+		head := Decoder{line: d.r.park[:d.r.head]}
+		d.tag = head.Tag()
+	}
+	return err
 }
 
 // segment reads the next line of the command.
@@ -143,10 +149,11 @@ func announced(line []byte) (n int64, sync, lit8, ok bool) {
 func number64(digits []byte) int64 {
 	var n int64
 	for _, c := range digits {
-		if n > (math.MaxInt64-9)/10 {
+		digit := int64(c - '0')
+		if n > (math.MaxInt64-digit)/10 {
 			return math.MaxInt64
 		}
-		n = n*10 + int64(c-'0')
+		n = n*10 + digit
 	}
 	return n
 }
@@ -240,6 +247,9 @@ func (d *Decoder) run(ok func(byte) bool) []byte {
 
 // Tag reads the tag of a command; it may not be empty.
 func (d *Decoder) Tag() string {
+	if d.tag != "" {
+		return d.tag
+	}
 	b := d.run(func(c byte) bool { return isAStringChar(c) && c != '+' })
 	if len(b) == 0 || len(b) > 256 {
 		d.Fail("Bad tag")

@@ -35,6 +35,7 @@ type Reader struct {
 	buf  []byte // nil, or one of the pools'
 	r, w int    // buf[r:w] is unread
 	park [parked]byte
+	head int // after ErrLine: park[:head] is how the line began
 }
 
 // Reset makes the Reader read from src. What was buffered is forgotten.
@@ -126,12 +127,14 @@ func (r *Reader) Line(limit int) ([]byte, error) {
 				line = line[:n-1]
 			}
 			if len(line) > limit {
+				r.head = copy(r.park[:], line)
 				return line[max(0, len(line)-32):], ErrLine
 			}
 			return line, nil
 		}
 		seen = r.w - r.r
 		if seen > limit+2 || !r.room() {
+			r.head = copy(r.park[:], r.buf[r.r:r.w])
 			return r.skipLine()
 		}
 		if seen == 0 {
