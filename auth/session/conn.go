@@ -229,10 +229,10 @@ func (c *Conn) mayWrite(n int) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.farewell += int64(n)
-	if c.stalled || c.farewell > maxFarewell {
+	if c.stalled || c.farewell+int64(n) > maxFarewell {
 		return os.ErrDeadlineExceeded
 	}
+	c.farewell += int64(n) // what was refused leaves room for the goodbye
 	return nil
 }
 
@@ -330,18 +330,19 @@ func (c *Conn) end(gently bool) error {
 			t.SetLinger(0)
 		}
 	case halted && gently:
-		c.linger()
+		linger(c.Conn, lingerTime)
 	}
 	err := c.Conn.Close()
 	s.finish()
 	return err
 }
 
-// linger sends the end of the stream and reads what the peer still sends until it closes its side.
-func (c *Conn) linger() {
-	if c.CloseWrite() != nil {
+// linger sends the end of the stream and reads what the peer still sends until it closes its side, for a while.
+func linger(c net.Conn, while time.Duration) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, c.Conn, step)
+	c.SetReadDeadline(time.Now().Add(while))
+	io.CopyN(io.Discard, c, step)
 }

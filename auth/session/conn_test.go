@@ -118,6 +118,9 @@ func TestSendfileKilled(t *testing.T) {
 	if out := c.s.Info().BytesOut; out != 2*step {
 		t.Errorf("%d bytes counted", out)
 	}
+	if _, err := io.WriteString(c, "421 bye\r\n"); err != nil {
+		t.Errorf("no room is left for the goodbye: %v", err)
+	}
 }
 
 // A peer that takes a large file slowly, but takes it, is no stalled one; sendfile goes on where the deadline

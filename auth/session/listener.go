@@ -119,6 +119,7 @@ func temporary(err error) bool {
 const (
 	maxRefusals    = 64 // that are being written at a time; what is over it is closed without a word
 	refusalTime    = time.Second
+	refusalLinger  = 200 * time.Millisecond // for a peer that speaks first, whose words would turn the close into a reset
 	refusalLogRate = time.Second
 )
 
@@ -154,6 +155,8 @@ func (f *refusals) refuse(l *listener, c net.Conn, reason error) {
 		defer func() { <-f.slots }()
 		defer c.Close()
 		c.SetWriteDeadline(time.Now().Add(refusalTime))
-		c.Write(l.o.Refusal(reason.Error()))
+		if _, err := c.Write(l.o.Refusal(reason.Error())); err == nil {
+			linger(c, refusalLinger)
+		}
 	}()
 }

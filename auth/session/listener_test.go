@@ -122,9 +122,11 @@ func TestDrainRefuses(t *testing.T) {
 	defer client.Close()
 	accepted := make(chan error)
 	go func() { _, err := ln.Accept(); accepted <- err }()
-	if got, _ := io.ReadAll(client); string(got) != "421 server is shutting down\r\n" {
-		t.Errorf("refused with %q", got)
+	io.WriteString(client, "EHLO early\r\n") // must not turn the refusal into a reset
+	if got, err := io.ReadAll(client); string(got) != "421 server is shutting down\r\n" || err != nil {
+		t.Errorf("refused with %q, %v", got, err)
 	}
+	client.Close()
 	ln.Close()
 	if err := <-accepted; !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
