@@ -6,6 +6,21 @@
 // Time is linear and memory bounded whatever comes in: beyond Limits the rest of
 // the message is one opaque part. Index never fails; what is no valid
 // MIME is text/plain, as RFC 2045 section 5.2 says.
+//
+// A line ends with LF, with or without a CR before it, and offsets are true to the bytes. What
+// broken mail means:
+//
+//   - A header ends with the first empty line, or with the message, or with a boundary of an enclosing multipart. A line in it that
+//     is no field ("From " of an mbox, garbage) is passed over. Of a field that may come once the first counts; address fields add up.
+//   - A boundary delimiter is a line that begins with "--" and the boundary, followed by the line's end or white space
+//     (RFC 2046 section 5.1.1), so "--b2" is none of "b". Innermost first, longest first. An outer one ends all that is inside.
+//   - A multipart without boundary parameter, or whose boundary never comes, has one part: text/plain, its whole body.
+//   - A message/rfc822 in base64 or quoted-printable (RFC 2046 section 5.2.1 forbids it) is application/octet-stream;
+//     a multipart's encoding is ignored (RFC 2045 section 6.4 forbids all but 7bit, 8bit and binary).
+//   - What is nested deeper than Limits.Depth is application/octet-stream, and so is the rest of a message from the part on that
+//     reaches Limits.Parts.
+//   - Of one address field 1,000 addresses are kept, of one field 100 parameters (RFC 2231: pieces of them), of all
+//     fields of one message 2 MiB. What comes after is as if it were absent.
 package mime
 
 import "time"
@@ -16,18 +31,6 @@ type Limits struct {
 	Parts       int // in all; 10,000
 	HeaderBytes int // of one header block that is looked at; 256 KiB. What lies beyond is stored and served but not looked at
 }
-
-// Indexer takes the bytes of a message in pieces of any size.
-type Indexer struct{}
-
-// NewIndexer returns an Indexer.
-func NewIndexer(l Limits) *Indexer { panic("stub") }
-
-// Write never fails.
-func (x *Indexer) Write(p []byte) (int, error) { panic("stub") }
-
-// Finish ends the message and returns its index. The Indexer is not used afterwards.
-func (x *Indexer) Finish() *Index { panic("stub") }
 
 // Index of a message. Offsets count bytes from the beginning of the message.
 type Index struct {
@@ -58,7 +61,7 @@ type Part struct {
 	Parts    []Part    // of a multipart: its parts; of message/rfc822: exactly one, the inner message
 }
 
-// Param is a parameter with RFC 2231 continuations and charsets resolved to UTF-8, in order.
+// Param is a parameter with RFC 2231 continuations and charsets resolved to UTF-8, in order. The name is lowercase.
 type Param struct{ Name, Value string }
 
 // Envelope holds the raw (still encoded, unfolded) header fields as RFC 9051 section 7.5.2 wants them.
@@ -67,23 +70,46 @@ type Envelope struct {
 	From, Sender, ReplyTo, To, Cc, Bcc []Address // Sender and ReplyTo fall back to From
 	InReplyTo, MessageID               string
 	SentDate                           time.Time // Date parsed; zero when it cannot be
+	Present                            Present   // of Date, Subject, InReplyTo and MessageID, which fields are there, empty or not
 }
 
+// Present tells an empty header field ("") from one that is absent (NIL).
+type Present uint8
+
+// The fields that Present tells of.
+const (
+	PresentDate Present = 1 << iota
+	PresentSubject
+	PresentInReplyTo
+	PresentMessageID
+)
+
 // Address is an RFC 5322 mailbox; a group start has Host "" and Mailbox its name, a group end both "".
-type Address struct{ Name, Mailbox, Host string }
+// A mailbox that lacks its domain has Host MissingDomain: left empty it would read as a group. An obsolete route
+// (RFC 5322 section 4.4) is dropped.
+type Address struct {
+	Name, Mailbox, Host string
+}
 
-// Find returns the part of an IMAP section path (RFC 9051 section 6.4.5.1): 1-based numbers; "1" of a
-// message that is no multipart is the message's own body; message/rfc822 is passed through.
-func (x *Index) Find(path []int) (*Part, bool) { panic("stub") }
+// MissingDomain stands in Address.Host for what is not there.
+const MissingDomain = "MISSING_DOMAIN"
 
-// AppendEnvelope appends the ENVELOPE of the message as IMAP writes it, parentheses included. 8-bit data is a literal, so that
-// it suits every client whatever it enabled.
-func (x *Index) AppendEnvelope(dst []byte) []byte { panic("stub") }
-
-// AppendStructure appends BODYSTRUCTURE (extended) or BODY (not extended) likewise.
-func (x *Index) AppendStructure(dst []byte, extended bool) []byte { panic("stub") }
-
-// AppendBinary and UnmarshalBinary are the compact form that is kept beside the message: offsets, types, encodings and what Find
-// and decoding need; the Envelope is not in it.
-func (x *Index) AppendBinary(dst []byte) ([]byte, error) { panic("stub") }
-func (x *Index) UnmarshalBinary(b []byte) error          { panic("stub") }
+// Find returns the part of an IMAP section path (RFC 9051 section 6.4.5.1): 1-based numbers. "1" of a
+// message that is no multipart is the message's own body; a message/rfc822 is passed through.
+func (x *Index) Find(path []int) (*Part, bool) {
+	p := &x.Root
+	for depth, n := range path {
+		if depth > 0 && p.isMessage() && len(p.Parts) == 1 {
+			p = &p.Parts[0]
+		}
+		switch {
+		case p.Type == "multipart" && n >= 1 && n <= len(p.Parts):
+			p = &p.Parts[n-1]
+		case p.Type != "multipart" && n == 1 && (depth == 0 || p.Envelope != nil):
+			// the body of a message that is no multipart; p stays
+		default:
+			return nil, false
+		}
+	}
+	return p, len(path) > 0
+}
