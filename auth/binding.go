@@ -33,7 +33,7 @@ func (d *Door) canBind(s *session.Session) bool {
 //	tls-server-end-point  RFC 5929 section 4: where Options.Certificate tells the certificate
 func (d *Door) binding(s *session.Session, name scram.ChannelBindingType) (scram.ChannelBinding, error) {
 	cs, ok := s.TLS()
-	if !ok {
+	if !ok || !cs.HandshakeComplete { // a state without a handshake has no keys to export
 		return scram.ChannelBinding{}, errBinding
 	}
 	var data []byte

@@ -56,7 +56,7 @@ const maxFailures = 3
 
 // Door decides who is who.
 //
-// What it allows: three failures on a connection, then ErrTooMany. Over all connections and
+// What it allows: three failures or refusals by the throttle on a connection, then ErrTooMany. Over all connections and
 // protocols, an account takes five failures freely, then attempts wait 1, 2, 4, 8 and 8 s and
 // are refused (ErrThrottled) after ten; an address (IPv6: /64) ten and twenty. Counters go down by one
 // a minute, those of addresses by one every 15 s. An address from which somebody logged in to an account has a counter of its own for that
@@ -87,12 +87,12 @@ func New(store *storage.Store, reg *session.Registry, o Options) *Door {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Secret == nil {
+	if len(o.Secret) == 0 {
 		o.Secret = randomBytes(32)
 	}
 	return &Door{
 		store: store, reg: reg, opt: o, log: o.Logger,
-		hash:     newHasher(),
+		hash:     newHasher(usualCost),
 		cache:    newCache(o.Now),
 		throttle: newThrottle(o.Now),
 		failures: failures{count: newLRU[string, int](maxFailing)},
@@ -135,7 +135,7 @@ func (d *Door) SetPassword(ctx context.Context, account int64, password string) 
 	if err := d.hash.acquire(ctx); err != nil {
 		return err
 	}
-	c, err := Credentials(password)
+	c, err := credentials(password, d.hash.cost)
 	d.hash.release()
 	if err != nil {
 		return err

@@ -16,16 +16,17 @@ const maxHashQueue = 256
 type hasher struct {
 	slots   chan struct{}
 	waiting atomic.Int64
+	cost    cost         // of the hashes made now
 	dummy   *phc         // verified for who does not exist
 	count   atomic.Int64 // hashes made so far; tests read it
 }
 
-func newHasher() *hasher {
+func newHasher(c cost) *hasher {
 	return &hasher{
 		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0))),
+		cost:  c,
 		// Random bytes for a hash: nothing is its password, and making it costs nothing.
-		dummy: &phc{memory: phcMemory, passes: phcPasses, threads: phcThreads,
-			salt: randomBytes(phcSalt), hash: randomBytes(phcHash)},
+		dummy: &phc{cost: c, salt: randomBytes(phcSalt), hash: randomBytes(phcHash)},
 	}
 }
 

@@ -190,7 +190,7 @@ func (d *Door) prove(ctx context.Context, t *target, password string) (bool, err
 		}
 		return false, nil
 	}
-	if stored.stale() {
+	if stored.stale(d.hash.cost) {
 		if d.renew(ctx, t, prepared) {
 			verified = d.cache.verifiedKey(t.account.ID, t.account.Epoch, prepared)
 		}
@@ -239,7 +239,9 @@ type stored struct {
 }
 
 // stale tells whether the credentials should be made anew while the password is at hand.
-func (c stored) stale() bool { return c.hash.stale() || c.keys == nil || c.keys.stale() }
+func (c stored) stale(today cost) bool {
+	return c.hash.stale(today) || c.keys == nil || c.keys.stale()
+}
 
 // stored reads the target's credentials. For nobody it asks too, so that it takes the same time.
 func (d *Door) stored(ctx context.Context, t *target) (c stored, err error) {
@@ -273,7 +275,7 @@ func (d *Door) stored(ctx context.Context, t *target) (c stored, err error) {
 // renew makes the credentials anew with today's parameters, and tells whether it did. A failure costs nothing but another try
 // at the next login. The epoch is compared with the lock held that SetPassword takes, so that an old password is never put back.
 func (d *Door) renew(ctx context.Context, t *target, prepared string) bool {
-	c, err := Credentials(prepared)
+	c, err := credentials(prepared, d.hash.cost)
 	if err != nil {
 		return false
 	}
@@ -344,8 +346,12 @@ func (d *Door) fail(s *session.Session, a attempt, reason string) error {
 	return ErrCredentials
 }
 
-// refuse logs an attempt that came to no proof, and returns why.
+// refuse logs an attempt that came to no proof, and returns why. Being throttled counts for the session like a
+// failure: whoever goes on asking is to be closed.
 func (d *Door) refuse(s *session.Session, a attempt, err error) error {
+	if errors.Is(err, ErrThrottled) && d.failures.add(s) >= maxFailures {
+		err = ErrTooMany
+	}
 	d.log.LogAttrs(context.Background(), slog.LevelInfo, "login refused", d.attrs(s, a, slog.Any("error", err))...)
 	return err
 }

@@ -51,6 +51,10 @@ func prepare(password string) (string, error) {
 // An empty password, one over 1,024 bytes or one with control characters (RFC 8265 section 4.2) is refused
 // with ErrPassword. It takes about 30 ms of one CPU and 19 MiB for that time.
 func Credentials(password string) ([]storage.Credential, error) {
+	return credentials(password, usualCost)
+}
+
+func credentials(password string, c cost) ([]storage.Credential, error) {
 	p, err := prepare(password)
 	if err != nil {
 		return nil, err
@@ -60,7 +64,7 @@ func Credentials(password string) ([]storage.Credential, error) {
 		return nil, err
 	}
 	return []storage.Credential{
-		{Kind: kindArgon2id, Secret: newPHC(p).String()},
+		{Kind: kindArgon2id, Secret: newPHC(p, c).String()},
 		{Kind: kindScram, Secret: keys.String()},
 	}, nil
 }
