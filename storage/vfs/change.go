@@ -45,12 +45,12 @@ func (t *Tree) newMailbox(ctx context.Context, names []string) error {
 	if _, ok := messageUID(names[len(names)-1]); ok {
 		return errMessageForm
 	}
-	_, err := t.find(ctx, names)
-	if err == nil {
-		return fs.ErrExist
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+	p, err := t.find(ctx, names)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && p.alias: // an alias gives way
 		return nil
+	case err == nil:
+		return fs.ErrExist
 	}
 	return err
 }
@@ -279,7 +279,8 @@ func existing(n storage.Node) error {
 }
 
 // fileToMailbox appends a file as a message, then removes the file. A crash or an error between the two leaves both, and
-// doing it again appends nothing as long as the session lasts. A file that was replaced meanwhile is not removed.
+// doing it again appends nothing as long as the session lasts. Whether the file was replaced meanwhile is looked at just before
+// it is removed; then it stays.
 func (t *Tree) fileToMailbox(ctx context.Context, p *place, to []string) error {
 	w, err := t.create(ctx, to, CreateOptions{Expect: p.node.Size})
 	if err != nil {

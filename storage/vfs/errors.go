@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
+	"unicode"
 
 	"github.com/packetboat/packetboat/storage"
 )
@@ -53,7 +55,20 @@ func fail(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &fs.PathError{Op: op, Path: path, Err: outward(err)}
+	return &fs.PathError{Op: op, Path: printable(path), Err: outward(err)}
+}
+
+// printable is a path as a log or a reply can hold it: a path that was refused can hold anything, line ends too.
+func printable(path string) string {
+	if len(path) > storage.MaxPath {
+		path = path[:storage.MaxPath]
+	}
+	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return '?'
+		}
+		return r
+	}, path), "?")
 }
 
 // outward is err in a form that may be shown.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"io/fs"
+	"sync"
 )
 
 // What is refused as a message.
@@ -32,6 +33,9 @@ type mailText struct {
 	err   error
 }
 
+// mailBuffers are shared by all; ReadFrom is called for each piece that a protocol counts.
+var mailBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
 func (m *mailText) Write(p []byte) (int, error) {
 	if m.err == nil {
 		m.err = m.take(p)
@@ -44,10 +48,11 @@ func (m *mailText) Write(p []byte) (int, error) {
 }
 
 func (m *mailText) ReadFrom(r io.Reader) (int64, error) {
-	buf := make([]byte, 64<<10)
+	buf := mailBuffers.Get().(*[64 << 10]byte)
+	defer mailBuffers.Put(buf)
 	var total int64
 	for {
-		n, err := r.Read(buf)
+		n, err := r.Read(buf[:])
 		if n > 0 {
 			if _, err := m.Write(buf[:n]); err != nil {
 				return total, err

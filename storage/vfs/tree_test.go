@@ -173,7 +173,7 @@ func TestHome(t *testing.T) {
 	_, err := h.Stat(ctx, "/mail")
 	h.refused(err, fs.ErrNotExist, "/mail")
 	_, err = h.Stat(ctx, "/a\nb")
-	h.refused(err, storage.ErrInvalid, "/a\nb")
+	h.refused(err, storage.ErrInvalid, "/a?b")
 }
 
 func TestFiles(t *testing.T) {
