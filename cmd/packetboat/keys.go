@@ -1,0 +1,276 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/packetboat/packetboat/auth"
+)
+
+// config is everything that packetboat.toml, the environment and the flags can say.
+type config struct {
+	Domain   string
+	Hostname string
+	Listen   []string
+	BasePort int
+	LogLevel string
+
+	Ports map[string]int // by listener name; 0 means off
+
+	LimitTotal, LimitPerAddress, LimitPerAccount int
+
+	Throttle  bool
+	Plaintext auth.Plaintext
+
+	TLSCert, TLSKey string
+
+	MaxMessage int64
+
+	SMTPMaxRecipients int
+	SMTPBareNewline   string
+	SMTPIdle          time.Duration
+	IMAPIdle          time.Duration
+	IMAPKeepalive     time.Duration
+	FTPIdle           time.Duration
+	FTPPassive        portRange
+	FTPPublicAddress  string
+	FTPActive         bool
+	FTPTLSReuse       string
+	FTPStall          time.Duration
+	FTPPartialTTL     time.Duration
+
+	LoginTimeout time.Duration
+	DrainTimeout time.Duration
+
+	HistoryKeep time.Duration
+	HistoryMax  int
+}
+
+// portRange is first..last; the zero value means automatic.
+type portRange struct{ First, Last int }
+
+// key is one line of packetboat.toml: the table that the file's template, its reading,
+// the environment, --set and `config print` are all made of.
+type key struct {
+	name string // section.key, or key alone
+	def  string // as written in the file
+	doc  string
+	set  func(c *config, v string) error
+}
+
+var keys = []key{
+	{"domain", "packetboat.test", "The mail domain of the first start. Further ones: packetboat domain add.", func(c *config, v string) error {
+		if v == "" || strings.ContainsAny(v, " /@") {
+			return fmt.Errorf("want a domain name such as example.org")
+		}
+		c.Domain = strings.ToLower(v)
+		return nil
+	}},
+	{"hostname", "", "The name of this machine in greetings and Received fields. Empty: mail.DOMAIN.", text(func(c *config) *string { return &c.Hostname })},
+	{"listen", "127.0.0.1, ::1", "Addresses to listen on, comma-separated; \"all\" for every address.", func(c *config, v string) error {
+		c.Listen = nil
+		for _, a := range strings.Split(v, ",") {
+			a = strings.Trim(strings.TrimSpace(a), "[]")
+			if a != "all" {
+				if _, err := netip.ParseAddr(a); err != nil {
+					return fmt.Errorf("%q is no IP address; give addresses such as 127.0.0.1, or all", a)
+				}
+			}
+			c.Listen = append(c.Listen, a)
+		}
+		return nil
+	}},
+	{"base_port", "10000", "Added to each standard port: 10000 gives 10025, 10143, 10021, ... and needs no privileges; 0 gives the standard ports.", func(c *config, v string) error {
+		return intInto(&c.BasePort, v, 0, 60000)
+	}},
+
+	{"ports.mx", "auto", "Mail from other servers (SMTP, 25). For each port: auto (base_port + standard port), a number, or off.", port("mx")},
+	{"ports.submission", "auto", "Mail from users, STARTTLS (587).", port("submission")},
+	{"ports.submissions", "auto", "Mail from users, implicit TLS (465).", port("submissions")},
+	{"ports.imap", "auto", "Mailboxes, STARTTLS (143).", port("imap")},
+	{"ports.imaps", "auto", "Mailboxes, implicit TLS (993).", port("imaps")},
+	{"ports.ftp", "auto", "Files, AUTH TLS (21).", port("ftp")},
+	{"ports.ftps", "auto", "Files, implicit TLS (990).", port("ftps")},
+
+	{"auth.throttle", "on", "Slow down and refuse those who guess passwords: on or off. Off is for tests only.", func(c *config, v string) error {
+		return boolInto(&c.Throttle, v)
+	}},
+	{"auth.plaintext", "loopback", "Passwords without TLS: never, loopback (only from this machine) or always.", func(c *config, v string) error {
+		switch auth.Plaintext(v) {
+		case auth.PlaintextNever, auth.PlaintextLoopback, auth.PlaintextAlways:
+			c.Plaintext = auth.Plaintext(v)
+			return nil
+		}
+		return fmt.Errorf("want never, loopback or always")
+	}},
+
+	{"limits.total", "20000", "Sessions at a time, all protocols together; 0 means no limit (for each limit).", limit(func(c *config) *int { return &c.LimitTotal })},
+	{"limits.per_address", "200", "Sessions at a time from one address (IPv6: one /64).", limit(func(c *config) *int { return &c.LimitPerAddress })},
+	{"limits.per_account", "100", "Sessions at a time of one account.", limit(func(c *config) *int { return &c.LimitPerAccount })},
+	{"limits.message_size", "50MiB", "Size of one message, by SMTP, IMAP APPEND or FTP.", func(c *config, v string) error {
+		n, err := parseSize(v)
+		if err == nil && (n < 1<<16 || n >= 1<<32) {
+			err = fmt.Errorf("want 64KiB to 4095MiB")
+		}
+		c.MaxMessage = n
+		return err
+	}},
+	{"limits.login_timeout", "1m", "How long a client may take to log in.", duration(func(c *config) *time.Duration { return &c.LoginTimeout })},
+
+	{"tls.cert", "", "Certificate chain (PEM) to use instead of the local CA's; read anew when it changes.", text(func(c *config) *string { return &c.TLSCert })},
+	{"tls.key", "", "Its private key (PEM).", text(func(c *config) *string { return &c.TLSKey })},
+
+	{"smtp.max_recipients", "1000", "Recipients of one message.", func(c *config, v string) error { return intInto(&c.SMTPMaxRecipients, v, 100, 100000) }},
+	{"smtp.bare_newline", "auto", "Bare CR or LF in a message: reject, normalize, or auto (reject on the MX port, normalize from users).", choice(func(c *config) *string { return &c.SMTPBareNewline }, "auto", "reject", "normalize")},
+	{"smtp.idle_timeout", "5m", "Silence after which an SMTP session ends (RFC 5321 section 4.5.3.2: at least 5 minutes).", duration(func(c *config) *time.Duration { return &c.SMTPIdle })},
+	{"imap.idle_timeout", "30m", "Silence after which an IMAP session ends (RFC 9051 section 5.4: at least 30 minutes).", duration(func(c *config) *time.Duration { return &c.IMAPIdle })},
+	{"imap.keepalive", "2m", "How often a client in IDLE is told that the server is still there.", duration(func(c *config) *time.Duration { return &c.IMAPKeepalive })},
+	{"ftp.idle_timeout", "15m", "Silence on both connections after which an FTP session ends.", duration(func(c *config) *time.Duration { return &c.FTPIdle })},
+	{"ftp.passive_ports", "auto", "Ports for passive data connections, FIRST-LAST; auto is base_port+1100 to +1199 (30000-30099 when base_port is 0).", func(c *config, v string) error {
+		return c.FTPPassive.parse(v)
+	}},
+	{"ftp.public_address", "", "IPv4 address that PASV tells clients; empty: the one they connected to. Set it behind NAT or in a container.", func(c *config, v string) error {
+		if v != "" {
+			if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {
+				return fmt.Errorf("%q is no IPv4 address", v)
+			}
+		}
+		c.FTPPublicAddress = v
+		return nil
+	}},
+	{"ftp.active", "on", "Active mode (PORT, EPRT), to the client's own address only: on or off.", func(c *config, v string) error { return boolInto(&c.FTPActive, v) }},
+	{"ftp.data_tls_reuse", "prefer", "Must a data connection resume the TLS session of its control connection: require, prefer or off.", choice(func(c *config) *string { return &c.FTPTLSReuse }, "require", "prefer", "off")},
+	{"ftp.stall_timeout", "2m", "A transfer in which nothing moves for this long is cut.", duration(func(c *config) *time.Duration { return &c.FTPStall })},
+	{"ftp.partial_ttl", "48h", "How long a cut upload can be resumed.", duration(func(c *config) *time.Duration { return &c.FTPPartialTTL })},
+
+	{"server.drain_timeout", "20s", "On SIGTERM: how long sessions may take to finish what they are doing.", duration(func(c *config) *time.Duration { return &c.DrainTimeout })},
+	{"server.log_level", "info", "debug, info, warn or error; to standard error.", choice(func(c *config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
+	{"history.keep", "720h", "How long finished sessions stay in the history.", duration(func(c *config) *time.Duration { return &c.HistoryKeep })},
+	{"history.max", "100000", "How many finished sessions the history holds at most.", func(c *config, v string) error { return intInto(&c.HistoryMax, v, 0, 10_000_000) }},
+}
+
+func keyNamed(name string) (key, bool) {
+	for _, k := range keys {
+		if k.name == name {
+			return k, true
+		}
+	}
+	return key{}, false
+}
+
+func text(field func(*config) *string) func(*config, string) error {
+	return func(c *config, v string) error {
+		*field(c) = v
+		return nil
+	}
+}
+
+func choice(field func(*config) *string, of ...string) func(*config, string) error {
+	return func(c *config, v string) error {
+		for _, o := range of {
+			if v == o {
+				*field(c) = v
+				return nil
+			}
+		}
+		return fmt.Errorf("want one of %s", strings.Join(of, ", "))
+	}
+}
+
+func duration(field func(*config) *time.Duration) func(*config, string) error {
+	return func(c *config, v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("want a time such as 90s, 5m or 48h")
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
+func limit(field func(*config) *int) func(*config, string) error {
+	return func(c *config, v string) error { return intInto(field(c), v, 0, 10_000_000) }
+}
+
+func port(name string) func(*config, string) error {
+	return func(c *config, v string) error {
+		if c.Ports == nil {
+			c.Ports = map[string]int{}
+		}
+		switch v {
+		case "auto":
+			delete(c.Ports, name)
+		case "off":
+			c.Ports[name] = 0
+		default:
+			n := 0
+			if err := intInto(&n, v, 1, 65535); err != nil {
+				return fmt.Errorf("want auto, off or a port number")
+			}
+			c.Ports[name] = n
+		}
+		return nil
+	}
+}
+
+func intInto(n *int, v string, lo, hi int) error {
+	i, err := strconv.Atoi(v)
+	if err != nil || i < lo || i > hi {
+		return fmt.Errorf("want a number from %d to %d", lo, hi)
+	}
+	*n = i
+	return nil
+}
+
+func boolInto(b *bool, v string) error {
+	switch v {
+	case "on", "true":
+		*b = true
+	case "off", "false":
+		*b = false
+	default:
+		return fmt.Errorf("want on or off")
+	}
+	return nil
+}
+
+func (r *portRange) parse(v string) error {
+	if v == "auto" {
+		*r = portRange{}
+		return nil
+	}
+	first, last, ok := strings.Cut(v, "-")
+	var p portRange
+	if !ok || intInto(&p.First, first, 1024, 65535) != nil || intInto(&p.Last, last, p.First, 65535) != nil {
+		return fmt.Errorf("want FIRST-LAST, e.g. 30000-30099")
+	}
+	*r = p
+	return nil
+}
+
+// parseSize reads 5GiB, 100MB, 1048576.
+func parseSize(v string) (int64, error) {
+	units := []struct {
+		suffix string
+		factor int64
+	}{
+		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+		{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+	}
+	v = strings.TrimSpace(v)
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(v, u.suffix)
+		if !ok {
+			continue
+		}
+		f, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+		if err != nil || f < 0 || f*float64(u.factor) > 1<<60 {
+			continue
+		}
+		return int64(f * float64(u.factor)), nil
+	}
+	return 0, fmt.Errorf("%q is no size; give e.g. 500MiB or 5GiB", v)
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How long certificates of the local CA live, and how long before their end the server's is made anew.
+const (
+	caLife     = 10 * 365 * 24 * time.Hour
+	serverLife = 397 * 24 * time.Hour // the most that clients accept
+	renewAhead = 30 * 24 * time.Hour
+)
+
+// certificates hands the server's certificate to every handshake and takes a new one when the files change.
+type certificates struct {
+	certFile, keyFile string
+	logger            *slog.Logger
+
+	mu      sync.Mutex
+	cert    *tls.Certificate
+	checked time.Time
+	changed time.Time
+}
+
+// openCertificates uses the operator's certificate when the configuration names one, else the local
+// CA's in dir/tls, which it makes when there is none, and whose server certificate it renews.
+func openCertificates(dir string, c *config, logger *slog.Logger) (*certificates, error) {
+	cs := &certificates{certFile: c.TLSCert, keyFile: c.TLSKey, logger: logger}
+	if cs.certFile == "" {
+		folder := filepath.Join(dir, "tls")
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return nil, fmt.Errorf("making the folder of the certificates: %w", err)
+		}
+		cs.certFile, cs.keyFile = filepath.Join(folder, "server.pem"), filepath.Join(folder, "server.key")
+		if err := ensureServer(folder, c); err != nil {
+			return nil, fmt.Errorf("making the server's certificate: %w", err)
+		}
+	}
+	if err := cs.read(); err != nil {
+		return nil, fmt.Errorf("reading the certificate (tls.cert, tls.key): %w", err)
+	}
+	return cs, nil
+}
+
+func (cs *certificates) read() error {
+	cert, err := tls.LoadX509KeyPair(cs.certFile, cs.keyFile)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(cs.certFile); err == nil {
+		cs.changed = info.ModTime()
+	}
+	cs.cert = &cert
+	return nil
+}
+
+// get is tls.Config.GetCertificate. It looks at the file once a minute at most.
+func (cs *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if now := time.Now(); now.Sub(cs.checked) > time.Minute {
+		cs.checked = now
+		if info, err := os.Stat(cs.certFile); err == nil && !info.ModTime().Equal(cs.changed) {
+			if err := cs.read(); err != nil {
+				cs.logger.Error("cannot read the new certificate, going on with the old one", "file", cs.certFile, "err", err)
+			}
+		}
+	}
+	return cs.cert, nil
+}
+
+// config is what every listener's TLS starts from. RFC 9325: TLS 1.2 and 1.3 only.
+func (cs *certificates) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get}
+}
+
+// ensureServer makes the CA and the server's certificate where they are missing, about to expire, or for other names.
+func ensureServer(folder string, c *config) error {
+	ca, caKey, err := ensureCA(folder, c.Domain)
+	if err != nil {
+		return err
+	}
+	names := []string{"localhost", c.Domain, "mail." + c.Domain, "ftp." + c.Domain, "imap." + c.Domain, "smtp." + c.Domain}
+	if !slices.Contains(names, c.Hostname) {
+		names = append(names, c.Hostname)
+	}
+	addresses := []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback}
+	for _, a := range c.Listen {
+		if ip := net.ParseIP(a); ip != nil && !ip.IsLoopback() && !ip.IsUnspecified() {
+			addresses = append(addresses, ip)
+		}
+	}
+	certFile, keyFile := filepath.Join(folder, "server.pem"), filepath.Join(folder, "server.key")
+	if old, err := readCertificate(certFile); err == nil {
+		if _, err := os.Stat(keyFile); err == nil && serves(old, ca, names, addresses) {
+			return nil
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	t := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: c.Hostname},
+		NotBefore:   time.Now().Add(-time.Hour),
+		NotAfter:    time.Now().Add(serverLife),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    names,
+		IPAddresses: addresses,
+	}
+	der, err := sign(t, ca, &key.PublicKey, caKey)
+	if err != nil {
+		return err
+	}
+	if err := writeKey(keyFile, key); err != nil {
+		return err
+	}
+	return writeFile(certFile, 0o644, append(pemOf("CERTIFICATE", der), pemOf("CERTIFICATE", ca.Raw)...))
+}
+
+// serves tells whether cert still does: of this CA, for a while yet, for all the names.
+func serves(cert, ca *x509.Certificate, names []string, addresses []net.IP) bool {
+	if cert.CheckSignatureFrom(ca) != nil || time.Until(cert.NotAfter) < renewAhead {
+		return false
+	}
+	for _, n := range names {
+		if cert.VerifyHostname(n) != nil {
+			return false
+		}
+	}
+	for _, a := range addresses {
+		if cert.VerifyHostname(a.String()) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func ensureCA(folder, domain string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	certFile, keyFile := filepath.Join(folder, "ca.pem"), filepath.Join(folder, "ca.key")
+	cert, err := readCertificate(certFile)
+	if err == nil {
+		key, err := readKey(keyFile)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s is there but its key is not readable; remove both for a new CA: %w", certFile, err)
+		}
+		return cert, key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "packetboat local CA for " + domain, Organization: []string{"packetboat"}},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(caLife),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}
+	der, err := sign(t, t, &key.PublicKey, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The key first: a certificate without its key would be taken for a CA that lost it.
+	if err := writeKey(keyFile, key); err != nil {
+		return nil, nil, err
+	}
+	if err := writeFile(certFile, 0o644, pemOf("CERTIFICATE", der)); err != nil {
+		return nil, nil, err
+	}
+	cert, err = x509.ParseCertificate(der)
+	return cert, key, err
+}
+
+func sign(t, parent *x509.Certificate, pub *ecdsa.PublicKey, key *ecdsa.PrivateKey) ([]byte, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, err
+	}
+	t.SerialNumber = serial
+	return x509.CreateCertificate(rand.Reader, t, parent, pub, key)
+}
+
+func readCertificate(file string) (*x509.Certificate, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+func readKey(file string) (*ecdsa.PrivateKey, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM key", file)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	ec, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s is no ECDSA key", file)
+	}
+	return ec, nil
+}
+
+func writeKey(file string, key *ecdsa.PrivateKey) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return writeFile(file, 0o600, pemOf("PRIVATE KEY", der))
+}
+
+func pemOf(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+// writeFile puts a whole file in its place or nothing, durably.
+func writeFile(file string, mode fs.FileMode, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/ftp"
+	"github.com/packetboat/packetboat/imap"
+	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/vfs"
+)
+
+// house is a running packetboat. It is the only place that knows all parts; the closing order is written in run and close.
+type house struct {
+	config   *config
+	settings settings
+	dir      string
+	logger   *slog.Logger
+	started  time.Time
+
+	certs    *certificates
+	bound    map[string][]net.Listener
+	store    *storage.Store
+	registry *session.Registry
+	door     *auth.Door
+	ports    *ftp.PortPool
+	socket   net.Listener
+	servers  []served
+
+	api    *http.Server
+	work   sync.WaitGroup // Serve of each listener, the store's Run, the control API
+	failed chan error     // the first fault that ends the house
+
+	stopAccepting  context.CancelFunc
+	stopBackground context.CancelFunc
+}
+
+// server is what the protocols have in common.
+type server interface {
+	Serve(ctx context.Context, ln net.Listener) error
+}
+
+// served is a listener with who serves it.
+type served struct {
+	name   string
+	ln     net.Listener
+	server server
+}
+
+// open takes the ports, the certificates and the store, in this order: a port in use is found before anything is made.
+func (h *house) open(ctx context.Context) (err error) {
+	if h.bound, err = bind(h.config, h.settings, h.logger); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			closeAll(h.bound)
+		}
+	}()
+	if h.certs, err = openCertificates(h.dir, h.config, h.logger); err != nil {
+		return err
+	}
+	h.store, err = storage.Open(ctx, h.dir, storage.Options{Logger: h.logger})
+	if err != nil {
+		return err
+	}
+	h.failed = make(chan error, 1)
+	return nil
+}
+
+// start makes the servers and sets everything going.
+func (h *house) start() (err error) {
+	c := h.config
+	h.registry = session.New(session.Options{
+		Limits:  session.Limits{Total: c.LimitTotal, PerAddress: c.LimitPerAddress, PerAccount: c.LimitPerAccount},
+		Logger:  h.logger,
+		History: h.record,
+	})
+	h.door = auth.New(h.store, h.registry, auth.Options{Plaintext: c.Plaintext, NoThrottle: !c.Throttle, Logger: h.logger})
+	if h.socket, err = h.listenControl(); err != nil {
+		return err
+	}
+	h.ports = ftp.NewPortPool(c.addresses(), c.passive().First, c.passive().Last)
+	h.makeServers()
+
+	var background, accepting context.Context
+	background, h.stopBackground = context.WithCancel(context.Background())
+	accepting, h.stopAccepting = context.WithCancel(context.Background())
+	h.spawn("store", func() error { return h.store.Run(background) })
+	h.spawn("partials", func() error { return h.dropPartials(background) })
+	h.api = &http.Server{
+		Handler:           (&control{store: h.store, door: h.door, registry: h.registry, running: true, started: h.started}).handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+	}
+	h.spawn("control", func() error {
+		if err := h.api.Serve(h.socket); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	for _, s := range h.servers {
+		h.spawn(s.name, func() error { return s.server.Serve(accepting, s.ln) })
+	}
+	return nil
+}
+
+// spawn runs f as one of the house's goroutines; a fault of one ends the house.
+func (h *house) spawn(name string, f func() error) {
+	h.work.Go(func() {
+		if err := f(); err != nil && !errors.Is(err, context.Canceled) {
+			select {
+			case h.failed <- fmt.Errorf("%s: %w", name, err):
+			default:
+			}
+		}
+	})
+}
+
+// makeServers builds the table of who serves which listener.
+func (h *house) makeServers() {
+	c := h.config
+	tree := vfs.New(h.store, vfs.Options{MaxMessage: c.MaxMessage})
+	tls := h.certs.config()
+	mail := func(mode smtp.Mode, implicit bool) server {
+		bare := smtp.BareNewline(c.SMTPBareNewline)
+		if bare == "auto" {
+			bare = ""
+		}
+		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: tls, ImplicitTLS: implicit,
+			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Logger: h.logger})
+	}
+	boxes := func(implicit bool) server {
+		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit,
+			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, Logger: h.logger})
+	}
+	var public []ftp.PublicAddress
+	if a, err := netip.ParseAddr(c.FTPPublicAddress); err == nil {
+		public = []ftp.PublicAddress{{Address: a}}
+	}
+	files := func(implicit bool) server {
+		return ftp.New(tree, h.door, ftp.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, PassivePorts: h.ports,
+			PublicAddresses: public, NoActiveMode: !c.FTPActive, DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Logger: h.logger})
+	}
+	type row struct {
+		protocol session.Protocol
+		idle     time.Duration
+		login    time.Duration
+		refusal  func(string) []byte // nil under implicit TLS: closed without a word
+		server   server
+	}
+	rows := map[string]row{
+		"mx":          {session.SMTP, c.SMTPIdle, -1, smtp.Refusal, mail(smtp.MX, false)},
+		"submission":  {session.SMTP, c.SMTPIdle, c.LoginTimeout, smtp.Refusal, mail(smtp.Submission, false)},
+		"submissions": {session.SMTP, c.SMTPIdle, c.LoginTimeout, nil, mail(smtp.Submission, true)},
+		"imap":        {session.IMAP, c.IMAPIdle, c.LoginTimeout, imap.Refusal, boxes(false)},
+		"imaps":       {session.IMAP, c.IMAPIdle, c.LoginTimeout, nil, boxes(true)},
+		"ftp":         {session.FTP, c.FTPIdle, c.LoginTimeout, ftp.Refusal, files(false)},
+		"ftps":        {session.FTP, c.FTPIdle, c.LoginTimeout, nil, files(true)},
+	}
+	for _, l := range listenerTable {
+		r := rows[l.name]
+		for _, ln := range h.bound[l.name] {
+			h.servers = append(h.servers, served{l.name, h.registry.Listen(ln, session.ListenerOptions{
+				Name: l.name, Protocol: r.protocol, Refusal: r.refusal, LoginTimeout: r.login, IdleTimeout: r.idle,
+			}), r.server})
+		}
+	}
+}
+
+// listenControl opens control.sock, for the owner only; the data folder lets nobody else in anyway.
+func (h *house) listenControl() (net.Listener, error) {
+	path, done, err := socketPath(h.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	os.Remove(path) // left by a crash: the store's lock says that nobody serves it
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the control socket: %w", err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false) // its path may be one through a descriptor that is closed by then
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("closing the control socket to others: %w", err)
+	}
+	return ln, nil
+}
+
+// record puts a finished session into the history.
+func (h *house) record(i session.Info) {
+	detail, err := json.Marshal(i)
+	if err != nil {
+		h.logger.Error("cannot write down a finished session", "session", i.ID, "err", err)
+		return
+	}
+	h.store.Journal(storage.Record{At: i.Ended, Kind: "session", Account: i.AccountID, Subject: i.ID, Detail: detail})
+}
+
+// dropPartials forgets cut uploads that nobody came back for.
+func (h *house) dropPartials(ctx context.Context) error {
+	t := time.NewTicker(10 * time.Minute)
+	defer t.Stop()
+	for {
+		if _, err := h.store.DropPartials(ctx, 0, time.Now().Add(-h.config.FTPPartialTTL)); err != nil && ctx.Err() == nil {
+			h.logger.Error("cannot remove old partial uploads", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// run waits until ctx ends or a part fails, then ends everything.
+func (h *house) run(ctx context.Context) error {
+	var fault error
+	select {
+	case <-ctx.Done():
+		h.logger.Info("ending: saying goodbye to the sessions", "sessions", len(h.registry.List()))
+	case fault = <-h.failed:
+		h.logger.Error("ending: a part failed", "err", fault)
+	}
+	notifyService("STOPPING=1")
+	return errors.Join(fault, h.close())
+}
+
+// close is the closing order: no new sessions, the old ones end what they do, the control API, the background work, the store last.
+func (h *house) close() error {
+	if h.stopAccepting != nil {
+		h.stopAccepting()
+	}
+	closeAll(h.bound)
+	if h.registry != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), h.config.DrainTimeout)
+		if err := h.registry.Drain(ctx); err != nil {
+			h.logger.Warn("some sessions were cut", "err", err)
+		}
+		cancel()
+	}
+	if h.ports != nil {
+		h.ports.Close()
+	}
+	if h.api != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		h.api.Shutdown(ctx)
+		cancel()
+	}
+	if h.socket != nil {
+		h.socket.Close()
+		os.Remove(filepath.Join(h.dir, socketName))
+	}
+	if h.stopBackground != nil {
+		h.stopBackground()
+	}
+	h.work.Wait()
+	return h.store.Close()
+}
