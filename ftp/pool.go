@@ -1,6 +1,7 @@
 package ftp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -125,7 +126,7 @@ func (p *PortPool) open(port *passivePort, now time.Time) bool {
 		return false
 	}
 	for _, host := range p.hosts {
-		ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port.number)))
+		ln, err := listenTCP(net.JoinHostPort(host, strconv.Itoa(port.number)))
 		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 			continue // a host without IPv6
 		}
@@ -146,6 +147,13 @@ func (p *PortPool) open(port *passivePort, now time.Time) bool {
 		p.wg.Go(func() { p.accept(port, ln) })
 	}
 	return true
+}
+
+// listenTCP listens without Multipath TCP, which Go asks for by default: it makes sockets slower and brings data connections nothing.
+func listenTCP(addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), "tcp", addr)
 }
 
 // accept gives each connection to the transfer that waits for its address, and closes what nobody waits for.
