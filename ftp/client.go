@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 )
 
 const (
-	maxQueue   = 64 // lines that wait behind a transfer; then the control connection is not read
-	maxUnknown = 20 // unknown commands in a row
+	maxQueue    = 64  // lines that wait behind a transfer; then the control connection is not read
+	maxUnknown  = 20  // unknown commands in a row
+	maxActivity = 300 // bytes of a command that the session list is told
 )
 
 // client is what FTP knows of its session.
@@ -77,6 +79,7 @@ type client struct {
 	renameFrom string
 	facts      facts
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
+	told       told      // by the last SIZE
 }
 
 // serve is the life of a session.
@@ -132,9 +135,10 @@ func (c *client) end(stop func() bool) {
 	stop()
 	c.cancel(session.ErrClosed)
 	c.dropPlan()
-	if c.eng != nil {
-		c.eng.close()
+	if t := c.cur; t != nil { // left behind by a panic
+		t.d.cut()
 	}
+	c.dropEngine()
 	c.conn.Close()
 }
 
@@ -283,6 +287,9 @@ func (c *client) run(cmd *command, arg string) {
 	activity := cmd.name
 	if cmd.flags&secret == 0 && arg != "" {
 		activity += " " + arg
+	}
+	if len(activity) > maxActivity {
+		activity = strings.ToValidUTF8(activity[:maxActivity], "") + "..."
 	}
 	c.sess.Begin(activity)
 	if cmd.name != "RNTO" { // RFC 959: RNTO follows RNFR immediately

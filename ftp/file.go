@@ -132,6 +132,7 @@ func (c *client) cmdSize(arg string) {
 	p, info, err := c.stat(arg)
 	if errors.Is(err, fs.ErrNotExist) {
 		if n, perr := c.tree.Partial(c.ctx, p); perr == nil {
+			c.told = told{p, n}
 			c.reply(213, strconv.FormatInt(n, 10))
 			return
 		}
@@ -143,7 +144,14 @@ func (c *client) cmdSize(arg string) {
 		c.fail(err, p, false)
 		return
 	}
+	c.told = told{p, info.Size()}
 	c.reply(213, strconv.FormatInt(info.Size(), 10))
+}
+
+// told is what SIZE said of a path.
+type told struct {
+	path string
+	size int64
 }
 
 func (c *client) cmdMdtm(arg string) {
@@ -183,10 +191,26 @@ func (c *client) setModified(name string, when time.Time, code int) {
 	c.reply(code, "Modify="+stamp+"; "+p)
 }
 
-// call has the engine run a command.
-func (c *client) call(verb, arg string) error {
+// engine is the session's, made when the first command needs it.
+func (c *client) engine() engine {
 	if c.eng == nil {
 		c.eng = newLibEngine(c.tree, c.ctx)
 	}
-	return c.eng.call(verb, arg)
+	return c.eng
+}
+
+func (c *client) dropEngine() {
+	if c.eng != nil {
+		c.eng.close()
+		c.eng = nil
+	}
+}
+
+// call has the engine run a command.
+func (c *client) call(verb, arg string) error {
+	err := c.engine().call(verb, arg)
+	if errors.Is(err, errEngineClosed) {
+		c.dropEngine() // the next command gets a new one
+	}
+	return err
 }

@@ -81,14 +81,12 @@ func (c *client) cmdRein(string) {
 // logOut brings the executor's state back to what it is after accept.
 func (c *client) logOut() {
 	c.dropPlan()
-	if c.eng != nil {
-		c.eng.close()
-	}
+	c.dropEngine()
 	if c.account != nil {
 		c.sess.Logout()
 		c.sess.Open("")
 	}
-	c.eng, c.account, c.tree, c.user = nil, nil, nil, ""
+	c.account, c.tree, c.user, c.told = nil, nil, "", told{}
 	c.cwd, c.facts, c.rest, c.renameFrom = "/", allFacts, 0, ""
 	c.binary, c.epsvAll, c.pbsz, c.protect = false, false, false, false
 }

@@ -156,9 +156,22 @@ func (c *client) cmdAppe(arg string) (*transfer, error) {
 	}
 	t, err := c.newTransfer("APPE", p, viaEngine)
 	if err == nil {
-		t.append = true
+		t.off = c.appendAt(p)
+		t.append = t.off == 0
 	}
 	return t, err
+}
+
+// appendAt is where an APPE goes on, or 0 for the end of what there is: of a part that was left by a cut upload, else of the file. Where there
+// are both, a client that asked for SIZE was told of the file, and sends what comes behind that many bytes.
+func (c *client) appendAt(path string) int64 {
+	if c.told.path != path || c.told.size == 0 {
+		return 0
+	}
+	if n, err := c.tree.Partial(c.ctx, path); err != nil || n == c.told.size {
+		return 0
+	}
+	return c.told.size
 }
 
 // cmdStou: RFC 959 section 4.1.3, the reply as in RFC 1123 section 4.1.2.9. An argument, which many clients send, is the name to begin with.
@@ -194,11 +207,10 @@ func (c *client) cmdStou(arg string) (*transfer, error) {
 
 // viaEngine has the engine run the transfer.
 func viaEngine(t *transfer) error {
-	c := t.c
-	if c.eng == nil {
-		c.eng = newLibEngine(c.tree, c.ctx)
+	err := t.c.engine().transfer(t)
+	if errors.Is(err, errEngineClosed) {
+		t.c.dropEngine()
 	}
-	err := c.eng.transfer(t)
 	if err == nil && !t.whole {
 		err = fmt.Errorf("%s ended early", t.verb)
 	}
