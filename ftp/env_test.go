@@ -70,7 +70,8 @@ func (h *house) listen(change ...func(*Options)) string {
 func (h *house) put(path, content string) {
 	h.t.Helper()
 	tree := h.fs.Tree(h.ann)
-	w, err := tree.Create(context.Background(), path, vfs.CreateOptions{Expect: -1})
+	modified := time.Date(2024, 2, 29, 12, 34, 56, 0, time.UTC)
+	w, err := tree.Create(context.Background(), path, vfs.CreateOptions{Expect: -1, Modified: modified})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -78,9 +79,6 @@ func (h *house) put(path, content string) {
 		h.t.Fatal(err)
 	}
 	if _, err := w.Commit(context.Background()); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := tree.SetModified(context.Background(), path, time.Date(2024, 2, 29, 12, 34, 56, 0, time.UTC)); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -19,11 +19,8 @@ import (
 
 // noise is n bytes that do not repeat, with every kind of line end among them.
 func noise(n int) string {
-	r := rand.New(rand.NewPCG(1, uint64(n)))
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	rand.NewChaCha8([32]byte{1}).Read(b)
 	return string(b)
 }
 
