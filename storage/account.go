@@ -304,10 +304,22 @@ func (s *Store) Credentials(ctx context.Context, account int64) ([]Credential, e
 
 // SetCredentials replaces all credentials and advances Epoch.
 func (s *Store) SetCredentials(ctx context.Context, account int64, c []Credential) error {
-	err := s.do(ctx, func(t *tx) error {
+	return fail("set credentials", s.setCredentials(ctx, account, c, nil))
+}
+
+// SetCredentialsIf is SetCredentials when the account's Epoch still is epoch; otherwise ErrConflict.
+func (s *Store) SetCredentialsIf(ctx context.Context, account, epoch int64, c []Credential) error {
+	return fail("set credentials", s.setCredentials(ctx, account, c, &epoch))
+}
+
+func (s *Store) setCredentials(ctx context.Context, account int64, c []Credential, epoch *int64) error {
+	return s.do(ctx, func(t *tx) error {
 		a, err := t.account(account)
 		if err != nil {
 			return err
+		}
+		if epoch != nil && *epoch != a.Epoch {
+			return fmt.Errorf("%w: the credentials are others by now", ErrConflict)
 		}
 		if err := t.exec(`DELETE FROM credential WHERE account = ?`, account); err != nil {
 			return err
@@ -322,7 +334,6 @@ func (s *Store) SetCredentials(ctx context.Context, account int64, c []Credentia
 		t.change(watch.Change{Account: account, Kind: watch.AccountChanged})
 		return nil
 	})
-	return fail("set credentials", err)
 }
 
 func (t *tx) putCredentials(account int64, all []Credential) error {

@@ -13,11 +13,17 @@ import (
 // PutFile makes or atomically replaces the file parent/name with the upload; a partial upload of that name is forgotten. A folder of
 // that name: fs.ErrExist. modified zero means now. A file that is replaced keeps its id.
 func (s *Store) PutFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time) (Node, error) {
-	n, err := s.putFile(ctx, account, parent, name, u, modified)
+	n, err := s.putFile(ctx, account, parent, name, u, modified, false)
 	return n, fail("put file", err)
 }
 
-func (s *Store) putFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time) (n Node, err error) {
+// PutNewFile is PutFile where nothing may be there: else fs.ErrExist, decided in the transaction.
+func (s *Store) PutNewFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time) (Node, error) {
+	n, err := s.putFile(ctx, account, parent, name, u, modified, true)
+	return n, fail("put new file", err)
+}
+
+func (s *Store) putFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time, exclusive bool) (n Node, err error) {
 	if name, err = CleanName(name); err != nil {
 		return Node{}, err
 	}
@@ -25,7 +31,7 @@ func (s *Store) putFile(ctx context.Context, account, parent int64, name string,
 		return Node{}, err
 	}
 	err = s.do(ctx, func(t *tx) error {
-		n, err = t.putFile(account, parent, name, u, modified)
+		n, err = t.putFile(account, parent, name, u, modified, exclusive)
 		return err
 	})
 	if err != nil {
@@ -35,7 +41,7 @@ func (s *Store) putFile(ctx context.Context, account, parent int64, name string,
 	return n, nil
 }
 
-func (t *tx) putFile(account, parent int64, name string, u *Upload, modified time.Time) (Node, error) {
+func (t *tx) putFile(account, parent int64, name string, u *Upload, modified time.Time, exclusive bool) (Node, error) {
 	a, err := t.account(account)
 	if err != nil {
 		return Node{}, err
@@ -45,7 +51,7 @@ func (t *tx) putFile(account, parent int64, name string, u *Upload, modified tim
 	}
 	old, err := readChild(t.db, account, parent, name)
 	switch {
-	case err == nil && old.Kind != KindFile:
+	case err == nil && (exclusive || old.Kind != KindFile):
 		return Node{}, fs.ErrExist
 	case err != nil && !isNotExist(err):
 		return Node{}, err

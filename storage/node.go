@@ -225,27 +225,42 @@ func (t *tx) makeFolder(account, parent int64, name string) (Node, error) {
 
 // Remove removes a file or an empty folder; a folder that is not empty, home and /Mail: fs.ErrPermission with a text that says why.
 func (s *Store) Remove(ctx context.Context, account, node int64) error {
-	err := s.do(ctx, func(t *tx) error {
+	return fail("remove", s.remove(ctx, account, node, nil))
+}
+
+// RemoveIf is Remove of a node whose ModSeq still is modseq; otherwise ErrConflict.
+func (s *Store) RemoveIf(ctx context.Context, account, node int64, modseq uint64) error {
+	return fail("remove", s.remove(ctx, account, node, &modseq))
+}
+
+func (s *Store) remove(ctx context.Context, account, node int64, modseq *uint64) error {
+	return s.do(ctx, func(t *tx) error {
 		a, n, err := t.ownNode(account, node)
 		if err != nil {
 			return err
 		}
+		if modseq != nil && *modseq != n.ModSeq {
+			return ErrConflict
+		}
 		if n.Kind == KindFolder {
-			var one int
-			err := t.db.Row(`SELECT COUNT(*) FROM (SELECT 1 FROM node WHERE parent = ? LIMIT 1) AS c`, node).Scan(&one)
-			if err != nil {
-				return err
-			}
-			if one > 0 {
-				return fmt.Errorf("%w: the folder is not empty", fs.ErrPermission)
-			}
-			if err := t.dropPartialsIn(node); err != nil {
+			if err := t.emptyFolder(node); err != nil {
 				return err
 			}
 		}
 		return t.removeNode(a, n)
 	})
-	return fail("remove", err)
+}
+
+// emptyFolder checks that a folder holds nothing, and forgets cut uploads into it.
+func (t *tx) emptyFolder(id int64) error {
+	var holds bool
+	if err := t.db.Row(`SELECT EXISTS (SELECT 1 FROM node WHERE parent = ?)`, id).Scan(&holds); err != nil {
+		return err
+	}
+	if holds {
+		return fmt.Errorf("%w: the folder is not empty", fs.ErrPermission)
+	}
+	return t.dropPartialsIn(id)
 }
 
 // ownNode is a file or folder that may be changed: not home, /Mail or what is below.

@@ -257,19 +257,19 @@ func readSnapshotFrom(q sqldb.Querier, mailbox int64) (*Snapshot, error) {
 	defer rows.Close()
 	var chunks [][]packed
 	chunk := make([]packed, 0, min(chunkLen, int(m.Messages)))
-	var e packed
-	var words, modseq int64
-	dest := []any{&e.uid, &e.flags, &words, &e.size, &e.date, &e.saved, &modseq, &e.blob, &e.id}
+	// Values as the driver gives them: Scan into other types goes through text, which takes longer than the query.
+	var v [9]any
+	dest := []any{&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8]}
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return nil, err
 		}
-		e.keywords, e.modseq = uint64(words), uint64(modseq)
 		if len(chunk) == chunkLen {
 			chunks = append(chunks, chunk)
 			chunk = make([]packed, 0, chunkLen)
 		}
-		chunk = append(chunk, e)
+		chunk = append(chunk, packed{uid: uint32(v[0].(int64)), flags: Flags(v[1].(int64)), keywords: uint64(v[2].(int64)), size: uint32(v[3].(int64)),
+			date: v[4].(int64), saved: uint32(v[5].(int64)), modseq: uint64(v[6].(int64)), blob: v[7].(int64), id: v[8].(int64)})
 	}
 	if len(chunk) > 0 {
 		chunks = append(chunks, chunk)

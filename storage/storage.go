@@ -37,7 +37,7 @@ var ErrNewer = sqldb.ErrNewer
 type Options struct {
 	Logger    *slog.Logger
 	Blobs     blob.Store // nil: disk, in DIR/blobs
-	InlineMax int        // blobs up to this many bytes are rows; 0 means 32 KiB
+	InlineMax int        // blobs up to this many bytes are rows; 0 means 96 KiB
 	Now       func() time.Time
 	BatchMax  int // jobs in one transaction; 0 means 256
 
@@ -48,6 +48,10 @@ type Options struct {
 	JournalAge      time.Duration // and for how long; 0 means 90 days
 }
 
+// inlineMax was found by BenchmarkInline: with 16 sessions a row is three times as fast as a file at 32 KiB, half as fast again at 64 KiB,
+// and they are even at 128 KiB.
+const inlineMax = 96 << 10
+
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -55,7 +59,7 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	def(&o.InlineMax, 32<<10)
+	def(&o.InlineMax, inlineMax)
 	def(&o.BatchMax, 256)
 	def(&o.SnapshotEntries, 1_000_000)
 	def(&o.GarbageAge, time.Minute)
