@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("rapid.checks", "20") // the command line wins
+	flag.Set("rapid.checks", "40") // the command line wins
 	os.Exit(m.Run())
 }
 

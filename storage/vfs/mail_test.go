@@ -329,3 +329,79 @@ func TestRemoveRace(t *testing.T) {
 		t.Errorf("%d removed, %d in Trash", done, len(got))
 	}
 }
+
+// A protocol that looks at its control connection between Prepare and Commit.
+func TestPrepareMessage(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	w, err := h.Create(ctx, "/Mail/INBOX/a.eml", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := letter("a", monday)
+	if n, err := w.ReadFrom(strings.NewReader(text)); n != int64(len(text)) || err != nil || w.Size() != n {
+		t.Fatal(n, err, w.Size())
+	}
+	h.ok(w.Prepare(ctx))
+	h.want("/Mail/INBOX")
+	i, err := w.Commit(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.want("/Mail/INBOX", i.Name())
+	_, err = w.Commit(ctx)
+	h.refused(err, fs.ErrClosed, "/Mail/INBOX/a.eml")
+	h.refused(w.Prepare(ctx), fs.ErrClosed, "/Mail/INBOX/a.eml")
+
+	w, err = h.Create(ctx, "/Mail/INBOX/b.eml", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.refused(w.Prepare(ctx), fs.ErrInvalid, "/Mail/INBOX/b.eml") // empty
+	h.ok(w.Abort(ctx, true))
+}
+
+// The mailbox goes while a message is on its way into it.
+func TestMailboxGoes(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	h.ok(h.Mkdir(ctx, "/Mail/New"))
+	w, err := h.Create(ctx, "/Mail/New/a.eml", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort(ctx, false)
+	h.ok(h.RemoveDir(ctx, "/Mail/New"))
+	if _, err := w.Write([]byte(letter("a", monday))); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Commit(ctx)
+	h.refused(err, fs.ErrNotExist, "/Mail/New/a.eml")
+}
+
+// A mailbox called Trash without the special use serves, when there is none that has it.
+func TestTrashByName(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	h.ok(h.store.DeleteMailbox(ctx, h.account.ID, "Trash", false))
+	h.ok(h.Mkdir(ctx, "/Mail/Trash"))
+	a := h.put("/Mail/INBOX/a.eml", letter("a", monday))
+	h.ok(h.RemoveFile(ctx, "/Mail/INBOX/a.eml"))
+	h.want("/Mail/Trash", a.Name())
+}
+
+// A message larger than what is kept in a row, with 8-bit data in its subject.
+func TestLargeMessage(t *testing.T) {
+	h := newHouse(t)
+	body := strings.Repeat("a line of the body\n", 10_000)
+	i := h.put("/Mail/INBOX/a.eml", letter("Gr\xfc\xdfe \"quoted\" \\", monday)+body)
+	if i.Name() != "2026-11-09 0730 Grüße -quoted- - (1).eml" {
+		t.Errorf("%q", i.Name())
+	}
+	if got := h.get("/Mail/INBOX/" + i.Name()); !strings.HasSuffix(got, strings.ReplaceAll(body, "\n", "\r\n")) {
+		t.Error("other bytes")
+	}
+	if again := h.put("/Mail/INBOX/a.eml", letter("Gr\xfc\xdfe \"quoted\" \\", monday)+body); again != i {
+		t.Errorf("%+v, then %+v", i, again)
+	}
+}
