@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,8 +71,7 @@ type Door struct {
 	throttle *throttle
 	failures failures
 
-	change sync.Mutex    // held while credentials are replaced
-	gen    atomic.Uint64 // grows with every Revoke
+	gen atomic.Uint64 // grows with every Revoke
 }
 
 // New returns a Door over the account store. reg is told to end sessions when a credential changes.
@@ -140,10 +138,7 @@ func (d *Door) SetPassword(ctx context.Context, account int64, password string) 
 	if err != nil {
 		return err
 	}
-	d.change.Lock()
-	err = d.store.SetCredentials(ctx, account, c)
-	d.change.Unlock()
-	if err != nil {
+	if err := d.store.SetCredentials(ctx, account, c); err != nil {
 		return fmt.Errorf("auth: set password: %w", err)
 	}
 	d.Revoke(account)

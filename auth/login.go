@@ -273,20 +273,15 @@ func (d *Door) stored(ctx context.Context, t *target) (c stored, err error) {
 }
 
 // renew makes the credentials anew with today's parameters, and tells whether it did. A failure costs nothing but another try
-// at the next login. The epoch is compared with the lock held that SetPassword takes, so that an old password is never put back.
+// at the next login. The store compares the epoch, so that an old password is never put back over a new one.
 func (d *Door) renew(ctx context.Context, t *target, prepared string) bool {
 	c, err := credentials(prepared, d.hash.cost)
 	if err != nil {
 		return false
 	}
-	d.change.Lock()
-	defer d.change.Unlock()
-	now, err := d.store.Account(ctx, t.account.ID)
-	if err != nil || now.Epoch != t.account.Epoch || now.Disabled {
-		return false
-	}
-	if err = d.store.SetCredentials(ctx, now.ID, c); err == nil {
-		now, err = d.store.Account(ctx, now.ID)
+	var now *storage.Account
+	if err = d.store.SetCredentialsIf(ctx, t.account.ID, t.account.Epoch, c); err == nil {
+		now, err = d.store.Account(ctx, t.account.ID)
 	}
 	if err != nil {
 		d.log.LogAttrs(ctx, slog.LevelWarn, "credentials not renewed",
