@@ -105,13 +105,13 @@ func (c *control) handler() http.Handler {
 
 func statusOf(err error) int {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, session.ErrUnknown):
 		return http.StatusNotFound
 	case errors.Is(err, fs.ErrExist), errors.Is(err, errNotRunning), errors.Is(err, fs.ErrPermission):
 		return http.StatusConflict
 	case errors.Is(err, storage.ErrTemporary):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.As(err, new(*json.SyntaxError)):
+	case errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.As(err, new(*json.SyntaxError)):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
@@ -195,7 +195,7 @@ func (c *control) addAccount(r *http.Request) (any, error) {
 	}
 	credentials, err := auth.Credentials(n.Password)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", storage.ErrInvalid, err)
+		return nil, err
 	}
 	a, err := c.store.CreateAccount(r.Context(), storage.NewAccount{
 		Name: n.Name, Admin: n.Admin, Quota: n.Quota, Aliases: n.Aliases, Credentials: credentials,
@@ -216,9 +216,6 @@ func (c *control) changeAccount(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if change.Password != nil {
-		if _, err := auth.Credentials(*change.Password); err != nil {
-			return nil, fmt.Errorf("%w: %v", storage.ErrInvalid, err)
-		}
 		if err := c.door.SetPassword(r.Context(), a.ID, *change.Password); err != nil {
 			return nil, err
 		}

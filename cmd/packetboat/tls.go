@@ -86,6 +86,34 @@ func (cs *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return cs.cert, nil
 }
 
+// shown is the certificate that a connection was shown (RFC 5929 section 4: tls-server-end-point). All connections see the same one; one
+// made just before it changed fails its channel binding, and the client tries again.
+func (cs *certificates) shown(tls.ConnectionState) []byte {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.cert.Certificate[0]
+}
+
+// openSecret reads the 32 bytes that nobody outside can know, made at the first start: what is derived from them
+// (the salts that SCRAM shows for accounts that do not exist) must stay the same over restarts.
+func openSecret(dir string) ([]byte, error) {
+	file := filepath.Join(dir, "secret.key")
+	secret, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		secret = make([]byte, 32)
+		rand.Read(secret)
+		if err := writeFile(file, 0o600, secret); err != nil {
+			return nil, fmt.Errorf("making the secret key: %w", err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("reading the secret key: %w", err)
+	case len(secret) != 32:
+		return nil, fmt.Errorf("%s is damaged: want 32 bytes; remove it for a new one", file)
+	}
+	return secret, nil
+}
+
 // config is what every listener's TLS starts from. RFC 9325: TLS 1.2 and 1.3 only.
 func (cs *certificates) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get}

@@ -89,7 +89,13 @@ func (h *house) start() (err error) {
 		Logger:  h.logger,
 		History: h.record,
 	})
-	h.door = auth.New(h.store, h.registry, auth.Options{Plaintext: c.Plaintext, NoThrottle: !c.Throttle, Logger: h.logger})
+	secret, err := openSecret(h.dir)
+	if err != nil {
+		return err
+	}
+	h.door = auth.New(h.store, h.registry, auth.Options{
+		Plaintext: c.Plaintext, NoThrottle: !c.Throttle, Logger: h.logger, Secret: secret, Certificate: h.certs.shown,
+	})
 	if h.socket, err = h.listenControl(); err != nil {
 		return err
 	}
