@@ -47,12 +47,11 @@ type client struct {
 	view    *view            // set while a mailbox is selected
 	rev2    bool             // ENABLE IMAP4rev2 was said
 	utf8    bool             // ENABLE UTF8=ACCEPT or IMAP4rev2 was said
-	said    string           // tag of the command that runs
 	badRow  int              // bad commands in a row
 
-	listening bool        // in IDLE: Read is interrupted by wake
-	woken     atomic.Bool // there is something new; set by wake
-	lastSign  time.Time   // in IDLE: when the client last heard of us
+	idling   *idling     // set during IDLE; Read is interrupted by wake then
+	woken    atomic.Bool // there is something new; set by wake
+	lastSign time.Time   // during IDLE: when the client last heard of us
 }
 
 func (c *client) ctx() context.Context { return c.ses.Context() }
@@ -60,6 +59,7 @@ func (c *client) ctx() context.Context { return c.ses.Context() }
 // run greets, runs commands until the connection is over and says goodbye.
 func (c *client) run() {
 	defer c.unselect()
+	defer c.stopIdling()
 	err := c.loop()
 	var bye *errBye
 	switch cause := c.ses.Ending(); {
@@ -93,10 +93,14 @@ func (c *client) loop() (err error) {
 	}()
 	c.greet()
 	for {
-		if err := c.next(); err != nil {
-			if errors.Is(err, errClosed) {
-				return c.e.Flush()
-			}
+		if err = c.r.Wait(); err == nil {
+			err = c.next()
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, errClosed), errors.Is(err, io.EOF):
+			return c.e.Flush()
+		default:
 			return err
 		}
 	}
@@ -111,10 +115,7 @@ func (c *client) greet() {
 // it is the place where a waiting client is woken, given a sign of life, or told to go.
 func (c *client) Read(p []byte) (int, error) {
 	for {
-		if err := c.ses.Ending(); err != nil {
-			return 0, err
-		}
-		if c.listening {
+		if c.idling != nil {
 			// The order matters: wake marks first and sets its deadline then, so that
 			// either the mark is seen here or the deadline set behind ours ends the Read.
 			_ = c.conn.SetReadDeadline(c.lastSign.Add(c.srv.o.IdleKeepalive))
@@ -138,10 +139,10 @@ func (c *client) Read(p []byte) (int, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if err := c.ses.Ending(); err != nil {
-			return 0, err
+		if cause := c.ses.Ending(); cause != nil && c.ctx().Err() != nil {
+			return 0, cause
 		}
-		if !c.listening {
+		if c.idling == nil {
 			_ = c.conn.SetReadDeadline(time.Time{}) // a wake that came late
 		} else if time.Since(c.lastSign) >= c.srv.o.IdleKeepalive {
 			c.e.Raw("* OK Still here").CRLF()
@@ -162,15 +163,14 @@ func (c *client) leave() error {
 	return c.e.Flush()
 }
 
-// next runs one command.
+// next runs one command, of which the beginning is buffered.
 func (c *client) next() error {
-	c.r.Rest()
 	c.d.UTF8, c.e.UTF8 = c.utf8, c.utf8
 	if err := c.d.Next(); err != nil {
-		if errors.Is(err, io.EOF) {
-			return errClosed
-		}
 		return err
+	}
+	if c.idling != nil {
+		return c.done()
 	}
 	return c.command()
 }

@@ -100,7 +100,6 @@ func table(rows []command) func(string) *command {
 // command reads, runs and answers the command whose first segment lies in the decoder.
 func (c *client) command() error {
 	t := &task{tag: c.d.Tag()}
-	c.said = t.tag
 	if t.tag == "" {
 		return c.answer(t, c.d.Err())
 	}

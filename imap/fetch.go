@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -152,12 +153,12 @@ func (f *fetcher) plain(spans []span) error {
 	return nil
 }
 
-// broken tells whether there is a reason to stop.
-func (f *fetcher) broken() error {
-	if err := f.e.Err(); err != nil {
+// broken tells whether there is a reason to stop: the connection, or a kill. A drain lets the command end.
+func (c *client) broken() error {
+	if err := c.e.Err(); err != nil {
 		return err
 	}
-	return f.ses.Ending()
+	return context.Cause(c.ctx())
 }
 
 // batch answers some messages with rows and bodies.

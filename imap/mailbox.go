@@ -54,6 +54,9 @@ func (c *client) create(*task) error {
 	}
 	// RFC 9051 section 6.3.4: a trailing delimiter tells that names below it will follow
 	_, err := c.srv.store.CreateMailbox(c.ctx(), c.account.ID, strings.TrimSuffix(name, "/"), role)
+	if role != "" && errors.Is(err, storage.ErrConflict) {
+		return &wire.Error{No: true, Code: "USEATTR", Text: "Another mailbox has that special use"}
+	}
 	return err
 }
 

@@ -202,7 +202,7 @@ const searchBatch = 512
 // headers judges the messages at the indexes by their headers.
 func (s *searcher) headers(indexes []int) (found, open []int, err error) {
 	for batch := range slices.Chunk(indexes, searchBatch) {
-		if err := s.ses.Ending(); err != nil {
+		if err := s.broken(); err != nil {
 			return nil, nil, err
 		}
 		for i, row := range s.srv.store.Mail(s.ctx(), s.p, batch, storage.WantHeader) {
@@ -233,7 +233,7 @@ func (s *searcher) bodies(indexes []int) (found []int, err error) {
 	scan := textScan{}
 	for batch := range slices.Chunk(indexes, bodyBatch) {
 		for i, row := range s.srv.store.Mail(s.ctx(), s.p, batch, storage.WantHeader|storage.WantIndex) {
-			if err := s.ses.Ending(); err != nil {
+			if err := s.broken(); err != nil {
 				return nil, err
 			}
 			if row.Err != nil {

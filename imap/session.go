@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage/watch"
 )
 
 func (c *client) noop(*task) error {
@@ -22,6 +23,7 @@ func (c *client) logout(t *task) error {
 	if !c.d.EOL() {
 		return nil
 	}
+	c.ses.SetEnd("logout")
 	c.e.Raw("* BYE Logging out").CRLF()
 	c.ok(t)
 	return errClosed
@@ -78,28 +80,49 @@ func (c *client) namespace(*task) error {
 	return nil
 }
 
-// idle is IDLE (RFC 2177). While it waits, client.Read tells what is new.
+// idling is an IDLE that was begun.
+type idling struct {
+	task *task
+	sub  *watch.Subscription // nil when no mailbox is selected
+}
+
+// idle is IDLE (RFC 2177). It only begins: while the client waits, client.Read tells what is new, and the next line ends it.
 func (c *client) idle(t *task) error {
 	if !c.d.EOL() {
 		return nil
 	}
 	c.e.Raw("+ idling").CRLF()
+	c.idling = &idling{task: t}
+	what := "IDLE"
 	if c.view != nil {
-		c.ses.SetActivity("IDLE " + c.view.name)
-		sub := c.srv.store.Watch().Subscribe(c.view.topic(), 0, c.wake)
-		defer sub.Close()
+		what += " " + c.view.name
+		c.idling.sub = c.srv.store.Watch().Subscribe(c.view.topic(), 0, c.wake)
 	}
 	// What was committed before the subscription is seen now: the first Read looks.
 	c.woken.Store(true)
-	c.listening = true
-	err := c.d.Next()
-	c.listening = false
-	if err != nil {
-		return err
-	}
-	if word := c.d.Text(); c.d.Err() == nil && !strings.EqualFold(word, "DONE") {
-		return &wire.Error{Text: "Expected DONE"}
+	c.ses.Park(what)
+	return errAnswered
+}
+
+// done ends IDLE with the line that lies in the decoder.
+func (c *client) done() error {
+	t := c.idling.task
+	c.stopIdling()
+	word := c.d.Text()
+	err := c.d.Err()
+	if err == nil && !strings.EqualFold(word, "DONE") {
+		err = &wire.Error{Text: "Expected DONE"}
 	}
 	t.text = "IDLE terminated"
-	return nil
+	if err = c.answer(t, err); err == nil {
+		c.ses.Done()
+	}
+	return err
+}
+
+func (c *client) stopIdling() {
+	if c.idling != nil && c.idling.sub != nil {
+		c.idling.sub.Close()
+	}
+	c.idling = nil
 }

@@ -278,19 +278,31 @@ func TestReaderHoldsNothing(t *testing.T) {
 	r := new(Reader)
 	pr, pw := io.Pipe()
 	r.Reset(pr)
+	next := make(chan bool)
 	go func() {
 		_, _ = pw.Write([]byte("a NOOP\r\n"))
+		<-next
+		if r.buf != nil {
+			t.Error("a buffer is held between commands")
+		}
 		_, _ = pw.Write(bytes.Repeat([]byte("x"), 20000))
 		_, _ = pw.Write([]byte("\r\n"))
+		<-next
 		pw.Close()
 	}()
 	for want := range []int{6, 20000} {
 		if _, err := r.Line(MaxLine); err != nil {
 			t.Fatal(want, err)
 		}
-		if r.Rest(); r.buf != nil {
-			t.Error("a buffer is held between commands")
+		done := make(chan error, 1)
+		go func() { done <- r.Wait() }()
+		next <- true
+		if err := <-done; err != nil && want == 0 {
+			t.Error(err)
 		}
+	}
+	if r.buf != nil {
+		t.Error("a buffer is held at the end")
 	}
 }
 

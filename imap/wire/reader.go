@@ -63,6 +63,29 @@ func (r *Reader) free() {
 	r.buf, r.r, r.w = nil, 0, 0
 }
 
+// Wait blocks until something is buffered. It is what a connection without anything to do sits in: the buffer
+// is given back, and few frames lie on the stack.
+func (r *Reader) Wait() error {
+	for r.w == r.r {
+		r.free()
+		n, err := r.src.Read(r.park[:])
+		if n > 0 {
+			r.hold(n)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold takes a buffer for the n bytes in park.
+func (r *Reader) hold(n int) {
+	r.buf = smallPool.Get().(*[smallBuf]byte)[:]
+	r.r, r.w = 0, copy(r.buf, r.park[:n])
+}
+
 // fill reads more, at least one byte, or fails. There must be room: see room.
 func (r *Reader) fill() error {
 	if r.buf == nil {
@@ -70,8 +93,7 @@ func (r *Reader) fill() error {
 		if n == 0 {
 			return err
 		}
-		r.buf = smallPool.Get().(*[smallBuf]byte)[:]
-		r.r, r.w = 0, copy(r.buf, r.park[:n])
+		r.hold(n)
 		return nil
 	}
 	n, err := readSome(r.src, r.buf[r.w:])
@@ -195,6 +217,3 @@ func (r *Reader) Discard(n int64) error {
 	}
 	return nil
 }
-
-// Rest gives the buffer back when it is empty; to be called between commands.
-func (r *Reader) Rest() { r.free() }
