@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -56,23 +55,28 @@ type client struct {
 
 func (c *client) ctx() context.Context { return c.ses.Context() }
 
-// run greets, runs commands until the connection is over and says goodbye.
+// run greets, runs commands until the connection is over and says goodbye. See serve about its stack.
 func (c *client) run() {
-	defer c.unselect()
-	defer c.stopIdling()
-	err := c.loop()
+	c.farewell(c.loop())
+}
+
+// farewell closes what is open and says BYE, unless the client is gone or has heard it (RFC 9051 section 7.1.5).
+//
+//go:noinline
+func (c *client) farewell(err error) {
+	c.stopIdling()
+	c.unselect()
 	var bye *errBye
 	switch cause := c.ses.Ending(); {
 	case errors.As(err, &bye):
-	case cause != nil:
+	case cause != nil && !errors.Is(err, errClosed):
 		bye = &errBye{code: goodbye(cause), text: sentence(cause.Error())}
-	default:
-		return
 	}
-	// RFC 9051 section 7.1.5: BYE is sent before the connection is closed.
-	c.e.Raw("* BYE ")
-	c.code(bye.code)
-	c.e.Raw(bye.text).CRLF()
+	if bye != nil {
+		c.e.Raw("* BYE ")
+		c.code(bye.code)
+		c.e.Raw(bye.text).CRLF()
+	}
 	_ = c.e.Flush()
 }
 
@@ -84,25 +88,23 @@ func goodbye(cause error) string {
 	return ""
 }
 
+// loop runs commands until one says that it was the last, or the connection fails.
 func (c *client) loop() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.srv.o.Logger.Error("panic in imap", "session", c.ses.ID(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = &errBye{code: "SERVERBUG", text: "Internal error " + c.ses.ID()}
-		}
-	}()
+	defer c.recovered(&err)
 	c.greet()
-	for {
+	for err == nil {
 		if err = c.r.Wait(); err == nil {
 			err = c.next()
 		}
-		switch {
-		case err == nil:
-		case errors.Is(err, errClosed), errors.Is(err, io.EOF):
-			return c.e.Flush()
-		default:
-			return err
-		}
+	}
+	return err
+}
+
+// recovered turns a panic into the connection's end: it is one client's and no other's.
+func (c *client) recovered(err *error) {
+	if p := recover(); p != nil {
+		c.srv.o.Logger.Error("panic in imap", "session", c.ses.ID(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*err = &errBye{code: "SERVERBUG", text: "Internal error " + c.ses.ID()}
 	}
 }
 

@@ -81,19 +81,31 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// serve is the life of one connection.
+// serve is the life of one connection. What lies on the stack here and in run and loop lies there for as long as
+// the connection is open: with few frames of few bytes a waiting goroutine makes do with 4 KiB.
 func (s *Server) serve(conn net.Conn) {
-	defer conn.Close()
+	if c := s.client(conn); c != nil {
+		c.run()
+		_ = c.conn.Close()
+	}
+}
+
+// client makes the client of a connection, with TLS if it begins with that; nil, and the connection closed, when it cannot.
+//
+//go:noinline
+func (s *Server) client(conn net.Conn) *client {
 	ses := session.From(conn)
 	if ses == nil {
 		s.o.Logger.Error("connection without a session")
-		return
+		_ = conn.Close()
+		return nil
 	}
 	if s.o.ImplicitTLS {
 		t, err := session.Handshake(ses.Context(), conn, s.o.TLS)
 		if err != nil {
 			s.o.Logger.Debug("tls handshake failed", "session", ses.ID(), "error", err)
-			return
+			_ = conn.Close()
+			return nil
 		}
 		conn = t
 	}
@@ -102,5 +114,5 @@ func (s *Server) serve(conn net.Conn) {
 	c.e.Reset(conn)
 	c.d = wire.NewDecoder(&c.r)
 	c.d.Continue = c.leave
-	c.run()
+	return c
 }
