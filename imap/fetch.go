@@ -122,7 +122,7 @@ func (f *fetcher) run(spans []span) error {
 		return f.plain(spans)
 	}
 	size := rowBatch
-	if len(f.sections) > 0 {
+	if f.seen || slices.ContainsFunc(f.sections, func(s section) bool { return !s.header() }) {
 		size = bodyBatch
 	}
 	batch := make([]int, 0, min(size, count(spans)))
