@@ -1,0 +1,151 @@
+package storage
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// TestSnapshotEdits: pictures of many chunks, changed in any way, are what a plain list would be; older ones do not change, and
+// Diff between any two leads from one to the other.
+func TestSnapshotEdits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := newSnapshot(Mailbox{}, nil, nil)
+		var list []packed
+		next, seq := uint32(1), uint64(1)
+		pictures, lists := []*Snapshot{p}, [][]packed{nil}
+		for range rapid.IntRange(1, 8).Draw(t, "commits") {
+			var steps []edit
+			for range rapid.IntRange(1, 4).Draw(t, "steps") {
+				seq++
+				switch kind := rapid.IntRange(0, 3).Draw(t, "kind"); {
+				case kind == 0 || len(list) == 0:
+					for range rapid.IntRange(1, 1500).Draw(t, "appended") {
+						e := packed{uid: next, modseq: seq, size: next}
+						next += uint32(rapid.IntRange(1, 2).Draw(t, "gap"))
+						list, steps = append(list, e), append(steps, edit{put: e})
+					}
+				case kind == 1:
+					i := rapid.IntRange(0, len(list)-1).Draw(t, "index")
+					list[i].flags, list[i].modseq = Flags(seq), seq
+					steps = append(steps, edit{put: list[i]})
+				default:
+					first := rapid.Uint32Range(1, next).Draw(t, "first")
+					last := first + rapid.Uint32Range(0, 700).Draw(t, "length")
+					list = slices.DeleteFunc(list, func(e packed) bool { return first <= e.uid && e.uid <= last })
+					steps = append(steps, edit{first: first, last: last})
+				}
+			}
+			p = p.with(Mailbox{HighestModSeq: seq}, nil, steps)
+			pictures, lists = append(pictures, p), append(lists, slices.Clone(list))
+		}
+		for i := range pictures {
+			if !slices.Equal(slicesOf(pictures[i], nil), lists[i]) {
+				t.Fatalf("picture %d is another", i)
+			}
+			for _, k := range []int{0, len(lists[i]) / 2, len(lists[i]) - 1} {
+				if k >= 0 && k < len(lists[i]) && *pictures[i].at(k) != lists[i][k] {
+					t.Fatalf("at(%d) of picture %d", k, i)
+				}
+			}
+			checkLeads(t, pictures[i], pictures[len(pictures)-1])
+		}
+	})
+}
+
+func checkLeads(t *rapid.T, old, p *Snapshot) {
+	have := slicesOf(old, nil)
+	gone, changed, added := p.Diff(old)
+	for _, i := range gone {
+		have = slices.Delete(have, i, i+1)
+	}
+	for _, i := range changed {
+		have[i] = *p.at(i)
+	}
+	for i := p.Len() - added; i < p.Len(); i++ {
+		have = append(have, *p.at(i))
+	}
+	if !slices.Equal(have, slicesOf(p, nil)) {
+		t.Fatalf("Diff leads elsewhere: gone %v changed %v added %d", gone, changed, added)
+	}
+}
+
+// TestOneFlagCopiesOneChunk holds the cost of a changed flag in a large mailbox.
+func TestOneFlagCopiesOneChunk(t *testing.T) {
+	var steps []edit
+	for i := range uint32(10 * chunkLen) {
+		steps = append(steps, edit{put: packed{uid: i + 1}})
+	}
+	p := newSnapshot(Mailbox{}, nil, nil).with(Mailbox{}, nil, steps)
+	q := p.with(Mailbox{}, nil, []edit{{put: packed{uid: 3*chunkLen + 5, flags: Seen, modseq: 1}}})
+	var other []int
+	for c := range p.chunks {
+		if &p.chunks[c][0] != &q.chunks[c][0] {
+			other = append(other, c)
+		}
+	}
+	if d := cmp.Diff([]int{3}, other); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestColdLoads: sessions that load a mailbox while others write neither lose nor double anything. The cache is so small that every load is cold.
+func TestColdLoads(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{SnapshotEntries: 1})
+	a := newAccount(t, s, "ann@example.test", 0)
+	inbox, trash := mailboxNamed(t, s, a.ID, "INBOX"), mailboxNamed(t, s, a.ID, "Trash")
+	var wg sync.WaitGroup
+	const writers, each = 4, 40
+	for range writers {
+		wg.Go(func() {
+			for range each {
+				res, err := s.Deliver(t.Context(), newMessage(t, s, 0, "Subject: x\r\n\r\n"), []Target{{Account: a.ID, Mailbox: inbox.ID}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				p, err := s.Snapshot(t.Context(), inbox.ID)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, ok := p.Find(res[0].UID); !ok {
+					t.Error("a message that was acknowledged is not in the picture")
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			last := 0
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				p, err := s.Snapshot(t.Context(), inbox.ID)
+				if err != nil || p.Len() < last || int(p.Mailbox().Messages) != p.Len() {
+					t.Errorf("%d messages after %d, %v", p.Len(), last, err)
+					return
+				}
+				last = p.Len()
+				if _, err := s.Snapshot(t.Context(), trash.ID); err != nil { // pushes the other out
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(done)
+	readers.Wait()
+	p, err := s.Snapshot(t.Context(), inbox.ID)
+	if err != nil || p.Len() != writers*each {
+		t.Fatal(p.Len(), err)
+	}
+}
