@@ -1,0 +1,252 @@
+package smtp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// BareNewline says what happens to a message with a CR or LF that is not part of a CRLF, or with a NUL.
+// RFC 5321 section 2.3.8 allows none of them, and where two servers disagree about
+// them one of them sees a second message (SMTP smuggling).
+type BareNewline string
+
+// The ways. Whichever it is, nothing but CRLF "." CRLF ends a message.
+const (
+	Reject    BareNewline = "reject"    // 550 5.6.0 at the end of the message
+	Normalize BareNewline = "normalize" // each bare CR or LF becomes a CRLF, each NUL goes
+)
+
+// source is bytes on their way in: wire, or the chunks of BDAT.
+type source interface {
+	window() []byte // what is there
+	consume(n int)
+	more(n int) error // waits until the window has n bytes; io.EOF: no more can come
+}
+
+var (
+	errTooLarge = say(552, "5.3.4", "message is too large")
+	errBareLF   = say(550, "5.6.0", "message has a bare LF (RFC 5321 section 2.3.8)")
+	errBareCR   = say(550, "5.6.0", "message has a bare CR (RFC 5321 section 2.3.8)")
+	errNUL      = say(550, "5.6.0", "message has a NUL (RFC 5322 section 2.1.1)")
+	errFlood    = errors.New("message goes on and on")
+)
+
+// message reads one message from its source, with its lines ended by CRLF and its dots unstuffed. It
+// works on lines, not on bytes. An error of type *reply refuses the message; the rest must then be drained.
+type message struct {
+	src    source
+	dots   bool // DATA: a dot ends the message; false for BDAT
+	strict bool // Reject
+	limit  int64
+
+	begun bool   // something was read
+	bol   bool   // at the beginning of a line
+	crlf  bool   // and the line before ended with a CRLF (or there was none)
+	pend  []byte // goes out first
+	done  bool   // the end was seen
+	lost  error  // the source failed: no message
+	waste bool   // draining: nothing goes out, nothing is refused
+	raw   int64  // bytes taken while draining
+}
+
+var crlf = []byte("\r\n")
+
+// Read gives what is there and waits only when there is nothing.
+func (m *message) Read(p []byte) (n int, err error) {
+	if !m.begun {
+		m.begun, m.bol, m.crlf = true, true, true
+	}
+	for n < len(p) {
+		if len(m.pend) > 0 {
+			c := copy(p[n:], m.pend)
+			m.pend = m.pend[c:]
+			n += c
+			continue
+		}
+		if m.lost != nil || m.done {
+			break
+		}
+		c, err := m.step(p[n:], n == 0)
+		n += c
+		if errors.Is(err, errWait) {
+			break
+		}
+		if err != nil {
+			return m.count(n, err)
+		}
+	}
+	switch {
+	case n > 0:
+		return m.count(n, nil)
+	case m.lost != nil:
+		return 0, m.lost
+	case m.done:
+		return 0, io.EOF
+	}
+	return 0, nil
+}
+
+// errWait: more input is needed, and there is output that should go first.
+var errWait = errors.New("wait")
+
+// count charges n bytes to the limit.
+func (m *message) count(n int, err error) (int, error) {
+	if m.waste {
+		return n, err
+	}
+	if m.limit -= int64(n); m.limit < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}
+
+// want makes the window hold n bytes; false when the source has no more.
+func (m *message) want(n int, wait bool) (ok bool, err error) {
+	if len(m.src.window()) >= n {
+		return true, nil
+	}
+	if !wait {
+		return false, errWait
+	}
+	switch err := m.src.more(n); err {
+	case nil:
+		return true, nil
+	case io.EOF:
+		return false, nil
+	default:
+		m.lost = err
+		return false, err
+	}
+}
+
+func (m *message) take(n int) {
+	m.src.consume(n)
+	if m.waste {
+		m.raw += int64(n)
+	}
+}
+
+// step moves a piece of a line to p.
+func (m *message) step(p []byte, wait bool) (int, error) {
+	if ok, err := m.want(1, wait); !ok {
+		m.done = err == nil
+		return 0, err
+	}
+	if m.bol && m.dots && m.src.window()[0] == '.' {
+		return 0, m.dot(wait)
+	}
+	win := m.src.window()
+	m.bol = false
+	i := bytes.IndexByte(win, '\n')
+	text := win
+	if i >= 0 {
+		text = win[:i]
+	}
+	if i > 0 && win[i-1] == '\r' {
+		text = win[:i-1]
+	}
+	if bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0 {
+		text = text[:bytes.IndexAny(text, "\r\x00")]
+	}
+	if len(text) == 0 {
+		return 0, m.special(wait)
+	}
+	n := copy(p, text)
+	if n == len(text) && i == n+1 && len(p) >= n+2 {
+		// The common case: a whole line with its CRLF.
+		n += copy(p[n:], crlf)
+		m.bol, m.crlf = true, true
+	}
+	m.take(n)
+	return n, nil
+}
+
+// dot handles a line that begins with one: the end of the message, or a dot to be taken away.
+func (m *message) dot(wait bool) error {
+	if ok, err := m.want(3, wait); !ok {
+		if err == nil {
+			err = io.ErrUnexpectedEOF
+			m.lost = err
+		}
+		return err
+	}
+	win := m.src.window()
+	switch {
+	case win[1] == '\r' && win[2] == '\n' && m.crlf:
+		// RFC 5321 section 4.1.1.4: CRLF "." CRLF, and nothing else.
+		m.take(3)
+		m.done = true
+		return nil
+	case win[1] == '\r' && win[2] == '\n', win[1] == '\n', win[1] == '\r' && win[2] != '\n':
+		// A lone dot beside bare line ends is text.
+		m.take(1)
+		m.pend = []byte(".")
+	default:
+		m.take(1) // RFC 5321 section 4.5.2
+	}
+	m.bol = false
+	return nil
+}
+
+// special handles the line end, the bare CR or LF or the NUL at the window's start.
+func (m *message) special(wait bool) error {
+	switch m.src.window()[0] {
+	case '\n':
+		m.take(1)
+		return m.bare(errBareLF, crlf)
+	case 0:
+		m.take(1)
+		if m.strict && !m.waste {
+			return errNUL
+		}
+		return nil
+	}
+	ok, err := m.want(2, wait)
+	if err != nil {
+		return err
+	}
+	next := byte(0)
+	if ok {
+		next = m.src.window()[1]
+	}
+	switch next {
+	case '\n':
+		m.take(2)
+		m.pend, m.bol, m.crlf = crlf, true, true
+		return nil
+	case '\r':
+		m.take(1)
+		return m.bare(errBareCR, nil) // of several CRs the last one counts
+	}
+	m.take(1)
+	return m.bare(errBareCR, crlf)
+}
+
+func (m *message) bare(refusal *reply, instead []byte) error {
+	m.pend = instead
+	if instead != nil {
+		m.bol, m.crlf = true, false
+	}
+	if m.strict && !m.waste {
+		return refusal
+	}
+	return nil
+}
+
+// drain takes what is left of the message, at most max bytes. errFlood when that is not all.
+func (m *message) drain(max int64) error {
+	if m.done || m.lost != nil {
+		return m.lost
+	}
+	m.waste, m.raw, m.pend = true, 0, nil
+	var scratch [4096]byte
+	for m.raw <= max {
+		if _, err := m.Read(scratch[:]); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return errFlood
+}
