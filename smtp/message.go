@@ -21,7 +21,7 @@ const (
 type source interface {
 	window() []byte // what is there
 	consume(n int)
-	more(n int) error // waits until the window has n bytes; io.EOF: no more can come
+	more(n int) error // waits until the window has n bytes (n > 1 with dots only); io.EOF: no more can come
 }
 
 var (
@@ -43,6 +43,7 @@ type message struct {
 	begun bool   // something was read
 	bol   bool   // at the beginning of a line
 	crlf  bool   // and the line before ended with a CRLF (or there was none)
+	cr    bool   // a CR was taken, and what follows is not known yet
 	pend  []byte // goes out first
 	done  bool   // the end was seen
 	lost  error  // the source failed: no message
@@ -130,34 +131,42 @@ func (m *message) take(n int) {
 // step moves a piece of a line to p.
 func (m *message) step(p []byte, wait bool) (int, error) {
 	if ok, err := m.want(1, wait); !ok {
+		if err == nil && m.cr {
+			m.cr = false
+			return 0, m.bare(errBareCR, crlf)
+		}
 		m.done = err == nil
 		return 0, err
 	}
-	if m.bol && m.dots && m.src.window()[0] == '.' {
+	win := m.src.window()
+	if m.cr {
+		return 0, m.afterCR(win[0])
+	}
+	if m.bol && m.dots && win[0] == '.' {
 		return 0, m.dot(wait)
 	}
-	win := m.src.window()
 	m.bol = false
 	i := bytes.IndexByte(win, '\n')
-	text := win
-	if i >= 0 {
+	text, whole := win, i > 0 && win[i-1] == '\r'
+	switch {
+	case whole:
+		text = win[:i-1]
+	case i >= 0:
 		text = win[:i]
 	}
-	if i > 0 && win[i-1] == '\r' {
-		text = win[:i-1]
-	}
 	if bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0 {
-		text = text[:bytes.IndexAny(text, "\r\x00")]
+		text, whole = text[:bytes.IndexAny(text, "\r\x00")], false
+	}
+	if whole && len(p) >= i+1 {
+		// The common case: a line with its CRLF.
+		m.bol, m.crlf = true, true
+		m.take(i + 1)
+		return copy(p, win[:i+1]), nil
 	}
 	if len(text) == 0 {
-		return 0, m.special(wait)
+		return 0, m.special(win[0])
 	}
 	n := copy(p, text)
-	if n == len(text) && i == n+1 && len(p) >= n+2 {
-		// The common case: a whole line with its CRLF.
-		n += copy(p[n:], crlf)
-		m.bol, m.crlf = true, true
-	}
 	m.take(n)
 	return n, nil
 }
@@ -178,7 +187,7 @@ func (m *message) dot(wait bool) error {
 		m.take(3)
 		m.done = true
 		return nil
-	case win[1] == '\r' && win[2] == '\n', win[1] == '\n', win[1] == '\r' && win[2] != '\n':
+	case win[1] == '\r', win[1] == '\n':
 		// A lone dot beside bare line ends is text.
 		m.take(1)
 		m.pend = []byte(".")
@@ -189,40 +198,36 @@ func (m *message) dot(wait bool) error {
 	return nil
 }
 
-// special handles the line end, the bare CR or LF or the NUL at the window's start.
-func (m *message) special(wait bool) error {
-	switch m.src.window()[0] {
-	case '\n':
-		m.take(1)
+// special handles the CR, LF or NUL at the window's start.
+func (m *message) special(b byte) error {
+	m.take(1)
+	switch {
+	case b == '\r':
+		m.cr = true // what follows decides, and may come later or in another chunk
+	case b == '\n':
 		return m.bare(errBareLF, crlf)
-	case 0:
-		m.take(1)
-		if m.strict && !m.waste {
-			return errNUL
-		}
-		return nil
+	case m.strict && !m.waste:
+		return errNUL
 	}
-	ok, err := m.want(2, wait)
-	if err != nil {
-		return err
-	}
-	next := byte(0)
-	if ok {
-		next = m.src.window()[1]
-	}
-	switch next {
+	return nil
+}
+
+// afterCR handles the byte after a CR.
+func (m *message) afterCR(b byte) error {
+	switch b {
 	case '\n':
-		m.take(2)
-		m.pend, m.bol, m.crlf = crlf, true, true
+		m.take(1)
+		m.pend, m.bol, m.crlf, m.cr = crlf, true, true, false
 		return nil
 	case '\r':
 		m.take(1)
 		return m.bare(errBareCR, nil) // of several CRs the last one counts
 	}
-	m.take(1)
+	m.cr = false
 	return m.bare(errBareCR, crlf)
 }
 
+// bare puts a line end in the place of a bare one, or refuses the message.
 func (m *message) bare(refusal *reply, instead []byte) error {
 	m.pend = instead
 	if instead != nil {
@@ -234,11 +239,8 @@ func (m *message) bare(refusal *reply, instead []byte) error {
 	return nil
 }
 
-// drain takes what is left of the message, at most max bytes. errFlood when that is not all.
+// drain takes what is left of a message of DATA, at most max bytes. errFlood when that is not all.
 func (m *message) drain(max int64) error {
-	if m.done || m.lost != nil {
-		return m.lost
-	}
 	m.waste, m.raw, m.pend = true, 0, nil
 	var scratch [4096]byte
 	for m.raw <= max {

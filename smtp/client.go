@@ -1,0 +1,112 @@
+package smtp
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// client is what SMTP knows of a session. It belongs to the goroutine of the connection.
+//
+//	connected --EHLO--> greeted --AUTH--> authenticated      (submission; MX stays greeted)
+//	    ^                  |                  |
+//	    +----STARTTLS------+                  |  MAIL
+//	                       +------------------+--> mail --RCPT--> recipients --DATA, BDAT LAST--> (no mail)
+//	                                                  RSET, EHLO, a refused message: (no mail)
+type client struct {
+	srv   *Server
+	ses   *session.Session
+	wire  wire
+	log   *slog.Logger
+	begun bool // a command runs (session.Begin)
+
+	helo    string           // the name of EHLO or HELO, "" before; printable
+	esmtp   bool             // it was EHLO
+	account *storage.Account // after AUTH
+	mail    *transaction     // between MAIL and the end of the message
+	errors  int              // commands that were wrong
+
+	// For the engine.
+	feed    []byte // lines that it reads next
+	instead []byte // goes out in the place of the next line that it writes
+	hush    int    // lines of it that do not go out
+	path    string // of the MAIL or RCPT that it reads
+	size    int64  // of the MAIL that it reads
+	chunk   *chunks
+	over    bool // nothing is read or written any more
+	closed  bool
+}
+
+// maxErrors is how many wrong commands a connection may send.
+const maxErrors = 10
+
+// answer sends a reply of one line.
+func (c *client) answer(r *reply) {
+	if c.over {
+		return
+	}
+	if err := c.wire.put(r.append(nil)); err != nil {
+		c.over = true
+	}
+}
+
+// bad answers a command that is wrong and tells whether it was one too many.
+func (c *client) bad(r *reply) bool {
+	c.answer(r)
+	if c.errors++; c.errors < maxErrors {
+		return false
+	}
+	c.part(say(421, "4.7.0", "too many errors"), "too many errors")
+	return true
+}
+
+// part is the server's goodbye: the last reply of the connection.
+func (c *client) part(r *reply, reason string) {
+	c.answer(r)
+	if !c.over {
+		c.ses.SetEnd(reason)
+	}
+	c.over = true
+}
+
+// lose ends the connection for an error of its reading: with a 421 when the session was told
+// to end or waited for too long, without a word when the client has gone.
+func (c *client) lose(err error) {
+	cause := c.ses.Ending()
+	if cause == nil && !isTimeout(err) {
+		c.over = true
+		return
+	}
+	if cause == nil {
+		cause = err
+	}
+	c.answer(farewell(cause, c.srv.o.Name))
+	c.over = true
+}
+
+// quit is QUIT where the engine does not see it.
+func (c *client) quit() *reply {
+	c.part(say(221, "2.0.0", "bye"), "quit")
+	return say(221, "2.0.0", "bye")
+}
+
+// context of a command. A message that is complete is finished whatever happens to its session.
+func (c *client) context() context.Context { return c.ses.Context() }
+
+// reset forgets the transaction.
+func (c *client) reset() {
+	c.mail = nil
+	c.path, c.size = "", 0
+}
+
+// forget is what STARTTLS does to what is known (RFC 3207 section 4.2).
+func (c *client) forget() {
+	c.reset()
+	c.helo, c.esmtp = "", false
+	if c.account != nil {
+		c.account = nil
+		c.ses.Logout()
+	}
+}

@@ -1,0 +1,121 @@
+package smtp
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	gosmtp "github.com/emersion/go-smtp"
+)
+
+// engine makes the go-smtp server that stands between gate and client. What it would do wrong it never gets to
+// see: lines without a limit, AUTH, STARTTLS, BDAT, paths, and the bytes of messages.
+func (s *Server) engine() *gosmtp.Server {
+	e := gosmtp.NewServer(gosmtp.BackendFunc(func(c *gosmtp.Conn) (gosmtp.Session, error) {
+		return &engineSession{c.Conn().(*client)}, nil
+	}))
+	e.Domain = s.o.Name
+	e.MaxLineLength = 0 // its reader counts what it read ahead; wire has the limit
+	e.MaxMessageBytes = s.o.MaxMessage
+	e.MaxRecipients = s.o.MaxRecipients
+	e.TLSConfig = s.o.TLS // for the word in EHLO only
+	e.AllowInsecureAuth = true
+	e.EnableSMTPUTF8 = true
+	e.EnableDSN = true
+	e.ErrorLog = engineLog{s.o.Logger}
+	return e
+}
+
+// engineSession is the client as go-smtp sees it. Each method sets the reply that goes out.
+type engineSession struct{ c *client }
+
+// errReplied makes go-smtp refuse; its text is replaced.
+var errReplied = &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: "refused"}
+
+func (s *engineSession) reply(r *reply) error {
+	s.c.instead = r.append(nil)
+	if r.failed() {
+		return errReplied
+	}
+	return nil
+}
+
+func (s *engineSession) Mail(_ string, o *gosmtp.MailOptions) error {
+	m := sender{path: s.c.path, size: s.c.size, utf8: o.UTF8, ret: string(o.Return), envid: o.EnvelopeID}
+	return s.reply(s.c.begin(m))
+}
+
+func (s *engineSession) Rcpt(_ string, o *gosmtp.RcptOptions) error {
+	return s.reply(s.c.mail.rcpt(s.c.context(), recipient{path: s.c.path, notify: notify(o), original: original(o)}))
+}
+
+// Data takes the message from the wire, not from go-smtp's reader, which gets a lone dot afterwards.
+func (s *engineSession) Data(io.Reader) error {
+	c := s.c
+	c.feed = []byte(".\r\n")
+	k := c.chunk
+	c.chunk = nil
+	m := &message{src: &c.wire, dots: k == nil, strict: c.srv.o.BareNewline == Reject, limit: c.srv.o.MaxMessage}
+	if k != nil {
+		m.src = k
+	}
+	if err := c.wire.flush(); err != nil {
+		c.over = true
+		return errReplied
+	}
+	c.wire.enlarge()
+	r := c.mail.data(c.context(), m)
+	err := m.lost
+	switch {
+	case err != nil || m.done:
+	case k != nil:
+		err = k.discard()
+	default:
+		err = m.drain(c.srv.o.MaxMessage)
+	}
+	switch {
+	case c.over:
+		return errReplied
+	case err == errFlood:
+		c.part(r, "too much data")
+		return errReplied
+	case err != nil && !isReply(err):
+		c.lose(err)
+		return errReplied
+	}
+	return s.reply(r)
+}
+
+func (s *engineSession) Reset()        { s.c.reset() }
+func (s *engineSession) Logout() error { s.c.reset(); return nil }
+
+// AuthMechanisms is what EHLO tells.
+func (s *engineSession) AuthMechanisms() []string {
+	if s.c.srv.o.Mode != Submission {
+		return nil
+	}
+	return s.c.srv.door.Mechanisms(s.c.ses)
+}
+
+// Auth is never called: the gate answers AUTH.
+func (s *engineSession) Auth(string) (sasl.Server, error) { return nil, gosmtp.ErrAuthUnsupported }
+
+func isReply(err error) bool { _, ok := err.(*reply); return ok }
+
+// LocalAddr and the rest of net.Conn, which go-smtp wants.
+func (c *client) LocalAddr() net.Addr              { return c.wire.conn.LocalAddr() }
+func (c *client) RemoteAddr() net.Addr             { return c.wire.conn.RemoteAddr() }
+func (c *client) SetDeadline(time.Time) error      { return nil } // session.Conn has its own
+func (c *client) SetReadDeadline(time.Time) error  { return nil }
+func (c *client) SetWriteDeadline(time.Time) error { return nil }
+
+// engineLog is go-smtp's Logger: it tells of panics.
+type engineLog struct{ log *slog.Logger }
+
+func (l engineLog) Printf(format string, v ...any) {
+	l.log.Error("engine", "text", fmt.Sprintf(format, v...))
+}
+func (l engineLog) Println(v ...any) { l.log.Error("engine", "text", fmt.Sprintln(v...)) }
