@@ -47,6 +47,8 @@ func (c *client) auth(_, arg string) {
 		return
 	}
 	if errors.Is(err, auth.ErrTooMany) {
+		// The one failure too many is told as a failure: a 421 alone would make the client try the same password again.
+		c.answer(replyTo(auth.ErrCredentials))
 		c.part(replyTo(err), "too many failed logins")
 		return
 	}

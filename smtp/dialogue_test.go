@@ -4,7 +4,7 @@ import "testing"
 
 func TestDialogue(t *testing.T) {
 	for _, test := range dialogues {
-		t.Run(test.name, func(t *testing.T) { t.Parallel(); play(t, test.script) })
+		t.Run(test.name, func(t *testing.T) { play(t, test.script) })
 	}
 }
 
@@ -353,15 +353,91 @@ var dialogues = []struct{ name, script string }{
 		a> MAIL FROM:<a@b.example>
 		a< CLOSED
 	`},
-	{"loop", `
+	{"cut", `
+		# RFC 5321 section 4.1.1.4: a message without its end is none.
 		a = mx
 		a> <<END
 		HELO x
 		MAIL FROM:<a@b.example>
 		RCPT TO:<ann@example.test>
 		DATA
+		Subject: x
+
+		text
 		END
 		a<< 354 *
-		! count ann 0
+		a closewrite
+		a< CLOSED
+		a = mx
+		a> <<END
+		EHLO x
+		MAIL FROM:<a@b.example>
+		RCPT TO:<ann@example.test>
+		BDAT 12
+		Subject: x
+		BDAT 100 LAST
+		text
+		END
+		a<< 250 2.0.0 12 octets received
+		a close
+		a = mx
+		a> <<END
+		EHLO x
+		MAIL FROM:<a@b.example>
+		RCPT TO:<ann@example.test>
+		DATA
+		Subject: x
+
+		.
+		END
+		a<< 250 2.0.0 *
+		! count ann 1
+	`},
+	{"chunks", `
+		# RFC 3030. The chunk is not text: it may end anywhere, also within a line end.
+		a = mx
+		a<< 220 *
+		a> EHLO x
+		a<< 250 LIMITS *
+		a>- "BDAT 6\r\nQUIT\r\nNOOP\r\n"
+		a< 503 5.5.1 *
+		a< 250 2.0.0 *
+		a>- "MAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nBDAT 11\r\nSubject: x\rBDAT 7\r\n\n\r\n.\r\n.BDAT 0\r\nNOOP\r\nDATA\r\nBDAT 6 last\r\nQUIT\r\nNOOP\r\n"
+		a< 250 2.1.0 *
+		a< 250 2.1.5 *
+		a< 250 2.0.0 11 octets received
+		a< 250 2.0.0 7 octets received
+		a< 250 2.0.0 0 octets received
+		a< 250 2.0.0 ok
+		a< 503 5.5.1 *
+		a< 250 2.0.0 delivered as *
+		a< 250 2.0.0 ok
+		! count ann 1
+		! has ann "\r\nSubject: x\r\n\r\n.\r\n.QUIT\r\n"
+		a>- "MAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nBDAT 11\r\nSubject: y\rRSET\r\nNOOP\r\n"
+		a< 250 2.1.0 *
+		a< 250 2.1.5 *
+		a< 250 2.0.0 11 octets received
+		a< 250 2.0.0 message given up
+		a< 250 2.0.0 ok
+		a>- "MAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nBDAT 3 LAST\r\na\nbBDAT 2 LAST\r\nxxNOOP\r\n"
+		a< 250 2.1.0 *
+		a< 250 2.1.5 *
+		a< 550 5.6.0 *
+		a< 503 5.5.1 *
+		a< 250 2.0.0 ok
+		a>- "MAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nBDAT 3\r\nabcQUIT\r\n"
+		a< 250 2.1.0 *
+		a< 250 2.1.5 *
+		a< 250 2.0.0 3 octets received
+		a< 221 2.0.0 *
+		a< EOF
+		! count ann 1
+		b = mx
+		b> EHLO x
+		b<< 250 LIMITS *
+		b> BDAT x
+		b< 501 5.5.4 *
+		b< CLOSED
 	`},
 }

@@ -3,6 +3,7 @@ package smtp
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -116,9 +117,19 @@ func (m *message) want(n int, wait bool) (ok bool, err error) {
 	case io.EOF:
 		return false, nil
 	default:
-		m.lost = err
-		return false, err
+		return false, m.lose(err)
 	}
+}
+
+// errLost: the message did not come to its end. It is the client's fault or the network's, never ours.
+var errLost = errors.New("message is incomplete")
+
+func (m *message) lose(err error) error {
+	m.lost = err
+	if !isReply(err) {
+		m.lost = fmt.Errorf("%w: %w", errLost, err)
+	}
+	return m.lost
 }
 
 func (m *message) take(n int) {
@@ -175,8 +186,7 @@ func (m *message) step(p []byte, wait bool) (int, error) {
 func (m *message) dot(wait bool) error {
 	if ok, err := m.want(3, wait); !ok {
 		if err == nil {
-			err = io.ErrUnexpectedEOF
-			m.lost = err
+			err = m.lose(io.ErrUnexpectedEOF)
 		}
 		return err
 	}

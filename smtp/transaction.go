@@ -147,11 +147,15 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 	}
 	defer u.Abort()
 	if err := t.fill(u, id, body); err != nil {
-		r := t.c.failure("message", err)
-		if r.failed() && !errors.Is(err, io.ErrUnexpectedEOF) {
-			r = t.c.refused(r)
+		if errors.Is(err, errLost) {
+			t.c.log.Info("message lost on its way in", "error", err)
+			return replyTo(err)
 		}
-		return r
+		r := t.c.failure("message", err)
+		if r.failed() {
+			return t.c.refused(r)
+		}
+		return r // RSET or QUIT between two chunks
 	}
 	targets := t.targets()
 	for _, g := range targets {
