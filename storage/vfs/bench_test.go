@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 
 	"github.com/packetboat/packetboat/storage"
@@ -73,7 +74,7 @@ func (h *house) name(path string, n int) string {
 
 // BenchmarkTransfer puts and gets files; both ends are in memory.
 func BenchmarkTransfer(b *testing.B) {
-	for _, size := range []int{4 << 10, 64 << 10, 64 << 20} {
+	for _, size := range []int{4 << 10, 64 << 10, 8 << 20} {
 		data := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
 		h := newHouse(b)
 		b.Run(fmt.Sprintf("put-%dk", size>>10), func(b *testing.B) {
@@ -111,5 +112,37 @@ func BenchmarkTransfer(b *testing.B) {
 				f.Close()
 			}
 		})
+	}
+}
+
+// BenchmarkRemove removes files and messages, by one session and by 16 that share commits.
+func BenchmarkRemove(b *testing.B) {
+	for _, kind := range []string{"file", "message"} {
+		for _, sessions := range []int{1, 16} {
+			b.Run(fmt.Sprintf("%s-%d", kind, sessions), func(b *testing.B) {
+				h := newHouse(b)
+				paths := make(chan string, b.N)
+				for i := range b.N {
+					if kind == "file" {
+						paths <- "/" + h.put(fmt.Sprintf("/%d", i), "x").Name()
+					} else {
+						paths <- "/Mail/INBOX/" + h.put("/Mail/INBOX/x", letter(fmt.Sprint(i), monday)).Name()
+					}
+				}
+				close(paths)
+				var wg sync.WaitGroup
+				b.ResetTimer()
+				for range sessions {
+					wg.Go(func() {
+						for p := range paths {
+							if err := h.RemoveFile(h.ctx(), p); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+			})
+		}
 	}
 }

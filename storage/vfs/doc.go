@@ -17,6 +17,9 @@
 // or renames x.eml.part to x.eml. So a Tree, which lives as long as the session, remembers the last names under which it took
 // messages, at most 64, as aliases: paths of no listing that lead to the message until it is moved or removed.
 //
+// What is uploaded as a message must begin with a header field and hold no NUL. Bare LF becomes CRLF, so that its size may be
+// another than that of the client's file; an mbox separator before the header is left out.
+//
 // # What can be done where
 //
 //	               files and folders    mailboxes                 messages

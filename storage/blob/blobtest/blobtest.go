@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"read from", readFrom},
 		{"read from fails", readFromFails},
 		{"truncate", truncate},
+		{"large", large},
 		{"abort", abort},
 		{"ended", ended},
 		{"reader", readers},
@@ -222,6 +223,23 @@ func truncate(t *testing.T, s blob.Store) {
 		want := append(append(bytes.Clone(b[:n]), b[:70]...), b[1000:1005]...)
 		same(t, Get(t, s, commit(t, st, want)), want)
 	}
+}
+
+// large crosses the sizes at which a store begins to write to disk or to send parts.
+func large(t *testing.T, s blob.Store) {
+	b := Bytes(20<<20, 11)
+	st := stage(t, s)
+	defer st.Abort()
+	for _, to := range []int{17 << 20, 9 << 20, 3} {
+		st.ReadFrom(bytes.NewReader(b[st.Size():]))
+		if err := st.Truncate(int64(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := st.ReadFrom(bytes.NewReader(b[3:])); n != int64(len(b)-3) || err != nil {
+		t.Fatal(n, err)
+	}
+	same(t, Get(t, s, commit(t, st, b)), b)
 }
 
 func abort(t *testing.T, s blob.Store) {
