@@ -288,3 +288,35 @@ func BenchmarkDownload(b *testing.B) {
 		server.Close()
 	}
 }
+
+// sink is a connection as net.TCPConn is one: it makes a sendfile of a file in a LimitedReader.
+type sink struct {
+	bytes.Buffer
+	t *testing.T
+}
+
+func (s *sink) ReadFrom(r io.Reader) (int64, error) {
+	l, ok := r.(*io.LimitedReader)
+	if !ok {
+		s.t.Errorf("got a %T", r)
+	} else if _, ok := l.R.(*os.File); !ok {
+		s.t.Errorf("got a %T in a LimitedReader", l.R)
+	}
+	return s.Buffer.ReadFrom(r)
+}
+
+// What sendfile depends on: the connection gets the file itself.
+func TestSendfile(t *testing.T) {
+	d := open(t, t.TempDir())
+	r, err := d.Open(t.Context(), blobtest.Put(t, d, blobtest.Bytes(1000, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s := &sink{t: t}
+	r.WriteTo(s)
+	r.WriteRange(s, 10, 20)
+	if s.Len() != 1020 {
+		t.Errorf("%d bytes", s.Len())
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -403,5 +404,30 @@ func TestLargeMessage(t *testing.T) {
 	}
 	if again := h.put("/Mail/INBOX/a.eml", letter("Gr\xfc\xdfe \"quoted\" \\", monday)+body); again != i {
 		t.Errorf("%+v, then %+v", i, again)
+	}
+}
+
+// One Tree used by many at once: each upload's alias leads to what was uploaded under it.
+func TestParallelUploads(t *testing.T) {
+	h := newHouse(t)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 5 {
+				path := fmt.Sprintf("/Mail/INBOX/%d-%d.eml", g, i)
+				info, err := h.tryPut(path, letter(fmt.Sprintf("%d-%d", g, i), monday), vfs.CreateOptions{Expect: -1})
+				if err != nil {
+					t.Error(err)
+				}
+				if got, err := h.Stat(t.Context(), path); err != nil || got != info || !strings.Contains(got.Name(), fmt.Sprintf(" %d-%d (", g, i)) {
+					t.Errorf("%s: %+v, %v; want %+v", path, got, err, info)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	names := h.list("/Mail/INBOX")
+	if slices.Sort(names); len(slices.Compact(names)) != 40 {
+		t.Errorf("%d messages", len(names))
 	}
 }
