@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/packetboat/packetboat/auth/session"
@@ -62,13 +63,15 @@ func (c *client) bad(r *reply) bool {
 	return true
 }
 
-// part is the server's goodbye: the last reply of the connection.
+// part is the server's goodbye: the last reply of the connection. The session is told to end, so that its
+// Close gives the client time to read the reply, whatever else the client is still sending.
 func (c *client) part(r *reply, reason string) {
-	c.answer(r)
-	if !c.over {
-		c.ses.SetEnd(reason)
+	if c.over {
+		return
 	}
+	c.answer(r)
 	c.over = true
+	c.ses.Kill(errors.New(reason))
 }
 
 // lose ends the connection for an error of its reading: with a 421 when the session was told
@@ -88,8 +91,11 @@ func (c *client) lose(err error) {
 
 // quit is QUIT where the engine does not see it.
 func (c *client) quit() *reply {
-	c.part(say(221, "2.0.0", "bye"), "quit")
-	return say(221, "2.0.0", "bye")
+	bye := say(221, "2.0.0", "bye")
+	c.answer(bye)
+	c.ses.SetEnd("quit")
+	c.over = true
+	return bye
 }
 
 // context of a command. A message that is complete is finished whatever happens to its session.

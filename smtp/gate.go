@@ -80,6 +80,10 @@ func (c *client) command() (verb, arg string, err error) {
 			}
 			continue
 		}
+		if errors.Is(err, errEndless) {
+			c.part(say(500, "5.5.6", "line without end"), "line without end")
+			return "", "", io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			c.lose(err)
 			return "", "", io.ErrUnexpectedEOF
