@@ -1,0 +1,143 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"testing"
+)
+
+var testMigrations = []string{
+	"CREATE TABLE a (id INTEGER PRIMARY KEY, t TEXT NOT NULL) STRICT;",
+	"CREATE TABLE b (id INTEGER NOT NULL, PRIMARY KEY (id)) STRICT, WITHOUT ROWID; INSERT INTO b (id) VALUES (7);",
+}
+
+func open(t *testing.T, dir string, migrations []string) *DB {
+	t.Helper()
+	d, err := Open(context.Background(), dir, migrations, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestMigrations(t *testing.T) {
+	dir := t.TempDir()
+	if err := open(t, dir, testMigrations[:1]).Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, dir, testMigrations)
+	var n int
+	if err := d.Row("SELECT id FROM b").Scan(&n); err != nil || n != 7 {
+		t.Fatal(n, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), dir, testMigrations[:1], Options{})
+	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "number 2") {
+		t.Fatal(err)
+	}
+	// One that fails leaves the database as it was.
+	bad := append(testMigrations[:2:2], "CREATE TABLE c (id INTEGER) STRICT; CREATE TABLE a (id INTEGER) STRICT;")
+	if _, err := Open(t.Context(), dir, bad, Options{}); err == nil {
+		t.Fatal("a bad migration was taken")
+	}
+	d = open(t, dir, testMigrations)
+	defer d.Close()
+	if err := d.Row("SELECT id FROM c").Scan(&n); err == nil || errors.Is(err, sql.ErrNoRows) {
+		t.Fatal("half a migration is left:", err)
+	}
+}
+
+func TestLocked(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir, testMigrations)
+	if _, err := Open(t.Context(), dir, testMigrations, Options{}); !errors.Is(err, ErrLocked) {
+		t.Fatal(err)
+	}
+	d.Close()
+	open(t, dir, testMigrations).Close()
+}
+
+// TestSettings: what the promises of package storage rest on.
+func TestSettings(t *testing.T) {
+	d := open(t, t.TempDir(), testMigrations)
+	defer d.Close()
+	for _, q := range []Querier{d, d.Writer()} {
+		var mode string
+		var sync int
+		if err := q.Row("PRAGMA journal_mode").Scan(&mode); err != nil || mode != "wal" {
+			t.Error(mode, err)
+		}
+		if err := q.Row("PRAGMA synchronous").Scan(&sync); err != nil || sync != 2 {
+			t.Error(sync, err)
+		}
+	}
+	if _, err := d.Query("INSERT INTO a (id, t) VALUES (1, 'x')"); err == nil {
+		t.Error("a reader can write")
+	}
+}
+
+func TestTransactions(t *testing.T) {
+	d := open(t, t.TempDir(), testMigrations)
+	defer d.Close()
+	w := d.Writer()
+	count := func(q Querier) (n int) {
+		t.Helper()
+		if err := q.Row("SELECT COUNT(*) FROM a").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(w.Begin())
+	must(w.Exec("INSERT INTO a (id, t) VALUES (?, ?)", 1, "x"))
+	if count(d) != 0 || count(w) != 1 {
+		t.Error("a reader sees what is not committed, or the writer does not")
+	}
+	if err := w.Exec("INSERT INTO a (id, t) VALUES (?, ?)", 1, "x"); !Duplicate(err) || Temporary(err) {
+		t.Error(err)
+	}
+	if err := w.Begin(); err == nil {
+		t.Error("a transaction in a transaction")
+	}
+	must(d.View(t.Context(), func(v *View) error {
+		if count(v) != 0 {
+			t.Error("the view sees what is not committed")
+		}
+		must(w.Commit())
+		if count(v) != 0 || count(d) != 1 {
+			t.Error("a view changes, or a reader does not")
+		}
+		return nil
+	}))
+	must(w.Begin())
+	if n, err := w.Changed("DELETE FROM a WHERE id = ?", 1); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+	w.Rollback()
+	w.Rollback()
+	if count(d) != 1 {
+		t.Error("rolled back, and gone")
+	}
+}
+
+func TestPostgresText(t *testing.T) {
+	got := postgresDialect.query(`SELECT '?', "a?" FROM t WHERE x = ? AND y IN (?, ?)`)
+	if want := `SELECT '?', "a?" FROM t WHERE x = $1 AND y IN ($2, $3)`; got != want {
+		t.Error(got)
+	}
+	script := postgresDialect.script(testMigrations[0] + testMigrations[1])
+	for _, word := range []string{"STRICT", "ROWID", "INTEGER"} {
+		if strings.Contains(script, word) {
+			t.Errorf("%s is left in %s", word, script)
+		}
+	}
+}
