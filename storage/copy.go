@@ -31,6 +31,10 @@ func (s *Store) Move(ctx context.Context, account, from int64, uids []uint32, to
 type transferFunc func(t *tx, a *accountRow, src, dst *mailboxRow, list []packed) (Copied, error)
 
 func (s *Store) transfer(ctx context.Context, account, from int64, uids []uint32, to int64, fn transferFunc) (c Copied, err error) {
+	if uids == nil {
+		uids = []uint32{}
+	}
+	uids = ascending(uids)
 	if _, err := s.loadWarm(ctx, from); err != nil {
 		return Copied{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,6 +28,9 @@ func TestMain(m *testing.M) {
 		crashChild(dir)
 		return
 	}
+	// Each check of the model waits for the disk. The command line wins.
+	flag.Set("rapid.checks", "25")
+	flag.Set("rapid.nofailfile", "true")
 	os.Exit(m.Run())
 }
 

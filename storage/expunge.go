@@ -19,9 +19,7 @@ func (s *Store) Expunge(ctx context.Context, account, mailbox int64, uids []uint
 	if err != nil {
 		return nil, fail("expunge", err)
 	}
-	if uids == nil {
-		uids = candidates(p, force)
-	}
+	uids = candidates(p, uids, force)
 	var gone []uint32
 	// Also without any: the mailbox must be the account's.
 	for first := true; first || len(uids) > 0; first = false {
@@ -41,16 +39,18 @@ func (s *Store) Expunge(ctx context.Context, account, mailbox int64, uids []uint
 	return gone, nil
 }
 
-func candidates(p *Snapshot, force bool) []uint32 {
+// candidates are the messages that may go: those of want (nil: all) that are there and, without force, have \Deleted.
+func candidates(p *Snapshot, want []uint32, force bool) []uint32 {
 	if p.mailbox.Deleted == 0 && !force {
 		return nil
 	}
+	if want != nil {
+		want = ascending(want)
+	}
 	var uids []uint32
-	for _, c := range p.chunks {
-		for i := range c {
-			if force || c[i].flags&Deleted != 0 {
-				uids = append(uids, c[i].uid)
-			}
+	for _, e := range slicesOf(p, want) {
+		if force || e.flags&Deleted != 0 {
+			uids = append(uids, e.uid)
 		}
 	}
 	return uids

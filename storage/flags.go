@@ -39,6 +39,7 @@ func (c *FlagChange) apply(flags Flags, words, bits uint64) (Flags, uint64) {
 // SetFlags changes the messages named (ascending UIDs; those gone are left out). failed are those that changed since UnchangedSince.
 // A message whose flags are already so keeps its modseq. modseq is that of the change, or the mailbox's when nothing changed. ErrLimit: keywords.
 func (s *Store) SetFlags(ctx context.Context, account, mailbox int64, uids []uint32, c FlagChange) (modseq uint64, failed []uint32, err error) {
+	uids = ascending(uids)
 	// Loaded here if it is cold, so that the writer need not.
 	if _, err := s.Snapshot(ctx, mailbox); err != nil {
 		return 0, nil, err

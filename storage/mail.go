@@ -46,8 +46,12 @@ type MailRow struct {
 	Err error
 }
 
-// mailBatch is how many rows one query reads. They are held in memory, so that a slow consumer keeps no query open.
-const mailBatch = 128
+// mailBatch is how many rows one query reads, and arenaMax how many bytes of them are held before the query is left: they are held
+// in memory, so that a slow consumer keeps no query open.
+const (
+	mailBatch = 128
+	arenaMax  = 4 << 20
+)
 
 // Mail gives the rows of the entries of p at the indexes (ascending), in that order, in few queries. i is the index in p.
 func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailWant) iter.Seq2[int, MailRow] {
@@ -65,6 +69,9 @@ func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailW
 				if err == nil {
 					row = b.find(k, p.at(i).blob)
 				}
+				if row.Err != nil && b.cut {
+					row = s.mailOne(p, i, want)
+				}
 				if !yield(i, row) {
 					return
 				}
@@ -73,12 +80,22 @@ func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailW
 	}
 }
 
+// mailOne reads one row.
+func (s *Store) mailOne(p *Snapshot, i int, want MailWant) MailRow {
+	var b mailRows
+	if err := b.read(s, p, []int{i}, want); err != nil {
+		return MailRow{Err: fail("mail", err)}
+	}
+	return b.find(0, p.at(i).blob)
+}
+
 // mailRows are the rows of one query. Their bytes follow one another in arena.
 type mailRows struct {
 	arena []byte
 	rows  []mailAt
 	byID  map[int64]int // made when the rows do not come in the order in which they are wanted
 	args  []any
+	cut   bool // there are more, but they are large
 }
 
 type mailAt struct {
@@ -88,7 +105,7 @@ type mailAt struct {
 }
 
 func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) error {
-	b.arena, b.rows, b.byID = b.arena[:0], b.rows[:0], nil
+	b.arena, b.rows, b.byID, b.cut = b.arena[:0], b.rows[:0], nil, false
 	first, last := p.at(indexes[0]).blob, p.at(indexes[0]).blob
 	b.args = b.args[:0]
 	for _, i := range indexes {
@@ -98,7 +115,7 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 	}
 	query := mailQuery(want)
 	// Messages that came one after the other lie one after the other.
-	if last-first < 4*int64(len(indexes)) {
+	if last-first < 4*int64(len(indexes)) && len(indexes) > 1 {
 		query, b.args = query+`BETWEEN ? AND ?`, append(b.args[:0], first, last)
 	} else {
 		// Few sizes of the list, so that there are few statements to keep.
@@ -116,6 +133,9 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 	var cols [4]sql.RawBytes
 	dest := []any{&id, &cols[0], &cols[1], &cols[2], &cols[3]}
 	for rows.Next() {
+		if b.cut = len(b.arena) > arenaMax; b.cut {
+			return nil
+		}
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}

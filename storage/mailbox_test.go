@@ -290,3 +290,51 @@ func TestTombstonesAreBounded(t *testing.T) {
 		t.Error(gone, known, err)
 	}
 }
+
+// TestUIDsInAnyOrder: a list that is not as it should be does not spoil the counters.
+func TestUIDsInAnyOrder(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	a := newAccount(t, s, "ann@example.test", 0)
+	deliverTo(t, s, a.ID, "INBOX", 4)
+	in, to := mailboxNamed(t, s, a.ID, "INBOX").ID, mailboxNamed(t, s, a.ID, "Archive").ID
+	if _, _, err := s.SetFlags(t.Context(), a.ID, in, []uint32{3, 1, 3}, FlagChange{Flags: Seen}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := s.Copy(t.Context(), a.ID, in, []uint32{2, 1, 2}, to); err != nil || !slices.Equal(c.From, []uint32{1, 2}) {
+		t.Fatal(c, err)
+	}
+	if gone, err := s.Expunge(t.Context(), a.ID, in, []uint32{4, 3, 4}, true); err != nil || !slices.Equal(gone, []uint32{3, 4}) {
+		t.Fatal(gone, err)
+	}
+	if m := mailboxNamed(t, s, a.ID, "INBOX"); m.Messages != 2 || m.Unseen != 1 {
+		t.Fatal(m)
+	}
+	if c, err := s.Move(t.Context(), a.ID, in, nil, to); err != nil || len(c.To) != 0 {
+		t.Fatal("no UIDs are not all:", c, err)
+	}
+	verifyStore(t, s)
+}
+
+// TestLargeStructures: rows of many megabytes come one by one, and all of them.
+func TestLargeStructures(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	a := newAccount(t, s, "ann@example.test", 0)
+	deliverTo(t, s, a.ID, "INBOX", 5)
+	if err := s.do(t.Context(), func(t *tx) error { return t.exec(`UPDATE mail SET structure = ?`, make([]byte, 3<<20)) }); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Snapshot(t.Context(), mailboxNamed(t, s, a.ID, "INBOX").ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i, m := range s.Mail(t.Context(), p, upTo(5), WantStructure|WantEnvelope) {
+		if m.Err != nil || len(m.Structure) != 3<<20 || m.Blob != p.At(i).Blob || i != n {
+			t.Fatal(i, len(m.Structure), m.Err)
+		}
+		n++
+	}
+	if n != 5 {
+		t.Fatal(n)
+	}
+}

@@ -108,6 +108,16 @@ func (s *Store) RenameMailbox(ctx context.Context, account int64, from, to strin
 	if from, err = CleanMailbox(from); err != nil {
 		return fail("rename mailbox", fmt.Errorf("%w: %w", fs.ErrNotExist, err))
 	}
+	if from == "INBOX" {
+		// Its messages move. Loaded here if it is cold, so that the writer need not.
+		m, err := s.Mailbox(ctx, account, from)
+		if err == nil {
+			_, err = s.loadWarm(ctx, m.ID)
+		}
+		if err != nil {
+			return fail("rename mailbox", err)
+		}
+	}
 	err = s.do(ctx, func(t *tx) error {
 		a, err := t.account(account)
 		if err != nil {

@@ -53,6 +53,18 @@ type Appended struct {
 	Err              error
 }
 
+// ascending are the UIDs sorted and each once, as the callers should have them.
+func ascending(uids []uint32) []uint32 {
+	for i := 1; i < len(uids); i++ {
+		if uids[i] <= uids[i-1] {
+			uids = slices.Clone(uids)
+			slices.Sort(uids)
+			return slices.Compact(uids)
+		}
+	}
+	return uids
+}
+
 // maxKeywords is how many a mailbox has at most, and maxKeyword how many bytes one has.
 const (
 	maxKeywords = 64

@@ -22,6 +22,8 @@ type snapshots struct {
 	max   int
 	mu    sync.RWMutex
 	slots map[int64]*slot
+	// about is how many entries there were when they were last counted, and those loaded since.
+	about, loads int
 }
 
 // slot is the place of one mailbox's picture.
@@ -49,7 +51,7 @@ type edits struct {
 }
 
 func (c *snapshots) init(max int, now func() time.Time) {
-	c.max, c.now, c.slots = max, now, map[int64]*slot{}
+	c.max, c.now, c.slots, c.about = max, now, map[int64]*slot{}, 0
 }
 
 func (c *snapshots) slot(id int64) *slot {
@@ -77,19 +79,26 @@ func (c *snapshots) commit(id int64, e *edits) {
 	if sl == nil {
 		return
 	}
+	if sl.commit(e) {
+		c.drop(id, sl)
+	}
+}
+
+// commit tells whether the slot is to be forgotten.
+func (sl *slot) commit(e *edits) (drop bool) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
-	if sl.loading {
+	p := sl.snap.Load()
+	switch {
+	case sl.loading:
 		sl.pending = append(sl.pending, e)
-		return
-	}
-	if e.removed {
+	case e.removed:
 		sl.snap.Store(nil)
-		return
-	}
-	if p := sl.snap.Load(); p != nil {
+		return true
+	case p != nil:
 		sl.snap.Store(e.apply(p))
 	}
+	return false
 }
 
 // apply gives the picture after the batch; p is the one before.
@@ -129,7 +138,7 @@ func (s *Store) loadSnapshot(ctx context.Context, mailbox int64) (*Snapshot, err
 		}
 		if p != nil {
 			sl.used.Store(c.now().UnixNano())
-			c.evict(mailbox)
+			c.loaded(mailbox, p)
 			return p, nil
 		}
 	}
@@ -183,10 +192,21 @@ func (c *snapshots) drop(id int64, sl *slot) {
 	}
 }
 
-// evict forgets pictures that were not used for longest, until the rest has at most max entries. keep stays.
-func (c *snapshots) evict(keep int64) {
+// weight is what a picture counts as: an empty one takes room too.
+func (p *Snapshot) weight() int { return p.n + 8 }
+
+// loaded counts a picture that was loaded. Now and then, and when there may be too many, all are counted.
+func (c *snapshots) loaded(id int64, p *Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.about += p.weight()
+	if c.loads++; c.about > c.max || c.loads%1024 == 0 {
+		c.evict(id)
+	}
+}
+
+// evict forgets pictures that were not used for longest, until the rest has at most max entries. keep stays.
+func (c *snapshots) evict(keep int64) {
 	type candidate struct {
 		id   int64
 		used int64
@@ -196,12 +216,11 @@ func (c *snapshots) evict(keep int64) {
 	all := make([]candidate, 0, len(c.slots))
 	for id, sl := range c.slots {
 		if p := sl.snap.Load(); p != nil {
-			// An empty picture takes room too.
-			n := p.n + 8
-			total += n
-			all = append(all, candidate{id, sl.used.Load(), n})
+			total += p.weight()
+			all = append(all, candidate{id, sl.used.Load(), p.weight()})
 		}
 	}
+	defer func() { c.about = total }()
 	if total <= c.max {
 		return
 	}

@@ -18,8 +18,8 @@ const (
 	purgeNode     = 2
 )
 
-// sweepStep is how many rows one transaction of the sweeper removes.
-const sweepStep = 500
+// sweepStep is how many rows one transaction of the sweeper removes: some milliseconds for the others to wait.
+const sweepStep = 200
 
 // orphanAge is how old a file without a row must be to be removed, and stagingAge a staging file that nobody holds.
 const (
@@ -131,7 +131,7 @@ func (t *tx) purgeMessages(mailbox int64) (done bool, err error) {
 
 // purgeNode removes files below a node; folders below it get rows in purge of their own.
 func (t *tx) purgeNode(id int64) (done bool, err error) {
-	parts, err := t.partials(` WHERE parent = ? LIMIT 500`, id)
+	parts, err := t.partials(` WHERE parent = ? LIMIT 200`, id)
 	if err != nil || len(parts) > 0 {
 		return false, errors.Join(err, t.dropAll(parts))
 	}

@@ -81,8 +81,19 @@ func (d *DB) open(ctx context.Context, path string, migrations []string, o Optio
 	if readers == 0 {
 		readers = max(4, runtime.GOMAXPROCS(0))
 	}
-	d.read, err = openPool(path, append(common, "query_only(1)", "cache_size(-8192)"), readers)
-	return err
+	if d.read, err = openPool(path, append(common, "query_only(1)", "cache_size(-8192)"), readers); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names of the database and its log durable: they are made by now, and a commit syncs only what is in them.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func openPool(path string, pragmas []string, n int) (*sql.DB, error) {
