@@ -130,7 +130,7 @@ func (h *house) firstRun(ctx context.Context) (password string, err error) {
 func (p *program) printWelcome(h *house, password string) {
 	c := h.config
 	name := "localhost"
-	if c.everywhere() {
+	if c.everywhere() && !strings.HasSuffix(c.Domain, ".test") { // names below .test are never in the DNS
 		name = c.Hostname
 	}
 	user := "admin@" + c.Domain
