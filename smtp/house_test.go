@@ -32,6 +32,8 @@ type house struct {
 
 var secret = sync.OnceValues(func() ([]storage.Credential, error) { return auth.Credentials("secret") })
 
+var sessionOptions = session.ListenerOptions{Name: "smtp", Protocol: session.SMTP, Refusal: smtp.Refusal, LoginTimeout: -1}
+
 // limits are small, so that a test reaches them.
 var limits = smtp.Options{MaxMessage: 1 << 20, MaxRecipients: 5}
 
@@ -58,7 +60,9 @@ func open(t testing.TB, o smtp.Options, policy auth.Plaintext) *house {
 		o.TLS, _ = sessiontest.TLS(t)
 	}
 	listen := func(name string, o smtp.Options) string {
-		return sessiontest.Serve(t, h.registry, session.ListenerOptions{Name: name, Protocol: session.SMTP, Refusal: smtp.Refusal, LoginTimeout: -1}, smtp.New(h.store, door, o).Serve)
+		options := sessionOptions
+		options.Name = name
+		return sessiontest.Serve(t, h.registry, options, smtp.New(h.store, door, o).Serve)
 	}
 	h.mx = listen("mx", o)
 	o.Mode = smtp.Submission
