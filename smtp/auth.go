@@ -80,15 +80,24 @@ func (c *client) dialogue(x auth.Exchange, initial string) error {
 		if done && len(challenge) == 0 {
 			return nil
 		}
-		c.answer(say(334, "", "%s", base64.StdEncoding.EncodeToString(challenge)))
+		c.challenge(challenge)
 		if response, err = c.response(); err != nil || done {
 			return err
 		}
 	}
 }
 
-// response reads a line of the dialogue.
+// challenge sends what may be longer than a reply.
+func (c *client) challenge(b []byte) {
+	line := append(base64.StdEncoding.AppendEncode([]byte("334 "), b), crlf...)
+	if err := c.wire.put(line); err != nil {
+		c.over = true
+	}
+}
+
+// response reads a line of the dialogue. Meanwhile the session only waits: a drain need not wait for it.
 func (c *client) response() ([]byte, error) {
+	c.ses.Park("AUTH")
 	line, err := c.wire.line()
 	if errors.Is(err, errLongLine) {
 		return nil, say(500, "5.5.6", "line too long")

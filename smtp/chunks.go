@@ -45,8 +45,11 @@ func (k *chunks) more(int) error {
 	return k.c.wire.more(1)
 }
 
-// discard takes what is left of the chunk under way.
-func (k *chunks) discard() error {
+// discard takes what is left of the chunk under way, at most max bytes. errFlood when it is more.
+func (k *chunks) discard(max int64) error {
+	if k.left > max {
+		return errFlood
+	}
 	for k.left > 0 {
 		if err := k.c.wire.more(1); err != nil {
 			return err

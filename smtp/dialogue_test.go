@@ -244,7 +244,9 @@ var dialogues = []struct{ name, script string }{
 		a< 504 5.5.4 *
 		a> MAIL FROM:<a@b.example> RET=SOME
 		a< 501 5.5.4 *
-		a> MAIL FROM: <a@b.example> ret=hdrs envid=QQ+3D314 SIZE=1048576 BODY=7BIT
+		a> MAIL FROM:<a@b.example> AUTH=
+		a< 501 5.5.4 *
+		a> MAIL FROM: <a@b.example> AUTH=<> ret=hdrs envid=QQ+3D314 SIZE=1048576 BODY=7BIT
 		a< 250 2.1.0 *
 		a> RCPT TO:<ann@example.test> NOTIFY=NEVER,SUCCESS
 		a< 501 5.5.4 *

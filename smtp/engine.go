@@ -72,7 +72,7 @@ func (s *engineSession) Data(io.Reader) error {
 	switch {
 	case err != nil || m.done:
 	case k != nil:
-		err = k.discard()
+		err = k.discard(c.srv.o.MaxMessage)
 	default:
 		err = m.drain(c.srv.o.MaxMessage)
 	}

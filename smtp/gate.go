@@ -311,15 +311,14 @@ func (c *client) bdat(_, arg string) {
 		c.feed, c.hush = []byte("DATA\r\n"), 1
 		return
 	}
-	if size > c.srv.o.MaxMessage {
+	switch err := k.discard(c.srv.o.MaxMessage); {
+	case errors.Is(err, errFlood):
 		c.part(errTooLarge, "too much data")
-		return
-	}
-	if err := k.discard(); err != nil {
+	case err != nil:
 		c.lose(err)
-		return
+	default:
+		c.bad(refusal)
 	}
-	c.bad(refusal)
 }
 
 // astray ends a connection in which nobody knows what is a command and what is not.

@@ -8,6 +8,7 @@ import (
 	netmail "net/mail"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,9 +34,12 @@ type field struct {
 	raw  []byte
 }
 
-// readHeader reads the header of a message, and a little more. A header that ends without an empty line, at a line that is no field, gets one.
-func readHeader(r io.Reader) (*header, error) {
-	buf := make([]byte, 0, 8<<10)
+const headerBuffer = 8 << 10
+
+var headers = sync.Pool{New: func() any { return new([headerBuffer]byte) }}
+
+// readHeader reads the header of a message, and a little more, into buf while it has room. A header that ends without an empty line, at a line that is no field, gets one.
+func readHeader(r io.Reader, buf []byte) (*header, error) {
 	h := &header{}
 	for scanned := 0; ; {
 		if len(buf) == cap(buf) {
@@ -181,7 +185,7 @@ func (t *transaction) trace(id string) []byte {
 		b.WriteString("\r\n\tfor <" + t.recipients[0].path + ">")
 	}
 	b.WriteString(";\r\n\t" + date(c.srv.o.Now()) + "\r\n")
-	return []byte(b.String())
+	return append(make([]byte, 0, b.Len()+headerBuffer/2), b.String()...)
 }
 
 // heloName is a name that may stand in Received; what is none becomes "unknown".

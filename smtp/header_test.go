@@ -22,7 +22,7 @@ func TestReadHeader(t *testing.T) {
 		{"From me\r\nA: 1\r\n\r\nx", "", "\r\nFrom me\r\nA: 1\r\n\r\nx"},
 	} {
 		for _, r := range []io.Reader{strings.NewReader(test.in), iotest.OneByteReader(strings.NewReader(test.in)), iotest.DataErrReader(strings.NewReader(test.in))} {
-			h, err := readHeader(r)
+			h, err := readHeader(r, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,13 +37,13 @@ func TestReadHeader(t *testing.T) {
 		}
 	}
 	long := strings.Repeat("text without a header\r\n", 100_000)
-	if h, err := readHeader(strings.NewReader(long)); err != nil || len(h.fields) != 0 || h.ended {
+	if h, err := readHeader(strings.NewReader(long), nil); err != nil || len(h.fields) != 0 || h.ended {
 		t.Error(err)
 	}
-	if _, err := readHeader(strings.NewReader(strings.Repeat("X-Field: text\r\n", 100_000))); err != errHeader {
+	if _, err := readHeader(strings.NewReader(strings.Repeat("X-Field: text\r\n", 100_000)), nil); err != errHeader {
 		t.Error(err)
 	}
-	if _, err := readHeader(strings.NewReader("X: " + strings.Repeat("x", 2<<20))); err != errHeader {
+	if _, err := readHeader(strings.NewReader("X: "+strings.Repeat("x", 2<<20)), nil); err != errHeader {
 		t.Error(err)
 	}
 }
@@ -82,12 +82,12 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			return // lines end with CRLF by the time they get here
 		}
-		h, err := readHeader(bytes.NewReader(in))
+		h, err := readHeader(bytes.NewReader(in), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		out := append(h.appendWithout(nil, "return-path"), h.rest...)
-		again, err := readHeader(bytes.NewReader(out))
+		again, err := readHeader(bytes.NewReader(out), nil)
 		if err != nil || again.count("return-path") != 0 || again.count("from") != h.count("from") || again.count("received") != h.count("received") {
 			t.Fatalf("%q became %q: %v", in, out, err)
 		}

@@ -86,8 +86,17 @@ func TestLimits(t *testing.T) {
 			a>- "12345NOOP\r\n"
 			a< 503 5.5.1 *
 			a< 250 2.0.0 *
-			a> BDAT 1300000000 LAST
+			a> MAIL FROM:<a@b.example>
+			a< 250 *
+			a> RCPT TO:<ann@example.test>
+			a< 250 *
+			a> BDAT 9223372036854775807
+			a> $huge
 			a< 552 5.3.4 *
+			a< CLOSED
+			a = mx
+			a> BDAT 1300000000 LAST
+			a<< 552 5.3.4 *
 			a< EOF
 			! count ann 0
 		`},
@@ -117,6 +126,20 @@ func TestLimits(t *testing.T) {
 			a< 500 5.5.6 *
 			a> NOOP
 			a< 250 2.0.0 *
+			# The lines of a message have no limit of their own.
+			a> HELO x
+			a< 250 *
+			a> MAIL FROM:<a@b.example>
+			a< 250 *
+			a> RCPT TO:<ann@example.test>
+			a< 250 *
+			a> DATA
+			a< 354 *
+			a> X-Long: $line
+			a> $line
+			a> .
+			a< 250 2.0.0 *
+			! has ann $line
 			a> NOOP $block
 			a< 500 5.5.6 *
 			a< EOF
@@ -221,6 +244,16 @@ func TestGoodbye(t *testing.T) {
 			a< 334 *
 			a kill
 			a< 421 4.7.0 *killed*
+			a< EOF
+		`,
+		"drained within AUTH": `
+			a = subs
+			a> EHLO x
+			a<< 250 LIMITS *
+			a> AUTH LOGIN
+			a< 334 *
+			! drain
+			a< 421 4.3.2 *
 			a< EOF
 		`,
 		"drained": `

@@ -114,13 +114,14 @@ type sender struct {
 	ret, envid string // RET and ENVID (RFC 3461)
 }
 
-// param names a parameter that go-smtp may see. Its values are checked there.
+// The parameters of MAIL and RCPT.
 var (
 	mailParams = []string{"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"}
 	rcptParams = []string{"NOTIFY", "ORCPT"}
 )
 
-// checkParams splits the parameters and refuses those that are unknown or come twice. Those named in mine are left out of rest.
+// checkParams splits the parameters and refuses those that are unknown or come twice. rest is what go-smtp may see; it
+// checks the values.
 func checkParams(s string, known []string) (rest []string, size string, refusal *reply) {
 	seen := map[string]bool{}
 	for _, f := range strings.Fields(s) {
@@ -136,6 +137,9 @@ func checkParams(s string, known []string) (rest []string, size string, refusal 
 			return nil, "", say(555, "5.5.4", "parameter %s is not known", clean(name, 40))
 		case seen[name]:
 			return nil, "", say(501, "5.5.4", "parameter %s comes twice", name)
+		case name == "AUTH" && (value == "" || !ascii(value)):
+			return nil, "", say(501, "5.5.4", "AUTH needs a mailbox or <>")
+		case name == "AUTH": // RFC 4954 section 5: it may be ignored, and nobody is trusted here
 		case name == "SIZE":
 			size = value
 			if value == "" {

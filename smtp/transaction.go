@@ -17,8 +17,8 @@ import (
 //
 // Full mailboxes: SMTP has one reply for a message of several recipients. RCPT refuses an account that is full, or whose
 // room is less than SIZE said, so that the sender hears which one it is. At the end of the message its real size
-// is compared once more, before anything is delivered: if it fits not all, it is refused for all with a
-// temporary error. If an account fills up within the delivery itself, what was delivered is taken back before the error is
+// is compared once more, before anything is delivered: if it does not fit one of them, it is refused for all, with a
+// temporary error unless it can never fit. If an account fills up within the delivery itself, what was delivered is taken back before the error is
 // told. So the sender's server keeps the message for every recipient: nothing is lost, delivered twice, or bounced to
 // somebody who sent nothing.
 type transaction struct {
@@ -241,7 +241,9 @@ func (t *transaction) deliver(ctx context.Context, u *storage.Upload, targets []
 
 // fill writes the message with what we add to it.
 func (t *transaction) fill(u *storage.Upload, id string, body io.Reader) error {
-	h, err := readHeader(body)
+	buf := headers.Get().(*[headerBuffer]byte)
+	defer headers.Put(buf)
+	h, err := readHeader(body, buf[:0])
 	if err != nil {
 		return err
 	}
@@ -254,9 +256,10 @@ func (t *transaction) fill(u *storage.Upload, id string, body io.Reader) error {
 			return err
 		}
 	}
-	out := append(t.trace(id), added...)
-	out = h.appendWithout(out, "return-path")
-	if _, err := u.Write(append(out, h.rest...)); err != nil {
+	if _, err := u.Write(h.appendWithout(append(t.trace(id), added...), "return-path")); err != nil {
+		return err
+	}
+	if _, err := u.Write(h.rest); err != nil {
 		return err
 	}
 	if h.ended {

@@ -37,8 +37,9 @@ type wire struct {
 	conn  net.Conn // *session.Conn, or the *tls.Conn over it
 	begin func() error
 	buf   []byte
-	r, w  int // buf[r:w] is read and not yet taken
-	big   *[]byte
+	r, w  int     // buf[r:w] is read and not yet taken
+	small []byte  // buf between messages
+	big   *[]byte // buf within one, from dataBuffers
 	out   []byte
 }
 
@@ -108,6 +109,7 @@ func (w *wire) swap(b []byte) {
 // enlarge takes a buffer for the bytes of a message; shrink gives it back once it is drained.
 func (w *wire) enlarge() {
 	if w.big == nil {
+		w.small = w.buf
 		w.big = dataBuffers.Get().(*[]byte)
 		w.swap(*w.big)
 	}
@@ -117,13 +119,10 @@ func (w *wire) shrink() {
 	if w.big == nil || w.r < w.w {
 		return
 	}
-	w.buf, w.r, w.w = nil, 0, 0
+	w.buf, w.r, w.w = w.small, 0, 0
 	dataBuffers.Put(w.big)
-	w.big = nil
+	w.small, w.big = nil, nil
 }
-
-// hasLine tells whether line can return without waiting.
-func (w *wire) hasLine() bool { return bytes.IndexByte(w.window(), '\n') >= 0 }
 
 // line takes the next line with its end. errLongLine when it is longer than maxLine; it is taken all the same.
 // The bytes are good until the next call.
