@@ -174,6 +174,7 @@ func BenchmarkMail(b *testing.B) {
 		{"envelope+structure/every7th", WantEnvelope | WantStructure, every},
 		{"header", WantHeader, all},
 		{"index", WantIndex, all},
+		{"body", WantBody, all},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {

@@ -301,7 +301,8 @@ func TestHeaders(t *testing.T) {
 	in := mailboxNamed(t, s, a.ID, "INBOX").ID
 	small := "Subject: s\r\n\r\n"
 	large := "X: " + strings.Repeat("y", 70<<10) + "\r\n\r\n"
-	for _, text := range []string{small, small + strings.Repeat("b", 5000), large, "no header at all", ""} {
+	texts := []string{small, small + strings.Repeat("b", 5000), large, "no header at all", ""}
+	for _, text := range texts {
 		if _, err := s.Deliver(t.Context(), newMessage(t, s, 0, text), []Target{{Account: a.ID, Mailbox: in}}); err != nil {
 			t.Fatal(err)
 		}
@@ -310,12 +311,15 @@ func TestHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, m := range s.Mail(t.Context(), p, upTo(5), WantHeader|WantEnvelope|WantStructure|WantIndex) {
+	for i, m := range s.Mail(t.Context(), p, upTo(5), WantHeader|WantEnvelope|WantStructure|WantIndex|WantBody) {
 		if m.Err != nil || len(m.Envelope) == 0 || len(m.Structure) == 0 {
 			t.Fatal(i, m.Err)
 		}
 		if i < 2 && string(m.Header) != small || i == 2 && m.Header != nil || i == 4 && len(m.Header) != 0 {
 			t.Errorf("%d: %q", i, m.Header)
+		}
+		if inline := len(texts[i]) <= 1000; inline != (m.Body != nil) || inline && string(m.Body) != texts[i] {
+			t.Errorf("%d: body %q", i, m.Body)
 		}
 		if x, err := m.Index(); err != nil || i < 2 && x.Root.BodyOffset != int64(len(small)) {
 			t.Error(i, err)

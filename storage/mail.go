@@ -17,6 +17,7 @@ type Mail struct {
 	Envelope  []byte // as IMAP writes it
 	Structure []byte // BODYSTRUCTURE as IMAP writes it
 	Header    []byte // the header block with the empty line; nil when it is over 64 KiB: read the blob
+	Body      []byte // the whole message; nil when it is a file: OpenBlob
 	index     []byte
 }
 
@@ -38,6 +39,7 @@ const (
 	WantStructure
 	WantHeader
 	WantIndex
+	WantBody
 )
 
 // MailRow is a Mail or why it could not be had: fs.ErrNotExist when the message went and was swept.
@@ -59,7 +61,6 @@ func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailW
 		var b mailRows
 		for len(indexes) > 0 {
 			part := indexes[:min(len(indexes), mailBatch)]
-			indexes = indexes[len(part):]
 			err := ctx.Err()
 			if err == nil {
 				err = b.read(s, p, part, want)
@@ -70,8 +71,12 @@ func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailW
 					row = b.find(k, p.at(i).blob)
 				}
 				if row.Err != nil && b.cut {
+					if k > 0 {
+						break // the next query begins with it
+					}
 					row = s.mailOne(p, i, want)
 				}
+				indexes = indexes[1:]
 				if !yield(i, row) {
 					return
 				}
@@ -96,16 +101,18 @@ type mailRows struct {
 	byID  map[int64]int // made when the rows do not come in the order in which they are wanted
 	args  []any
 	cut   bool // there are more, but they are large
+	want  MailWant
 }
 
 type mailAt struct {
-	blob int64
-	from int
-	len  [4]int // of the columns; -1: NULL
+	blob   int64
+	from   int
+	len    [5]int // of the columns; -1: NULL
+	inline bool   // all of it is in head and data
 }
 
 func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) error {
-	b.arena, b.rows, b.byID, b.cut = b.arena[:0], b.rows[:0], nil, false
+	b.arena, b.rows, b.byID, b.cut, b.want = b.arena[:0], b.rows[:0], nil, false, want
 	first, last := p.at(indexes[0]).blob, p.at(indexes[0]).blob
 	b.args = b.args[:0]
 	for _, i := range indexes {
@@ -130,8 +137,9 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 	}
 	defer rows.Close()
 	var id any
-	var cols [4]sql.RawBytes
-	dest := []any{&id, &cols[0], &cols[1], &cols[2], &cols[3]}
+	var inline any
+	var cols [5]sql.RawBytes
+	dest := []any{&id, &inline, &cols[0], &cols[1], &cols[2], &cols[3], &cols[4]}
 	for rows.Next() {
 		if b.cut = len(b.arena) > arenaMax; b.cut {
 			return nil
@@ -139,7 +147,7 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		r := mailAt{blob: id.(int64), from: len(b.arena)}
+		r := mailAt{blob: id.(int64), from: len(b.arena), inline: inline.(int64) == 1}
 		for i, c := range cols {
 			r.len[i] = -1
 			if c != nil {
@@ -168,12 +176,12 @@ func mailQuery(want MailWant) string {
 		}
 		return "NULL"
 	}
-	from := "mail l"
-	if want&WantHeader != 0 {
-		from = "mail l JOIN blob b ON b.id = l.blob"
+	from, inline := "mail l", "0"
+	if want&(WantHeader|WantBody) != 0 {
+		from, inline = "mail l JOIN blob b ON b.id = l.blob", "CASE WHEN b.key IS NULL THEN 1 ELSE 0 END"
 	}
-	return fmt.Sprintf(`SELECT l.blob, %s, %s, %s, %s FROM %s WHERE l.blob `,
-		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader, "b.head"), col(WantIndex, "l.parts"), from)
+	return fmt.Sprintf(`SELECT l.blob, %s, %s, %s, %s, %s, %s FROM %s WHERE l.blob `, inline,
+		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader|WantBody, "b.head"), col(WantBody, "b.data"), col(WantIndex, "l.parts"), from)
 }
 
 // find is the row of a blob; it is likely the k-th.
@@ -200,5 +208,16 @@ func (b *mailRows) find(k int, blob int64) MailRow {
 		at += r.len[i]
 		return c
 	}
-	return MailRow{Mail: Mail{Blob: blob, Envelope: cut(0), Structure: cut(1), Header: cut(2), index: cut(3)}}
+	m := Mail{Blob: blob, Envelope: cut(0), Structure: cut(1)}
+	head := at
+	m.Header = cut(2)
+	// Header and the rest follow one another, as they do in the message.
+	if cut(3); b.want&WantBody != 0 && r.inline {
+		m.Body = b.arena[head:at:at]
+	}
+	if b.want&WantHeader == 0 {
+		m.Header = nil
+	}
+	m.index = cut(4)
+	return MailRow{Mail: m}
 }
