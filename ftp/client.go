@@ -58,7 +58,7 @@ type client struct {
 	queue   []string
 	room    chan struct{} // capacity 1: the queue got shorter
 	cur     *transfer     // runs now
-	gone    bool          // the peer closed the control connection
+	left    chan struct{} // closed when the peer closed the control connection
 	closing bool          // the last reply was written
 	wg      sync.WaitGroup
 
@@ -85,7 +85,7 @@ type client struct {
 // serve is the life of a session.
 func (s *Server) serve(conn net.Conn, sess *session.Session) {
 	c := &client{
-		srv: s, sess: sess, raw: conn, conn: conn, room: make(chan struct{}, 1), cwd: "/", facts: allFacts,
+		srv: s, sess: sess, raw: conn, conn: conn, room: make(chan struct{}, 1), left: make(chan struct{}), cwd: "/", facts: allFacts,
 		log: s.log.With("session", sess.ID()),
 	}
 	c.lr = newLineReader(conn)
@@ -158,9 +158,9 @@ func (c *client) read() {
 		case errors.Is(err, errLineTooLong):
 			c.onLine("\x00")
 		case err != nil:
-			c.mu.Lock()
-			c.gone = c.sess.Ending() == nil && !c.closing
-			c.mu.Unlock()
+			if c.sess.Ending() == nil {
+				close(c.left)
+			}
 			if err != io.EOF {
 				c.log.Debug("control connection ended", "error", err)
 			}

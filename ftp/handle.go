@@ -1,11 +1,11 @@
 package ftp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/packetboat/packetboat/auth/session"
@@ -84,7 +84,7 @@ type upload struct {
 	t        *transfer
 	w        *vfs.Writer
 	ctx      context.Context
-	received bool
+	received time.Time // when the proper end came; zero before
 }
 
 // ReadFrom takes everything from the data connection.
@@ -98,8 +98,8 @@ func (h *upload) ReadFrom(io.Reader) (int64, error) {
 		h.t.failed(err)
 		return n, err
 	}
+	h.received = time.Now()
 	h.t.d.endRead()
-	h.received = true
 	return n, nil
 }
 
@@ -117,7 +117,7 @@ func (h *upload) TransferError(err error)        { h.t.failed(err) }
 // Close makes a whole upload visible and keeps the part of another.
 func (h *upload) Close() error {
 	err := h.t.result
-	if err == nil && !h.received {
+	if err == nil && h.received.IsZero() {
 		err = errHandle
 	}
 	if err == nil {
@@ -139,45 +139,68 @@ func (h *upload) Close() error {
 
 // keep tells whether what came is worth resuming: not when the name or content is refused.
 func (h *upload) keep(err error) bool {
-	cut := !h.received || errors.Is(err, errControlGone) || errors.Is(err, storage.ErrTemporary) || h.ctx.Err() != nil
+	cut := h.received.IsZero() || errors.Is(err, errControlGone) || errors.Is(err, storage.ErrTemporary) || h.ctx.Err() != nil
 	return cut && h.w.Size() > 0
 }
 
 var errControlGone = errors.New("control connection ended during the upload")
 
 // commit: in the clear an upload that was cut by the death of the client looks like a whole one, a FIN. Its control connection dies
-// with it, so that is looked at as late as possible: when the bytes are durable, just before they become visible.
+// with it, a moment earlier or later (Linux closes the sockets of a killed process last opened first), so that is looked at as late as possible: when
+// the bytes are durable, and not before PlainGrace is over, just before they become visible.
 func (h *upload) commit() error {
 	if err := h.w.Prepare(h.ctx); err != nil {
 		return err
 	}
+	o := &h.t.c.srv.o
+	proven := h.t.d.tls != nil && !o.LaxDataEnd // by close_notify
+	if !proven && !h.t.c.alive(o.PlainGrace-time.Since(h.received)) {
+		return &errorAnswer{answer{426, "The control connection ended during the upload."}, errControlGone}
+	}
 	if why := h.t.d.abortedBy(); why != nil {
 		return why
-	}
-	proven := h.t.d.tls != nil && !h.t.c.srv.o.LaxDataEnd // by close_notify
-	if !proven && !h.t.c.alive() {
-		return &errorAnswer{answer{426, "The control connection ended during the upload."}, errControlGone}
 	}
 	_, err := h.w.Commit(h.ctx)
 	return err
 }
 
-// alive tells whether the peer still holds its end of the control connection, or left with a QUIT.
-func (c *client) alive() bool {
-	c.mu.Lock()
-	gone := c.gone
-	for _, line := range c.queue {
-		if verb, _ := parseLine(bytes.Clone([]byte(line))); verb == "QUIT" {
-			c.mu.Unlock()
-			return true
+// graceStep is the clock of those who wait out PlainGrace.
+const graceStep = time.Millisecond
+
+// alive tells whether the peer holds its end of the control connection for as long as wait, or left with a QUIT.
+func (c *client) alive(wait time.Duration) bool {
+	if c.quitQueued() {
+		return true
+	}
+	if wait > 0 {
+		// Uploads that wait at the same time go on at the same time, so that they share one transaction of the store.
+		now := time.Now()
+		timer := time.NewTimer(now.Add(wait).Truncate(graceStep).Add(graceStep).Sub(now))
+		defer timer.Stop()
+		select {
+		case <-c.left:
+		case <-timer.C:
 		}
 	}
-	c.mu.Unlock()
-	if gone {
+	if c.quitQueued() {
+		return true
+	}
+	select {
+	case <-c.left:
 		return false
+	default:
 	}
-	if conn, ok := c.raw.(*session.Conn); ok {
-		return !hungUp(conn.Conn)
-	}
-	return true
+	// The reader may be waiting for room in the queue.
+	conn, ok := c.raw.(*session.Conn)
+	return !ok || !hungUp(conn.Conn)
+}
+
+// quitQueued tells whether a QUIT waits for the end of the transfer: who says goodbye has not been killed.
+func (c *client) quitQueued() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.queue, func(line string) bool {
+		verb, _ := parseLine([]byte(line))
+		return verb == "QUIT"
+	})
 }

@@ -50,6 +50,10 @@ type Options struct {
 	// control connection is alive. For clients that never send it.
 	LaxDataEnd bool
 
+	// PlainGrace is how long, from the end of an upload in the clear, the control connection must be alive for the upload to count as
+	// whole; 0: 1 ms, negative: none. Making large files durable takes longer anyway.
+	PlainGrace time.Duration
+
 	ConnectTimeout time.Duration // until a data connection is there and its TLS handshake done; 0: 30 s
 	StallTimeout   time.Duration // a transfer in which no byte moves; 0: 2 min
 	Logger         *slog.Logger  // nil: discard
@@ -73,6 +77,7 @@ func New(fs *vfs.FS, door *auth.Door, o Options) *Server {
 	o.Name = cmp.Or(o.Name, "packetboat")
 	o.DataTLSReuse = cmp.Or(o.DataTLSReuse, ReusePrefer)
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 30*time.Second)
+	o.PlainGrace = cmp.Or(o.PlainGrace, time.Millisecond)
 	o.StallTimeout = cmp.Or(o.StallTimeout, 2*time.Minute)
 	s := &Server{fs: fs, door: door, o: o, log: o.Logger, pool: o.PassivePorts}
 	if s.log == nil {
