@@ -20,7 +20,7 @@ const (
 )
 
 // dataConn is a data connection: first the plan for one (a passive slot, or an address to dial), then, from open on, the
-// connection. It is a net.Conn only as far as the engine needs one. Except for abort it is used by one goroutine.
+// connection. Except for abort it is used by one goroutine.
 type dataConn struct {
 	c      *client
 	slot   *slot          // passive
@@ -285,14 +285,3 @@ func (d *dataConn) close() {
 		d.wire.free()
 	}
 }
-
-// The rest of net.Conn, for the engine. Deadlines are the dataConn's own, and it is ended by the transfer, which knows how.
-
-func (d *dataConn) Close() error        { return nil }
-func (d *dataConn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(d.c.sess.Local()) }
-func (d *dataConn) RemoteAddr() net.Addr {
-	return net.TCPAddrFromAddrPort(d.c.sess.Remote())
-}
-func (d *dataConn) SetDeadline(time.Time) error      { return nil }
-func (d *dataConn) SetReadDeadline(time.Time) error  { return nil }
-func (d *dataConn) SetWriteDeadline(time.Time) error { return nil }

@@ -5,8 +5,7 @@ package ftp
 type engine interface {
 	// call runs CWD (only checks that there is such a folder), MKD, RMD, DELE, RNFR and RNTO, MFMT, or SITE CHMOD.
 	call(verb, arg string) error
-	// transfer runs RETR, STOR or APPE: opens t's file, calls t.started, has the handle and t's data connection move the
-	// bytes, closes the handle.
+	// transfer runs RETR, STOR or APPE, and calls t.move where it would open the file.
 	transfer(t *transfer) error
 	close()
 }

@@ -2,7 +2,6 @@ package ftp
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -224,5 +223,3 @@ func (c *client) isDeaf() bool {
 	defer c.wmu.Unlock()
 	return c.deaf
 }
-
-var _ io.Writer = (*dataConn)(nil)

@@ -2,7 +2,6 @@ package ftp
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"strconv"
 	"sync/atomic"
@@ -28,8 +27,6 @@ type transfer struct {
 	run     func(t *transfer) error
 	opening string // text of 150
 	begun   bool   // 150 was sent
-	result  error  // of the engine's file handle
-	whole   bool   // sent, or committed
 }
 
 // newTransfer takes over what PASV or PORT prepared.
@@ -210,9 +207,6 @@ func viaEngine(t *transfer) error {
 	err := t.c.engine().transfer(t)
 	if errors.Is(err, errEngineClosed) {
 		t.c.dropEngine()
-	}
-	if err == nil && !t.whole {
-		err = fmt.Errorf("%s ended early", t.verb)
 	}
 	return err
 }

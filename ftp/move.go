@@ -1,0 +1,155 @@
+package ftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/vfs"
+)
+
+// move opens the file of a transfer and moves its bytes between it and the data connection. An engine calls it where it would open the file. Everything
+// that matters (sendfile, counters, what is a whole upload) happens here, so an engine cannot get it wrong.
+func (t *transfer) move(ctx context.Context, tree *vfs.Tree) error {
+	if t.verb == "RETR" {
+		return t.download(ctx, tree)
+	}
+	w, err := tree.Create(ctx, t.path, vfs.CreateOptions{Offset: t.off, Append: t.append, Expect: -1, Exclusive: t.unique})
+	if err != nil {
+		return err
+	}
+	if !t.unique {
+		t.opening = "Ready for " + t.path + "."
+	}
+	return (&upload{t: t, w: w, ctx: ctx}).run()
+}
+
+func (t *transfer) download(ctx context.Context, tree *vfs.Tree) error {
+	f, err := tree.Open(ctx, t.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if t.off > f.Size() {
+		return refuse(554, "The file is shorter than that.") // RFC 3659 section 5.3 leaves the code open
+	}
+	t.opening = fmt.Sprintf("Sending %s (%d bytes).", t.path, f.Size()-t.off)
+	t.started()
+	return t.d.send(f.Body, t.off)
+}
+
+// upload is a file on its way in.
+//
+//	receiving --proper end--> received --Prepare--> durable --control alive--> Commit: visible
+//	    \--cut, quota              \--error             \--control connection dead--> kept as a resumable part
+type upload struct {
+	t        *transfer
+	w        *vfs.Writer
+	ctx      context.Context
+	received time.Time // when the proper end came; zero before
+}
+
+// run makes a whole upload visible and keeps the part of another.
+func (u *upload) run() error {
+	u.t.started()
+	err := u.receive()
+	if err == nil {
+		err = u.commit()
+	}
+	if err == nil {
+		return nil
+	}
+	// The part is kept also when the session was killed.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), 30*time.Second)
+	defer cancel()
+	if aerr := u.w.Abort(ctx, u.keep(err)); aerr != nil {
+		u.t.c.log.Warn("part of an upload was not kept", "path", u.t.path, "error", aerr)
+	}
+	return err
+}
+
+// receive takes everything from the data connection.
+func (u *upload) receive() error {
+	if err := u.t.d.open(); err != nil {
+		return err
+	}
+	if _, err := u.w.ReadFrom(struct{ io.Reader }{u.t.d}); err != nil {
+		return err
+	}
+	u.received = time.Now()
+	u.t.d.endRead()
+	return nil
+}
+
+// keep tells whether what came is worth resuming: not when the name or content is refused.
+func (u *upload) keep(err error) bool {
+	cut := u.received.IsZero() || errors.Is(err, errControlGone) || errors.Is(err, storage.ErrTemporary) || u.ctx.Err() != nil
+	return cut && u.w.Size() > 0
+}
+
+var errControlGone = errors.New("control connection ended during the upload")
+
+// commit: in the clear an upload that was cut by the death of the client looks like a whole one, a FIN. Its control connection dies
+// with it, a moment earlier or later (Linux closes the sockets of a killed process last opened first), so that is looked at as late as possible: when
+// the bytes are durable, and not before PlainGrace is over, just before they become visible.
+func (u *upload) commit() error {
+	if err := u.w.Prepare(u.ctx); err != nil {
+		return err
+	}
+	o := &u.t.c.srv.o
+	proven := u.t.d.tls != nil && !o.LaxDataEnd // by close_notify
+	if !proven && !u.t.c.alive(o.PlainGrace-time.Since(u.received)) {
+		return &errorAnswer{answer{426, "The control connection ended during the upload."}, errControlGone}
+	}
+	if why := u.t.d.abortedBy(); why != nil {
+		return why
+	}
+	_, err := u.w.Commit(u.ctx)
+	return err
+}
+
+// graceStep is the clock of those who wait out PlainGrace.
+const graceStep = time.Millisecond
+
+// alive tells whether the peer holds its end of the control connection for as long as wait, or left with a QUIT.
+func (c *client) alive(wait time.Duration) bool {
+	if c.quitQueued() {
+		return true
+	}
+	if wait > 0 {
+		// Uploads that wait at the same time go on at the same time, so that they share one transaction of the store.
+		now := time.Now()
+		timer := time.NewTimer(now.Add(wait).Truncate(graceStep).Add(graceStep).Sub(now))
+		defer timer.Stop()
+		select {
+		case <-c.left:
+		case <-timer.C:
+		}
+	}
+	if c.quitQueued() {
+		return true
+	}
+	select {
+	case <-c.left:
+		return false
+	default:
+	}
+	// The reader may be waiting for room in the queue.
+	conn, ok := c.raw.(*session.Conn)
+	return !ok || !hungUp(conn.Conn)
+}
+
+// quitQueued tells whether a QUIT waits for the end of the transfer: who says goodbye has not been killed.
+func (c *client) quitQueued() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.queue, func(line string) bool {
+		verb, _ := parseLine([]byte(line))
+		return verb == "QUIT"
+	})
+}
