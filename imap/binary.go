@@ -1,9 +1,7 @@
 package imap
 
 import (
-	"encoding/base64"
 	"io"
-	"mime/quotedprintable"
 
 	"github.com/packetboat/packetboat/storage/mime"
 )
@@ -72,14 +70,9 @@ func (w *nulFinder) Write(p []byte) (int, error) {
 }
 
 func (f *fetcher) decoder(p *mime.Part) io.Reader {
-	r := io.NewSectionReader(f.body, p.BodyOffset, p.End-p.BodyOffset)
-	switch p.Encoding {
-	case "", "7bit", "8bit", "binary":
-		return r
-	case "base64":
-		return base64.NewDecoder(base64.StdEncoding, r)
-	case "quoted-printable":
-		return quotedprintable.NewReader(r)
+	r, ok := mime.Decoder(io.NewSectionReader(f.body, p.BodyOffset, p.End-p.BodyOffset), p.Encoding)
+	if !ok {
+		return nil
 	}
-	return nil
+	return r
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -23,7 +22,8 @@ type section struct {
 	name     []byte
 	body     *imap.FetchItemBodySection
 	binary   *imap.FetchItemBinarySection
-	sizeOnly bool // BINARY.SIZE
+	sizeOnly bool           // BINARY.SIZE
+	fields   *mime.FieldSet // of HEADER.FIELDS and HEADER.FIELDS.NOT
 }
 
 // header tells whether the section is (fields of) the message's own header, which lies ready in its row.
@@ -120,12 +120,13 @@ func (f *fetcher) section(s *section) error {
 		f.e.Raw("NIL")
 		return nil
 	}
-	if names := s.body; len(names.HeaderFields)+len(names.HeaderFieldsNot) > 0 {
+	if s.fields != nil {
 		b, err := f.read(first, min(end-first, headerMax))
 		if err != nil {
 			return err
 		}
-		return f.fields(s, b)
+		f.fields(s, b)
+		return nil
 	}
 	return f.bytes(s, first, end)
 }
@@ -158,24 +159,24 @@ func extent(s *section, x *mime.Index) (first, end int64, ok bool) {
 // header answers the message's own header from its row, or when that is too long, from its bytes.
 func (f *fetcher) header(s *section) error {
 	f.item(s.name)
-	fields := len(s.body.HeaderFields)+len(s.body.HeaderFieldsNot) > 0
 	h := f.mail.Header
 	if h == nil {
 		end, err := headerEnd(f.body)
 		if err != nil {
 			return err
 		}
-		if !fields {
+		if s.fields == nil {
 			return f.bytes(s, 0, end)
 		}
 		if h, err = f.read(0, min(end, headerMax)); err != nil {
 			return err
 		}
 	}
-	if fields {
-		return f.fields(s, h)
+	if s.fields != nil {
+		f.fields(s, h)
+	} else {
+		f.literal(s, h)
 	}
-	f.literal(s, h)
 	return nil
 }
 
@@ -250,46 +251,7 @@ func (f *fetcher) stream(off, n int64) error {
 }
 
 // fields gives HEADER.FIELDS or HEADER.FIELDS.NOT of a header block.
-func (f *fetcher) fields(s *section, h []byte) error {
-	f.scratch = appendFields(f.scratch[:0], h, s.body.HeaderFields, s.body.HeaderFieldsNot)
+func (f *fetcher) fields(s *section, h []byte) {
+	f.scratch = mime.FilterHeader(f.scratch[:0], h, s.fields, len(s.body.HeaderFieldsNot) > 0)
 	f.literal(s, f.scratch)
-	return nil
-}
-
-// appendFields appends the fields of h that are named, or those that are not, and the empty line.
-func appendFields(dst, h []byte, names, not []string) []byte {
-	keep := false
-	for len(h) > 0 {
-		end := bytes.IndexByte(h, '\n') + 1
-		if end == 0 {
-			end = len(h)
-		}
-		line := h[:end]
-		h = h[end:]
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			break
-		}
-		if line[0] != ' ' && line[0] != '\t' {
-			name, _, _ := bytes.Cut(line, []byte{':'})
-			name = bytes.TrimRight(name, " \t")
-			if names != nil {
-				keep = named(names, name)
-			} else {
-				keep = !named(not, name)
-			}
-		}
-		if keep {
-			dst = append(dst, line...)
-		}
-	}
-	return append(dst, "\r\n"...)
-}
-
-func named(names []string, name []byte) bool {
-	for _, n := range names {
-		if len(n) == len(name) && strings.EqualFold(n, string(name)) {
-			return true
-		}
-	}
-	return false
 }

@@ -109,6 +109,9 @@ func (f *fetcher) plan() {
 
 func (f *fetcher) add(s section, peek bool) {
 	f.seen = f.seen || !peek
+	if b := s.body; b != nil && len(b.HeaderFields)+len(b.HeaderFieldsNot) > 0 {
+		s.fields = mime.NewFieldSet(append(b.HeaderFields, b.HeaderFieldsNot...)...)
+	}
 	if s.header() {
 		f.want |= storage.WantHeader
 	}

@@ -201,6 +201,7 @@ const searchBatch = 512
 
 // headers judges the messages at the indexes by their headers.
 func (s *searcher) headers(indexes []int) (found, open []int, err error) {
+	var buf scratch
 	for batch := range slices.Chunk(indexes, searchBatch) {
 		if err := s.broken(); err != nil {
 			return nil, nil, err
@@ -216,7 +217,7 @@ func (s *searcher) headers(indexes []int) (found, open []int, err error) {
 				open = append(open, i)
 				continue
 			}
-			m := candidate{i: i, entry: s.p.At(i), at: withHeader, header: header{block: row.Header}}
+			m := candidate{i: i, entry: s.p.At(i), at: withHeader, header: header{row.Header, &buf}}
 			switch s.root.judge(&m) {
 			case yes:
 				found = append(found, i)
@@ -255,7 +256,7 @@ func (s *searcher) bodies(indexes []int) (found []int, err error) {
 }
 
 func (s *searcher) body(i int, mail *storage.Mail, scan *textScan) (bool, error) {
-	m := candidate{i: i, entry: s.p.At(i), at: withBody, header: header{block: mail.Header}, text: scan}
+	m := candidate{i: i, entry: s.p.At(i), at: withBody, header: header{mail.Header, &scan.buf}, text: scan}
 	x, err := mail.Index()
 	if err != nil {
 		return false, err

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net/mail"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	stdmime "mime"
 
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/mime"
@@ -18,71 +15,60 @@ import (
 
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// needle is a text that is looked for: a substring, without regard to case.
-type needle string
-
-func newNeedle(s string) needle { return needle(fold(s)) }
-
-// fold makes two texts equal that differ in case only.
-func fold(s string) string {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, s)
-		}
-	}
-	return strings.ToLower(s)
+// needle is a text that is looked for: a substring, without regard to case (RFC 9051 section 6.4.4).
+type needle struct {
+	folded  []byte
+	longest int // bytes that a match may have in text that is not folded yet
 }
 
-func (n needle) in(s string) bool {
-	return n == "" || strings.Contains(fold(s), string(n))
+func newNeedle(s string) needle {
+	return needle{folded: appendFold(nil, []byte(s)), longest: utf8.RuneCountInString(s) * utf8.UTFMax}
+}
+
+// appendFold appends text so that texts which differ in case only become equal.
+func appendFold(dst, text []byte) []byte {
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c < utf8.RuneSelf {
+			if c-'A' < 26 {
+				c |= 0x20
+			}
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(text[i:])
+		dst = utf8.AppendRune(dst, unicode.ToLower(unicode.ToUpper(r)))
+		i += n
+	}
+	return dst
+}
+
+// scratch holds what is folded, so that a search over many messages allocates once.
+type scratch []byte
+
+func (s *scratch) has(text string, n needle) bool {
+	if len(n.folded) == 0 {
+		return true
+	}
+	*s = appendFold((*s)[:0], []byte(text))
+	return bytes.Contains(*s, n.folded)
 }
 
 // header is a message's header block.
-type header struct{ block []byte }
-
-// each yields the fields, unfolded.
-func (h header) each(yield func(name, value string) bool) {
-	rest := h.block
-	for len(rest) > 0 {
-		end := 0
-		for {
-			i := bytes.IndexByte(rest[end:], '\n')
-			if i < 0 {
-				end = len(rest)
-				break
-			}
-			end += i + 1
-			if end == len(rest) || rest[end] != ' ' && rest[end] != '\t' {
-				break
-			}
-		}
-		name, value, ok := strings.Cut(string(rest[:end]), ":")
-		rest = rest[end:]
-		if ok && !yield(strings.TrimRight(name, " \t"), unfold(value)) {
-			return
-		}
-	}
+type header struct {
+	block []byte
+	buf   *scratch
 }
 
-var crlf = strings.NewReplacer("\r\n", "", "\n", "")
-
-func unfold(s string) string { return strings.TrimSpace(crlf.Replace(s)) }
-
-var words = new(stdmime.WordDecoder)
-
-func decodeHeader(s string) string {
-	d, err := words.DecodeHeader(s)
-	if err != nil {
-		return s
-	}
-	return d
-}
-
-// has tells whether a field of that name contains the needle.
+// has tells whether a field of that name contains the needle, decoded (RFC 2047) or as it stands there.
 func (h header) has(field string, n needle) bool {
-	for name, value := range h.each {
-		if strings.EqualFold(name, field) && (n.in(decodeHeader(value)) || n.in(value)) {
-			return true
+	for name, raw := range mime.HeaderFields(h.block) {
+		if len(name) == len(field) && strings.EqualFold(string(name), field) {
+			value := string(mime.Unfold(nil, mime.FieldValue(raw)))
+			if h.buf.has(mime.DecodeHeader(value), n) || strings.Contains(value, "=?") && h.buf.has(value, n) {
+				return true
+			}
 		}
 	}
 	return false
@@ -90,8 +76,9 @@ func (h header) has(field string, n needle) bool {
 
 // contains tells whether any field contains the needle.
 func (h header) contains(n needle) bool {
-	for name, value := range h.each {
-		if n.in(name + ": " + decodeHeader(value)) {
+	for name, raw := range mime.HeaderFields(h.block) {
+		value := string(mime.Unfold(nil, mime.FieldValue(raw)))
+		if len(name) > 0 && h.buf.has(string(name)+": "+mime.DecodeHeader(value), n) {
 			return true
 		}
 	}
@@ -100,22 +87,28 @@ func (h header) contains(n needle) bool {
 
 // day is the day of the Date field.
 func (h header) day() (int64, bool) {
-	for name, value := range h.each {
-		if strings.EqualFold(name, "Date") {
-			t, err := mail.ParseDate(value)
-			return sentDay(t), err == nil
+	for name, raw := range mime.HeaderFields(h.block) {
+		if strings.EqualFold(string(name), "Date") {
+			t, ok := mime.ParseDate(string(mime.Unfold(nil, mime.FieldValue(raw))))
+			return sentDay(t), ok
 		}
 	}
 	return 0, false
 }
 
-// textScan looks for needles in the text of a message.
+// textScan looks for needles in the text of a message, which passes by in pieces.
 type textScan struct {
 	body  storage.Body
 	index *mime.Index
 	err   error
+	piece []byte
+	buf   scratch
 }
 
+// scanPiece is how much text is looked at in one go.
+const scanPiece = 32 << 10
+
+// contains looks into the text parts and with headers into the headers of all parts and inner messages too.
 func (s *textScan) contains(n needle, headers bool) bool {
 	return s.part(&s.index.Root, n, headers, true)
 }
@@ -124,7 +117,7 @@ func (s *textScan) part(p *mime.Part, n needle, headers, root bool) bool {
 	if headers && !root {
 		b := make([]byte, min(p.BodyOffset-p.HeaderOffset, headerMax))
 		k, _ := s.body.ReadAt(b, p.HeaderOffset)
-		if (header{block: b[:k]}).contains(n) {
+		if (header{b[:k], &s.buf}).contains(n) {
 			return true
 		}
 	}
@@ -133,12 +126,35 @@ func (s *textScan) part(p *mime.Part, n needle, headers, root bool) bool {
 			return true
 		}
 	}
-	if len(p.Parts) > 0 || p.Type != "text" {
+	if len(p.Parts) > 0 || p.Type != "text" || s.err != nil {
 		return false
 	}
-	b, err := io.ReadAll(io.NewSectionReader(s.body, p.BodyOffset, p.End-p.BodyOffset))
-	if err != nil {
-		s.err = err
+	return s.stream(mime.Text(io.NewSectionReader(s.body, p.BodyOffset, p.End-p.BodyOffset), p), n)
+}
+
+// stream looks for the needle in UTF-8 text. What a match could begin in is carried on to the next piece.
+func (s *textScan) stream(r io.Reader, n needle) bool {
+	if size := max(scanPiece, 4*n.longest); len(s.piece) < size {
+		s.piece = make([]byte, size)
 	}
-	return n.in(string(b))
+	used := 0
+	for {
+		k, err := io.ReadFull(r, s.piece[used:])
+		used += k
+		s.buf = appendFold(s.buf[:0], s.piece[:used])
+		if bytes.Contains(s.buf, n.folded) {
+			return true
+		}
+		if err != nil {
+			if err != io.EOF && err != io.ErrUnexpectedEOF {
+				s.err = err
+			}
+			return false
+		}
+		keep := used - min(n.longest+utf8.UTFMax, used)
+		for keep < used && !utf8.RuneStart(s.piece[keep]) {
+			keep++
+		}
+		used = copy(s.piece, s.piece[keep:used])
+	}
 }
