@@ -8,21 +8,16 @@ import (
 	"github.com/packetboat/packetboat/imap/wire"
 )
 
-// always are the capabilities of every connection. What stands here works.
-const always = "IMAP4rev1 IMAP4rev2 LITERAL+ ID"
-
-// afterLogin are those that a client can do nothing with before.
-const afterLogin = "ENABLE IDLE NAMESPACE UNSELECT UIDPLUS CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE " +
-	"STATUS=SIZE MOVE ESEARCH SEARCHRES BINARY UTF8=ACCEPT QUOTA QUOTA=RES-STORAGE APPENDLIMIT="
+// always are the capabilities of every connection, before login too: many clients ask once and never again. What stands here works.
+const always = "IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE UNSELECT UIDPLUS CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE " +
+	"CREATE-SPECIAL-USE STATUS=SIZE MOVE ESEARCH SEARCHRES BINARY UTF8=ACCEPT QUOTA QUOTA=RES-STORAGE APPENDLIMIT="
 
 // capabilities is the list for this connection as it is now.
 func (c *client) capabilities() string {
 	var b strings.Builder
 	b.WriteString(always)
+	b.WriteString(strconv.FormatInt(c.srv.o.MaxAppend, 10))
 	if c.state != notAuthenticated {
-		b.WriteByte(' ')
-		b.WriteString(afterLogin)
-		b.WriteString(strconv.FormatInt(c.srv.o.MaxAppend, 10))
 		return b.String()
 	}
 	b.WriteString(" SASL-IR")
