@@ -3,7 +3,9 @@ package imap
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
+	"net"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -245,6 +247,9 @@ func (f *fetcher) stream(off, n int64) error {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
+		if broken := new(net.Error); !errors.As(err, broken) && f.ctx().Err() == nil {
+			f.srv.o.Logger.Error("message cannot be read", "session", f.ses.ID(), "blob", f.entry.Blob, "error", err)
+		}
 		f.e.Fail(err) // the literal's length was told: there is no way back
 	}
 	return err

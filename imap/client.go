@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -73,11 +74,31 @@ func (c *client) farewell(err error) {
 		bye = &errBye{code: goodbye(cause), text: sentence(cause.Error())}
 	}
 	if bye != nil {
+		c.ses.SetEnd(bye.text)
 		c.e.Raw("* BYE ")
 		c.code(bye.code)
 		c.e.Raw(bye.text).CRLF()
 	}
-	_ = c.e.Flush()
+	if c.e.Flush() == nil && bye != nil && c.ses.Ending() == nil {
+		c.linger()
+	}
+}
+
+// lingerTime and lingerMax bound how long a client that is closed may take to read why.
+const (
+	lingerTime = 500 * time.Millisecond
+	lingerMax  = 1 << 20
+)
+
+// linger ends what is sent and reads what still comes: closing a socket with unread input would reset the connection, and
+// with it destroy the goodbye. A session that was told to end does the same in its Close.
+func (c *client) linger() {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, c.conn, lingerMax)
 }
 
 // goodbye is the response code for a session that was told to end.

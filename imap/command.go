@@ -157,12 +157,6 @@ func (c *client) execute(t *task) error {
 	if t.flags&writes != 0 && c.view.readOnly {
 		return &wire.Error{No: true, Code: "READ-ONLY", Text: "Mailbox is open read-only"}
 	}
-	if t.flags&byUID != 0 {
-		// so that a message which came a moment ago is found by its UID
-		if err := c.sync(true, true); err != nil {
-			return err
-		}
-	}
 	if err := t.run(c, t); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func (c *client) transfer(t *task) (uids []uint32, to storage.Mailbox, ok bool, 
 	if !c.d.EOL() {
 		return nil, to, false, nil
 	}
-	spans, err := c.view.resolve(set, t.uid(), true)
+	spans, err := c.named(t, set)
 	if err != nil {
 		return nil, to, false, err
 	}
@@ -82,7 +82,7 @@ func (c *client) expunge(t *task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	spans, err := v.resolve(set, true, true)
+	spans, err := c.named(t, set)
 	if err != nil || len(spans) == 0 {
 		return err
 	}

@@ -53,7 +53,7 @@ func (c *client) fetch(t *task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	spans, err := c.view.resolve(set, t.uid(), true)
+	spans, err := c.named(t, set)
 	if err != nil {
 		return err
 	}
@@ -211,12 +211,11 @@ func (f *fetcher) markSeen(indexes []int) error {
 	if len(uids) == 0 {
 		return nil
 	}
-	m, _, err := f.srv.store.SetFlags(f.ctx(), v.account, v.id, uids, storage.FlagChange{Op: storage.FlagsAdd, Flags: storage.Seen})
+	_, _, err := f.srv.store.SetFlags(f.ctx(), v.account, v.id, uids, storage.FlagChange{Op: storage.FlagsAdd, Flags: storage.Seen})
 	if err != nil {
 		return err
 	}
-	v.knows(m)
-	if err := f.sync(false, f.t.uid()); err != nil {
+	if err := f.syncBut(false, f.t.uid(), &change{uids: uids, told: true}); err != nil {
 		return err
 	}
 	f.p, f.marked = v.snap, uids

@@ -21,6 +21,12 @@ func (c *client) search(t *task) error {
 	default:
 		return &wire.Error{No: true, Code: "BADCHARSET (US-ASCII UTF-8)", Text: "Unknown charset"}
 	}
+	if t.uid() {
+		// New messages, but no expunges yet: the keys may hold sequence numbers (RFC 9051 section 7.5.1).
+		if err := c.sync(false, true); err != nil {
+			return err
+		}
+	}
 	s, err := c.compile(&o.Key)
 	if err != nil {
 		return err

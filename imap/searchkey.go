@@ -70,9 +70,8 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 		n.spans, err = s.view.resolve(k.Set, k.Kind == wire.KeyUID, false)
 	case wire.KeyFlag:
 		n.flags = systemFlags[strings.ToLower(string(k.Flag))]
-		i := slices.IndexFunc(s.p.Keywords(), func(w string) bool { return strings.EqualFold(w, string(k.Flag)) })
-		if n.flags == 0 && i >= 0 {
-			n.bit = 1 << i
+		if n.flags == 0 {
+			n.bit = keywordBits(s.p, []string{string(k.Flag)})
 		}
 	case wire.KeyHeader, wire.KeyAddress, wire.KeySubject, wire.KeyBody, wire.KeyText:
 		n.needle = newNeedle(k.Text)

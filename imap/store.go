@@ -50,7 +50,7 @@ func (c *client) store(t *task) error {
 		return nil
 	}
 	v := c.view
-	spans, err := v.resolve(set, t.uid(), true)
+	spans, err := c.named(t, set)
 	if err != nil {
 		return err
 	}
@@ -60,12 +60,12 @@ func (c *client) store(t *task) error {
 	}
 	c.ses.SetActivity(fmt.Sprintf("%s %d messages", t.name, count(spans)))
 	uids := v.uids(spans)
-	m, _, err := c.srv.store.SetFlags(c.ctx(), v.account, v.id, uids, storage.FlagChange{Op: storeOps[o.Op], Flags: flags, Keywords: keywords})
+	own := &change{uids: uids, told: !o.Silent, op: storeOps[o.Op], flags: flags, keywords: keywords}
+	_, _, err = c.srv.store.SetFlags(c.ctx(), v.account, v.id, uids, storage.FlagChange{Op: own.op, Flags: flags, Keywords: keywords})
 	if err != nil {
 		return err
 	}
-	v.knows(m)
-	if err := c.sync(false, t.uid()); err != nil {
+	if err := c.syncBut(false, t.uid(), own); err != nil {
 		return err
 	}
 	return c.tellStored(t, spans, uids, o.Silent)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
@@ -20,20 +21,52 @@ type view struct {
 	readOnly bool
 	snap     *storage.Snapshot
 	saved    []uint32 // UIDs: the result of SEARCH RETURN (SAVE) that "$" stands for
-	own      []uint64 // modseqs of our own changes that the client knows of without being told
 }
 
 func (v *view) topic() watch.Topic { return watch.Topic{Account: v.account, Mailbox: v.id} }
 
-// maxOwn bounds view.own; what falls out is told once more, which is harmless.
-const maxOwn = 64
+// change is what this session did to flags itself, just now.
+type change struct {
+	uids     []uint32 // ascending
+	told     bool     // the command that did it tells the flags of all of them
+	op       storage.FlagOp
+	flags    storage.Flags
+	keywords []string
+}
 
-// knows notes that the changes of modseq m need not be told.
-func (v *view) knows(m uint64) {
-	if len(v.own) == maxOwn {
-		v.own = slices.Delete(v.own, 0, 1)
+// known tells whether the client knows the flags of m without being told: it asked for them, and nobody else changed them meanwhile.
+func (o *change) known(old, now *storage.Snapshot, m storage.Entry) bool {
+	if o == nil {
+		return false
 	}
-	v.own = append(v.own, m)
+	if _, mine := slices.BinarySearch(o.uids, m.UID); !mine || o.told {
+		return mine
+	}
+	i, ok := old.Find(m.UID)
+	if !ok {
+		return false
+	}
+	flags, bits := old.At(i).Flags, old.At(i).Keywords
+	mask := keywordBits(now, o.keywords)
+	switch o.op {
+	case storage.FlagsAdd:
+		flags, bits = flags|o.flags, bits|mask
+	case storage.FlagsRemove:
+		flags, bits = flags&^o.flags, bits&^mask
+	default:
+		flags, bits = o.flags, mask
+	}
+	return flags == m.Flags && bits == m.Keywords
+}
+
+// keywordBits are the bits of keywords in a snapshot; of one that nobody has there is none.
+func keywordBits(p *storage.Snapshot, keywords []string) (bits uint64) {
+	for bit, name := range p.Keywords() {
+		if slices.ContainsFunc(keywords, func(k string) bool { return strings.EqualFold(k, name) }) {
+			bits |= 1 << bit
+		}
+	}
+	return bits
 }
 
 // newest is the mailbox's snapshot as of now. A mailbox that was deleted under the client ends its connection (RFC 2180 section 3.3).
@@ -47,7 +80,10 @@ func (c *client) newest() (*storage.Snapshot, error) {
 
 // sync tells the client what changed since it was told last. Without expunge it waits when messages went. uid: the
 // FETCH responses tell UIDs too (RFC 9051 section 6.4.9).
-func (c *client) sync(expunge, uid bool) error {
+func (c *client) sync(expunge, uid bool) error { return c.syncBut(expunge, uid, nil) }
+
+// syncBut leaves out what the client knows of its own change.
+func (c *client) syncBut(expunge, uid bool, own *change) error {
 	v := c.view
 	if v == nil {
 		return nil
@@ -70,11 +106,10 @@ func (c *client) sync(expunge, uid bool) error {
 	if n := len(now.Keywords()); n > len(v.snap.Keywords()) {
 		c.tellFlags(now)
 	}
-	own := v.own
-	v.snap, v.own = now, v.own[:0]
+	old := v.snap
+	v.snap = now
 	for _, i := range changed {
-		m := now.At(i)
-		if !slices.Contains(own, m.ModSeq) {
+		if m := now.At(i); !own.known(old, now, m) {
 			c.tellMessage(now, i, m, uid)
 		}
 	}
@@ -155,6 +190,17 @@ func each(spans []span) func(func(int) bool) {
 			}
 		}
 	}
+}
+
+// named are the messages that the set of a command names. The command was wholly read: so for a UID command what changed may be
+// told first, expunges too, and a message that came a moment ago is found by its UID.
+func (c *client) named(t *task, s wire.NumSet) ([]span, error) {
+	if t.uid() {
+		if err := c.sync(true, true); err != nil {
+			return nil, err
+		}
+	}
+	return c.view.resolve(s, t.uid(), true)
 }
 
 // resolve lays a set over what the client was told: ascending spans without overlap. The set is never written out. strict: a sequence
