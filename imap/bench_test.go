@@ -151,8 +151,6 @@ func BenchmarkIdle(b *testing.B) {
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			live := float64(m.HeapInuse+m.StackInuse) / sessions
-			pf, _ := os.Create("/tmp/imapov/heap.prof")
-			pf.Close()
 			n := 0
 			for b.Loop() {
 				n++
