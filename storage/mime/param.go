@@ -5,9 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/ianaindex"
 )
 
 // Param returns the value of a parameter of the type, "" when there is none. The name is lowercase.
@@ -136,7 +133,7 @@ func join(pieces []piece, name string) []byte {
 		}
 		b = append(b, value...)
 	}
-	return toUTF8(charset, b)
+	return []byte(toUTF8(charset, b))
 }
 
 func decodeExtended(q *piece) []byte {
@@ -144,7 +141,7 @@ func decodeExtended(q *piece) []byte {
 		return q.value
 	}
 	charset, value := splitCharset(q.value)
-	return toUTF8(charset, percent(value))
+	return []byte(toUTF8(charset, percent(value)))
 }
 
 // splitCharset takes charset'language' from an extended value (RFC 2231 section 4).
@@ -176,28 +173,4 @@ func percent(v []byte) []byte {
 		b = append(b, v[i])
 	}
 	return b
-}
-
-// toUTF8 converts what is not UTF-8 already; an unknown charset leaves it as it is.
-func toUTF8(charset string, v []byte) []byte {
-	if charset == "" || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "us-ascii") || ascii(v) {
-		return v
-	}
-	e, err := ianaindex.MIME.Encoding(charset)
-	if err != nil || e == nil {
-		return v
-	}
-	if b, err := e.NewDecoder().Bytes(v); err == nil && utf8.Valid(b) {
-		return b
-	}
-	return v
-}
-
-func ascii(v []byte) bool {
-	for _, c := range v {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
