@@ -141,6 +141,7 @@ func (t *transaction) full(ctx context.Context, a *storage.Account, size int64) 
 func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 	t.c.ses.SetActivity(t.activity())
 	id := ulid.MustNew(ulid.Timestamp(t.c.srv.o.Now()), ulid.DefaultEntropy()).String()
+	// SIZE is not reserved: whoever announces much and sends slowly would fill the mailbox with nothing.
 	u, err := t.c.srv.store.NewMail(ctx, t.only(), -1)
 	if err != nil {
 		return t.c.refused(t.c.failure("new message", err))
