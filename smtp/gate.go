@@ -57,6 +57,10 @@ var web = map[string]bool{"GET": true, "POST": true, "PUT": true, "CONNECT": tru
 // engine's business, answered.
 func (c *client) Read(p []byte) (int, error) {
 	for len(c.feed) == 0 {
+		if c.chunk != nil {
+			// The engine took DATA for wrong, and the bytes of a chunk must not be read as commands.
+			c.part(say(451, "4.3.0", "out of step, try again"), "engine and gate out of step")
+		}
 		if c.over {
 			return 0, io.EOF
 		}

@@ -55,11 +55,11 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	if o.MaxRecipients == 0 {
 		o.MaxRecipients = 1000
 	}
-	if o.BareNewline == "" {
+	if o.BareNewline == "" && o.Mode == Submission {
+		o.BareNewline = Normalize
+	}
+	if o.BareNewline != Normalize {
 		o.BareNewline = Reject
-		if o.Mode == Submission {
-			o.BareNewline = Normalize
-		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
