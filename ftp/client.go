@@ -71,7 +71,6 @@ type client struct {
 	tree       *vfs.Tree
 	eng        engine // nil until a command needs it
 	cwd        string
-	binary     bool
 	pbsz       bool
 	protect    bool // PROT P
 	epsvAll    bool

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -221,11 +222,14 @@ func (d *dataConn) broken(err error) error {
 	if why := d.abortedBy(); why != nil {
 		return why
 	}
+	var file *fs.PathError
 	text := "The data connection broke."
 	switch {
+	case errors.As(err, &file): // what was to be sent could not be read
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		text = "The data connection stalled."
-	case errors.Is(err, errTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, errTruncated):
 		text = "The data connection was cut (no TLS close_notify)."
 	}
 	return &errorAnswer{answer{426, text}, err}

@@ -88,7 +88,7 @@ func (c *client) logOut() {
 	}
 	c.account, c.tree, c.user, c.told = nil, nil, "", told{}
 	c.cwd, c.facts, c.rest, c.renameFrom = "/", allFacts, 0, ""
-	c.binary, c.epsvAll, c.pbsz, c.protect = false, false, false, false
+	c.epsvAll, c.pbsz, c.protect = false, false, false
 }
 
 func (c *client) cmdQuit(string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 const (
 	slotLife  = time.Minute      // after which a slot nobody connected to may be taken by another transfer of the same address
+	slotRest  = 5 * time.Second  // for which a slot that was given up still catches the connection that was on its way
 	portPause = 30 * time.Second // before a port that could not be opened is tried again
 )
 
@@ -45,9 +47,15 @@ type slot struct {
 	port  *passivePort
 	peer  netip.Addr
 	since time.Time
-	conn  chan *net.TCPConn // capacity 1; closed when the slot is given up
-	given bool              // guarded by the pool's mutex: delivered or given up
+	conn  chan *net.TCPConn // capacity 1; closed when the slot is taken away
+
+	// Guarded by the pool's mutex.
+	given  bool      // delivered or taken away
+	unused time.Time // when it was released without a connection
 }
+
+// manyPeers is how many addresses a port remembers before it forgets those that gave up.
+const manyPeers = 256
 
 // NewPortPool returns a pool over the ports first to last on the addresses of hosts (as in net.Listen; none or "" means every
 // address). Nothing is opened yet. Choose a range outside the system's ephemeral ports (Linux: 32768 to 60999).
@@ -70,7 +78,7 @@ func (p *PortPool) Close() error {
 			ln.Close()
 		}
 		for _, s := range port.waiting {
-			s.giveUp()
+			s.takeAway()
 		}
 	}
 	p.mu.Unlock()
@@ -78,8 +86,8 @@ func (p *PortPool) Close() error {
 	return nil
 }
 
-// reserve takes the lowest port that has no transfer of peer waiting. When there is none, the slot that waits longest is taken
-// over, if it waits for more than slotLife.
+// reserve takes the lowest port that has no transfer of peer waiting. When there is none, it takes over the slot that was released or made
+// first, of those that wait for more than slotLife.
 func (p *PortPool) reserve(peer netip.Addr) (*slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,25 +95,33 @@ func (p *PortPool) reserve(peer netip.Addr) (*slot, error) {
 		return nil, refuse(421, "Shutting down.")
 	}
 	now := time.Now()
-	var oldest *slot
+	var unused, oldest *slot
 	for n := p.first; n <= p.last; n++ {
 		port := p.ports[n]
 		if port == nil {
 			port = &passivePort{number: n, waiting: make(map[netip.Addr]*slot)}
 			p.ports[n] = port
 		}
-		if w := port.waiting[peer]; w != nil {
+		switch w := port.waiting[peer]; {
+		case w == nil:
+			if p.open(port, now) {
+				return p.take(port, peer, now), nil
+			}
+		case w.unused.IsZero():
 			if oldest == nil || w.since.Before(oldest.since) {
 				oldest = w
 			}
-			continue
-		}
-		if p.open(port, now) {
+		case now.Sub(w.unused) > slotRest:
 			return p.take(port, peer, now), nil
+		case unused == nil || w.unused.Before(unused.unused):
+			unused = w
 		}
 	}
-	if oldest != nil && now.Sub(oldest.since) > slotLife {
-		oldest.giveUp()
+	switch {
+	case unused != nil:
+		return p.take(unused.port, peer, now), nil
+	case oldest != nil && now.Sub(oldest.since) > slotLife:
+		oldest.takeAway()
 		return p.take(oldest.port, peer, now), nil
 	}
 	return nil, refuse(425, fmt.Sprintf("All passive ports (%d to %d) are in use.", p.first, p.last))
@@ -114,6 +130,9 @@ func (p *PortPool) reserve(peer netip.Addr) (*slot, error) {
 func (p *PortPool) take(port *passivePort, peer netip.Addr, now time.Time) *slot {
 	s := &slot{pool: p, port: port, peer: peer, since: now, conn: make(chan *net.TCPConn, 1)}
 	port.waiting[peer] = s
+	if len(port.waiting) > manyPeers {
+		maps.DeleteFunc(port.waiting, func(_ netip.Addr, w *slot) bool { return !w.unused.IsZero() && now.Sub(w.unused) > slotRest })
+	}
 	return s
 }
 
@@ -171,21 +190,24 @@ func (p *PortPool) accept(port *passivePort, ln net.Listener) {
 		from := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
 		p.mu.Lock()
 		s := port.waiting[plainAddr(from)]
+		wanted := s != nil && s.unused.IsZero()
 		if s != nil {
 			s.given = true
 			delete(port.waiting, s.peer)
+		}
+		if wanted {
 			s.conn <- tcp
 		}
 		p.mu.Unlock()
-		if s == nil {
+		if !wanted {
 			tcp.SetLinger(0)
 			tcp.Close()
 		}
 	}
 }
 
-// giveUp closes a slot nobody connected to; the mutex is held.
-func (s *slot) giveUp() {
+// takeAway ends the wait for a connection; the mutex is held.
+func (s *slot) takeAway() {
 	if !s.given {
 		s.given = true
 		delete(s.port.waiting, s.peer)
@@ -193,10 +215,13 @@ func (s *slot) giveUp() {
 	}
 }
 
-// release gives the port back, with the connection that nobody took.
+// release gives the port back, with the connection that nobody took. If none came yet, one may be on its way or wait for accept: the next
+// transfer must not get it, so the port rests until it came or slotRest is over.
 func (s *slot) release() {
 	s.pool.mu.Lock()
-	s.giveUp()
+	if !s.given && s.unused.IsZero() {
+		s.unused = time.Now()
+	}
 	s.pool.mu.Unlock()
 	select {
 	case tcp, ok := <-s.conn:

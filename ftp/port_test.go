@@ -135,14 +135,25 @@ func TestPool(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Fatal("connection of a released slot is open")
 	}
-	// What waits too long is taken over.
-	held := reserve(a, first)
-	a2.since = time.Now().Add(-2 * slotLife)
-	reserve(a, first+1).release()
-	if _, ok := <-a2.conn; ok {
-		t.Fatal("slot was not given up")
-	}
+	// A connection that was on its way to a slot that was given up is not given to the next transfer.
+	gone := reserve(a, first)
 	a2.release()
+	gone.release()
+	if !turnedAway("127.0.0.1", first) {
+		t.Fatal("a stale connection is open")
+	}
+	held := reserve(a, first) // which brought its port back
+	again := reserve(a, first+1)
+	if _, err := p.reserve(a); err == nil { // the only one that could be had was resting
+		t.Fatal("a port was given twice")
+	}
+	// What waits too long is taken over.
+	again.since = time.Now().Add(-2 * slotLife)
+	reserve(a, first+1).release()
+	if _, ok := <-again.conn; ok {
+		t.Fatal("slot was not taken away")
+	}
+	again.release()
 	held.release()
 }
 

@@ -122,42 +122,26 @@ func transferError(err error) error {
 	return err
 }
 
-func (c *client) cmdRetr(arg string) (*transfer, error) {
+// ofFile prepares a transfer of one file.
+func (c *client) ofFile(verb, arg string) (*transfer, error) {
 	p, err := c.resolve(arg)
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.newTransfer("RETR", p, viaEngine)
-	if err == nil {
-		t.off = c.rest
-	}
-	return t, err
-}
-
-func (c *client) cmdStor(arg string) (*transfer, error) {
-	p, err := c.resolve(arg)
+	t, err := c.newTransfer(verb, p, viaEngine)
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.newTransfer("STOR", p, viaEngine)
-	if err == nil {
-		t.off = c.rest
-	}
-	return t, err
-}
-
-func (c *client) cmdAppe(arg string) (*transfer, error) {
-	p, err := c.resolve(arg)
-	if err != nil {
-		return nil, err
-	}
-	t, err := c.newTransfer("APPE", p, viaEngine)
-	if err == nil {
+	if t.off = c.rest; verb == "APPE" { // REST means nothing to it
 		t.off = c.appendAt(p)
 		t.append = t.off == 0
 	}
-	return t, err
+	return t, nil
 }
+
+func (c *client) cmdRetr(arg string) (*transfer, error) { return c.ofFile("RETR", arg) }
+func (c *client) cmdStor(arg string) (*transfer, error) { return c.ofFile("STOR", arg) }
+func (c *client) cmdAppe(arg string) (*transfer, error) { return c.ofFile("APPE", arg) }
 
 // appendAt is where an APPE goes on, or 0 for the end of what there is: of a part that was left by a cut upload, else of the file. Where there
 // are both, a client that asked for SIZE was told of the file, and sends what comes behind that many bytes.
