@@ -11,8 +11,62 @@ import (
 )
 
 func TestLimits(t *testing.T) {
-	for _, test := range []struct{ name, script string }{
-		{"full mailboxes", `
+	for _, test := range excesses {
+		t.Run(test.name, func(t *testing.T) {
+			o := limits
+			if test.name == "loops" {
+				o.MaxMessage = 8 << 20
+			}
+			h := open(t, o, auth.PlaintextNever)
+			env := h.env(t)
+			env.Vars = map[string]string{
+				"long":   "NOOP " + strings.Repeat("x", 4000),
+				"line":   strings.Repeat("x", 13000),
+				"block":  strings.Repeat("x", 1_200_000),
+				"huge":   strings.TrimSuffix(strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20000), "\r\n"),
+				"loop":   strings.Repeat("Received: from x by y; Mon, 23 Nov 2026 00:00:00 +0000\r\n", 101),
+				"header": strings.Repeat("X-Field: "+strings.Repeat("x", 60)+"\r\n", 20000) + "X-End: x",
+			}
+			sessiontest.Play(t, test.script, env)
+		})
+	}
+}
+
+// Whoever ends a session, its client hears of it (RFC 5321 section 3.8).
+func TestGoodbye(t *testing.T) {
+	for name, script := range goodbyes {
+		t.Run(name, func(t *testing.T) { play(t, script) })
+	}
+}
+
+// A batch of commands in one segment is answered in one (RFC 2920 section 3.2).
+func TestRepliesAreGathered(t *testing.T) {
+	h := open(t, limits, auth.PlaintextNever)
+	c, err := net.Dial("tcp", h.mx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	buf := make([]byte, 64<<10)
+	if _, err := c.Read(buf); err != nil {
+		t.Fatal(err)
+	}
+	batch := "EHLO x\r\n" + strings.Repeat("MAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nRSET\r\n", 10) + "NOOP\r\n"
+	if _, err := c.Write([]byte(batch)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(buf[:n]), "250 2."); got != 31 {
+		t.Errorf("%d of 31 replies came in the first packet", got)
+	}
+}
+
+var excesses = []struct{ name, script string }{
+	{"full mailboxes", `
 			! quota ann 10000
 			! use ann 9000
 			! quota joe 500
@@ -61,7 +115,7 @@ func TestLimits(t *testing.T) {
 			a< 250 2.0.0 *
 			! count ann 1
 		`},
-		{"too large", `
+	{"too large", `
 			a = mx
 			a<< 220 *
 			a> EHLO x
@@ -100,7 +154,7 @@ func TestLimits(t *testing.T) {
 			a< EOF
 			! count ann 0
 		`},
-		{"flood", `
+	{"flood", `
 			# What is thrown away is bounded too.
 			a = mx
 			a<< 220 *
@@ -117,7 +171,7 @@ func TestLimits(t *testing.T) {
 			a< 552 5.3.4 *
 			a< CLOSED
 		`},
-		{"long lines", `
+	{"long lines", `
 			a = mx
 			a< 220 *
 			a> NOOP $long
@@ -144,7 +198,7 @@ func TestLimits(t *testing.T) {
 			a< 500 5.5.6 *
 			a< EOF
 		`},
-		{"loops", `
+	{"loops", `
 			a = mx
 			a> HELO x
 			a<< 250 mail.example.test
@@ -168,31 +222,10 @@ func TestLimits(t *testing.T) {
 			a< 554 5.6.0 *
 			! count ann 0
 		`},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			o := limits
-			if test.name == "loops" {
-				o.MaxMessage = 8 << 20
-			}
-			h := open(t, o, auth.PlaintextNever)
-			env := h.env(t)
-			env.Vars = map[string]string{
-				"long":   "NOOP " + strings.Repeat("x", 4000),
-				"line":   strings.Repeat("x", 13000),
-				"block":  strings.Repeat("x", 1_200_000),
-				"huge":   strings.TrimSuffix(strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20000), "\r\n"),
-				"loop":   strings.Repeat("Received: from x by y; Mon, 23 Nov 2026 00:00:00 +0000\r\n", 101),
-				"header": strings.Repeat("X-Field: "+strings.Repeat("x", 60)+"\r\n", 20000) + "X-End: x",
-			}
-			sessiontest.Play(t, test.script, env)
-		})
-	}
 }
 
-// Whoever ends a session, its client hears of it (RFC 5321 section 3.8).
-func TestGoodbye(t *testing.T) {
-	for name, script := range map[string]string{
-		"killed": `
+var goodbyes = map[string]string{
+	"killed": `
 			a = mx
 			a< 220 *
 			a kill
@@ -205,7 +238,7 @@ func TestGoodbye(t *testing.T) {
 			b< 421 4.7.0 *killed*
 			b< EOF
 		`,
-		"killed within a message": `
+	"killed within a message": `
 			a = mx
 			a> <<END
 			HELO x
@@ -221,7 +254,7 @@ func TestGoodbye(t *testing.T) {
 			a< EOF
 			! count ann 0
 		`,
-		"killed between chunks": `
+	"killed between chunks": `
 			a = mx
 			a> <<END
 			EHLO x
@@ -236,7 +269,7 @@ func TestGoodbye(t *testing.T) {
 			a< EOF
 			! count ann 0
 		`,
-		"killed within AUTH": `
+	"killed within AUTH": `
 			a = subs
 			a> EHLO x
 			a<< 250 LIMITS *
@@ -246,7 +279,7 @@ func TestGoodbye(t *testing.T) {
 			a< 421 4.7.0 *killed*
 			a< EOF
 		`,
-		"drained within AUTH": `
+	"drained within AUTH": `
 			a = subs
 			a> EHLO x
 			a<< 250 LIMITS *
@@ -256,7 +289,7 @@ func TestGoodbye(t *testing.T) {
 			a< 421 4.3.2 *
 			a< EOF
 		`,
-		"drained": `
+	"drained": `
 			# An idle session goes at once, a message on its way comes to its end first.
 			a = mx
 			a< 220 *
@@ -283,33 +316,4 @@ func TestGoodbye(t *testing.T) {
 			b< CLOSED
 			! count ann 1
 		`,
-	} {
-		t.Run(name, func(t *testing.T) { play(t, script) })
-	}
-}
-
-// A batch of commands in one segment is answered in one (RFC 2920 section 3.2).
-func TestRepliesAreGathered(t *testing.T) {
-	h := open(t, limits, auth.PlaintextNever)
-	c, err := net.Dial("tcp", h.mx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	buf := make([]byte, 64<<10)
-	if _, err := c.Read(buf); err != nil {
-		t.Fatal(err)
-	}
-	batch := "EHLO x\r\n" + strings.Repeat("MAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nRSET\r\n", 10) + "NOOP\r\n"
-	if _, err := c.Write([]byte(batch)); err != nil {
-		t.Fatal(err)
-	}
-	n, err := c.Read(buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.Count(string(buf[:n]), "250 2."); got != 31 {
-		t.Errorf("%d of 31 replies came in the first packet", got)
-	}
 }
