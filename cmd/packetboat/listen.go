@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,7 +68,7 @@ func bind(c *config, all settings, logger *slog.Logger) (map[string][]net.Listen
 			continue
 		}
 		for _, a := range c.addresses() {
-			ln, err := net.Listen("tcp", net.JoinHostPort(a, strconv.Itoa(port)))
+			ln, err := plainTCP.Listen(context.Background(), "tcp", net.JoinHostPort(a, strconv.Itoa(port)))
 			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 				logger.Warn("this machine does not have the address, not listening there", "address", a, "listener", l.name)
 				continue
@@ -85,6 +86,12 @@ func bind(c *config, all settings, logger *slog.Logger) (map[string][]net.Listen
 	}
 	return bound, nil
 }
+
+// plainTCP listens without Multipath TCP, Go's default: it makes each accepted connection dearer, and sendfile of it.
+var plainTCP = func() (c net.ListenConfig) {
+	c.SetMultipathTCP(false)
+	return c
+}()
 
 func closeAll(bound map[string][]net.Listener) {
 	for _, lns := range bound {

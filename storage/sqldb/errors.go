@@ -2,6 +2,8 @@ package sqldb
 
 import (
 	"errors"
+	"fmt"
+	"syscall"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -27,6 +29,14 @@ func Temporary(err error) bool {
 		return true
 	}
 	return false
+}
+
+// diskFull makes an error of a full disk one that is syscall.ENOSPC too, as it is when a file could not be written.
+func diskFull(err error) error {
+	if code(err)&0xff == lib.SQLITE_FULL {
+		return fmt.Errorf("%w: %w", syscall.ENOSPC, err)
+	}
+	return err
 }
 
 // Duplicate tells whether err is a row that is there already.

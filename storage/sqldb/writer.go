@@ -63,7 +63,7 @@ func (w *Writer) Exec(query string, args ...any) error {
 		return err
 	}
 	_, err = st.Exec(args...)
-	return err
+	return diskFull(err)
 }
 
 // Changed is Exec that tells how many rows there were.
@@ -74,7 +74,7 @@ func (w *Writer) Changed(query string, args ...any) (int64, error) {
 	}
 	res, err := st.Exec(args...)
 	if err != nil {
-		return 0, err
+		return 0, diskFull(err)
 	}
 	return res.RowsAffected()
 }

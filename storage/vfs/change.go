@@ -279,8 +279,7 @@ func existing(n storage.Node) error {
 }
 
 // fileToMailbox appends a file as a message, then removes the file. A crash or an error between the two leaves both, and
-// doing it again appends nothing as long as the session lasts. Whether the file was replaced meanwhile is looked at just before
-// it is removed; then it stays.
+// doing it again appends nothing as long as the session lasts. A file that was changed meanwhile stays.
 func (t *Tree) fileToMailbox(ctx context.Context, p *place, to []string) error {
 	w, err := t.create(ctx, to, CreateOptions{Expect: p.node.Size})
 	if err != nil {
@@ -293,14 +292,11 @@ func (t *Tree) fileToMailbox(ctx context.Context, p *place, to []string) error {
 	if _, err := w.commit(ctx); err != nil {
 		return err
 	}
-	now, err := t.store.Node(ctx, t.account, p.node.ID)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && now.Blob != p.node.Blob {
-		return nil // removed or replaced: it is not the file that was moved
+	err = t.store.RemoveIf(ctx, t.account, p.node.ID, p.node.ModSeq)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrConflict) {
+		return nil // removed, replaced or moved meanwhile: what is there now is not the file that was moved
 	}
-	if err != nil {
-		return err
-	}
-	return t.store.Remove(ctx, t.account, p.node.ID)
+	return err
 }
 
 func (t *Tree) pour(ctx context.Context, w io.Writer, blob int64) error {

@@ -236,12 +236,11 @@ func (w *Writer) commit(ctx context.Context) (i Info, err error) {
 }
 
 func (w *Writer) put(ctx context.Context) (Info, error) {
+	put := w.t.store.PutFile
 	if w.o.Exclusive {
-		if err := w.vacant(ctx); err != nil {
-			return Info{}, err
-		}
+		put = w.t.store.PutNewFile
 	}
-	n, err := w.t.store.PutFile(ctx, w.t.account, w.into.ID, w.names[len(w.names)-1], w.u, w.o.Modified)
+	n, err := put(ctx, w.t.account, w.into.ID, w.names[len(w.names)-1], w.u, w.o.Modified)
 	if err != nil {
 		return Info{}, err
 	}
