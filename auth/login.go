@@ -178,6 +178,9 @@ func (d *Door) prove(ctx context.Context, t *target, password string) (bool, err
 		return false, err
 	}
 	defer d.hash.release()
+	if verified != (digest{}) && d.cache.isVerified(verified) {
+		return true, nil // by another of the client's connections, while this one waited for the slot
+	}
 	stored, err := d.stored(ctx, t)
 	if err != nil {
 		return false, err

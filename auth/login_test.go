@@ -455,6 +455,34 @@ func TestGuessesInParallel(t *testing.T) {
 	}
 }
 
+// TestManyConnectionsOfOneClient: what a mail client opens all at once costs one hash a slot, not one a connection.
+func TestManyConnectionsOfOneClient(t *testing.T) {
+	r, _ := newRig(t, Options{}, session.Limits{})
+	h := r.door.hash
+	for range cap(h.slots) {
+		h.slots <- struct{}{}
+	}
+	var all sync.WaitGroup
+	for range 20 {
+		s := r.local()
+		all.Go(func() {
+			if err := r.login(s, "ann", "secret"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for h.waiting.Load() < 20 {
+		time.Sleep(time.Millisecond)
+	}
+	for range cap(h.slots) {
+		h.release()
+	}
+	all.Wait()
+	if n := r.hashes(); n > int64(cap(h.slots)) {
+		t.Errorf("%d hashes", n)
+	}
+}
+
 func TestSlots(t *testing.T) {
 	h := newHasher(testCost)
 	for range cap(h.slots) {
