@@ -58,12 +58,12 @@ const (
 // Mail gives the rows of the entries of p at the indexes (ascending), in that order, in few queries. i is the index in p.
 func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailWant) iter.Seq2[int, MailRow] {
 	return func(yield func(int, MailRow) bool) {
-		var b mailRows
+		var own mailRows
 		for len(indexes) > 0 {
 			part := indexes[:min(len(indexes), mailBatch)]
-			err := ctx.Err()
+			b, err := &own, ctx.Err()
 			if err == nil {
-				err = b.read(s, p, part, want)
+				b, err = s.mailRows(&own, p, part, want)
 			}
 			for k, i := range part {
 				row := MailRow{Err: fail("mail", err)}
@@ -83,6 +83,21 @@ func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailW
 			}
 		}
 	}
+}
+
+// mailRows has the rows from the cache, or reads them into own. They must not be changed.
+func (s *Store) mailRows(own *mailRows, p *Snapshot, indexes []int, want MailWant) (*mailRows, error) {
+	if len(indexes) < mailCached || want&WantBody != 0 {
+		return own, own.read(s, p, indexes, want)
+	}
+	if b := s.mails.get(p, indexes, want); b != nil {
+		return b, nil
+	}
+	err := own.read(s, p, indexes, want)
+	if err == nil {
+		s.mails.put(own, p, indexes, want)
+	}
+	return own, err
 }
 
 // mailOne reads one row.
@@ -184,21 +199,37 @@ func mailQuery(want MailWant) string {
 		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader|WantBody, "b.head"), col(WantBody, "b.data"), col(WantIndex, "l.parts"), from)
 }
 
-// find is the row of a blob; it is likely the k-th.
-func (b *mailRows) find(k int, blob int64) MailRow {
-	if k >= len(b.rows) || b.rows[k].blob != blob {
-		if b.byID == nil {
-			b.byID = make(map[int64]int, len(b.rows))
-			for i, r := range b.rows {
-				b.byID[r.blob] = i
-			}
-		}
-		var ok bool
-		if k, ok = b.byID[blob]; !ok {
-			return MailRow{Mail: Mail{Blob: blob}, Err: fail("mail", fs.ErrNotExist)}
+// size is how many bytes of the arena are the row's.
+func (r *mailAt) size() (n int) {
+	for _, l := range r.len {
+		n += max(l, 0)
+	}
+	return n
+}
+
+// at is where the row of a blob lies, nil if there is none; it is likely the k-th.
+func (b *mailRows) at(k int, blob int64) *mailAt {
+	if k < len(b.rows) && b.rows[k].blob == blob {
+		return &b.rows[k]
+	}
+	if b.byID == nil {
+		b.byID = make(map[int64]int, len(b.rows))
+		for i, r := range b.rows {
+			b.byID[r.blob] = i
 		}
 	}
-	r := &b.rows[k]
+	if k, ok := b.byID[blob]; ok {
+		return &b.rows[k]
+	}
+	return nil
+}
+
+// find is the row of a blob; it is likely the k-th.
+func (b *mailRows) find(k int, blob int64) MailRow {
+	r := b.at(k, blob)
+	if r == nil {
+		return MailRow{Mail: Mail{Blob: blob}, Err: fail("mail", fs.ErrNotExist)}
+	}
 	at := r.from
 	cut := func(i int) []byte {
 		if r.len[i] < 0 {

@@ -42,6 +42,7 @@ type Options struct {
 	BatchMax  int // jobs in one transaction; 0 means 256
 
 	SnapshotEntries int           // entries of mailbox pictures kept in memory, 56 bytes each; 0 means 1,000,000
+	MailCache       int           // bytes of envelopes, structures and headers kept in memory; 0 means 32 MiB, below 0 none
 	GarbageAge      time.Duration // how long bytes stay readable that nothing refers to any more; 0 means one minute
 	PartialAge      time.Duration // how long cut uploads are kept; 0 means 7 days
 	JournalMax      int           // records kept; 0 means 100,000
@@ -62,6 +63,7 @@ func (o Options) withDefaults() Options {
 	def(&o.InlineMax, inlineMax)
 	def(&o.BatchMax, 256)
 	def(&o.SnapshotEntries, 1_000_000)
+	def(&o.MailCache, 32<<20)
 	def(&o.GarbageAge, time.Minute)
 	def(&o.PartialAge, 7*24*time.Hour)
 	def(&o.JournalMax, 100_000)
@@ -84,6 +86,7 @@ type Store struct {
 	blobs blob.Store
 	hub   watch.Hub
 	snaps snapshots
+	mails mailCache
 
 	jobs    chan *job     // to the writer
 	stop    chan struct{} // closed by Close
@@ -121,6 +124,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		reserved: map[int64]int64{}, holding: map[blob.Key]struct{}{},
 	}
 	s.snaps.init(o.SnapshotEntries, o.Now)
+	s.mails.init(o.MailCache)
 	s.journal.init()
 	if s.blobs == nil {
 		if s.blobs, err = blob.OpenDisk(filepath.Join(dir, "blobs")); err != nil {

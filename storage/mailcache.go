@@ -1,0 +1,109 @@
+package storage
+
+import (
+	"container/list"
+	"sync"
+)
+
+// mailCached is the smallest batch of rows that the cache keeps: those who walk over a mailbox come again, with their other device or the next
+// sorting; who looks at a few messages is served by the database's own cache.
+const mailCached = 16
+
+// mailCache keeps batches of Mail rows that were read lately, whole and in the order in which they were wanted. What a message was parsed
+// into never changes and ids are never given twice, so nothing in it goes stale; what is no more in a mailbox is not asked for.
+//
+// A batch is one allocation without pointers beside its list of rows, so that the garbage collector has little to look at.
+type mailCache struct {
+	mu    sync.Mutex
+	max   int // bytes
+	bytes int
+	order *list.List // of *mailBatchKept, the latest used first
+	at    map[mailKey]*list.Element
+}
+
+// mailKey finds a batch; whether it is the one that is wanted, its rows tell.
+type mailKey struct {
+	want        MailWant
+	n           int
+	first, last int64
+}
+
+type mailBatchKept struct {
+	key  mailKey
+	rows mailRows // never changed
+}
+
+// mailRowBytes is what a row costs beside its columns.
+const mailRowBytes = 64
+
+func (b *mailBatchKept) bytes() int { return cap(b.rows.arena) + mailRowBytes*cap(b.rows.rows) }
+
+func (c *mailCache) init(max int) {
+	c.max, c.bytes = max, 0
+	c.order, c.at = list.New(), map[mailKey]*list.Element{}
+}
+
+func keyOf(p *Snapshot, indexes []int, want MailWant) mailKey {
+	return mailKey{want, len(indexes), p.at(indexes[0]).blob, p.at(indexes[len(indexes)-1]).blob}
+}
+
+// get is the batch of exactly these entries; nil if it is not there. It must not be changed.
+func (c *mailCache) get(p *Snapshot, indexes []int, want MailWant) *mailRows {
+	k := keyOf(p, indexes, want)
+	c.mu.Lock()
+	e := c.at[k]
+	if e == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	c.order.MoveToFront(e)
+	c.mu.Unlock()
+	b := e.Value.(*mailBatchKept)
+	for n, i := range indexes {
+		if b.rows.rows[n].blob != p.at(i).blob {
+			return nil
+		}
+	}
+	return &b.rows
+}
+
+// put keeps a copy of the rows of these entries if they are all there.
+func (c *mailCache) put(rows *mailRows, p *Snapshot, indexes []int, want MailWant) {
+	if rows.cut || len(rows.arena) > c.max/4 {
+		return
+	}
+	b := &mailBatchKept{key: keyOf(p, indexes, want), rows: mailRows{want: want}}
+	b.rows.rows = make([]mailAt, 0, len(indexes))
+	size := 0
+	for n, i := range indexes {
+		r := rows.at(n, p.at(i).blob)
+		if r == nil {
+			return
+		}
+		b.rows.rows = append(b.rows.rows, *r)
+		size += r.size()
+	}
+	b.rows.arena = make([]byte, 0, size)
+	for n := range b.rows.rows {
+		r := &b.rows.rows[n]
+		from := r.from
+		r.from = len(b.rows.arena)
+		b.rows.arena = append(b.rows.arena, rows.arena[from:from+r.size()]...)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.at[b.key]; e != nil {
+		c.drop(e)
+	}
+	c.at[b.key] = c.order.PushFront(b)
+	c.bytes += b.bytes()
+	for c.bytes > c.max {
+		c.drop(c.order.Back())
+	}
+}
+
+func (c *mailCache) drop(e *list.Element) {
+	b := c.order.Remove(e).(*mailBatchKept)
+	delete(c.at, b.key)
+	c.bytes -= b.bytes()
+}
