@@ -33,6 +33,8 @@ type DB struct {
 	write   *sql.DB
 	writer  *Writer
 
+	views chan struct{} // a slot for each View under way
+
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // of read
 }
@@ -81,7 +83,10 @@ func (d *DB) open(ctx context.Context, path string, migrations []string, o Optio
 	if readers == 0 {
 		readers = max(4, runtime.GOMAXPROCS(0))
 	}
-	if d.read, err = openPool(path, append(common, "query_only(1)", "cache_size(-8192)"), readers); err != nil {
+	// One more than there can be views: a view may have to wait until a statement is prepared, which takes a connection. If views
+	// could hold all of them, each would wait for the others for ever.
+	d.views = make(chan struct{}, readers)
+	if d.read, err = openPool(path, append(common, "query_only(1)", "cache_size(-8192)"), readers+1); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -159,8 +164,14 @@ type View struct {
 	tx *sql.Tx
 }
 
-// View calls fn with one picture for all its queries.
+// View calls fn with one picture for all its queries. fn must not begin another view.
 func (d *DB) View(ctx context.Context, fn func(v *View) error) error {
+	select {
+	case d.views <- struct{}{}:
+		defer func() { <-d.views }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	tx, err := d.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err

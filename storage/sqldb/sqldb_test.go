@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -127,6 +129,28 @@ func TestTransactions(t *testing.T) {
 	if count(d) != 1 {
 		t.Error("rolled back, and gone")
 	}
+}
+
+// TestViewsOfNewStatements: views that take all readers can have statements prepared which nobody used before.
+func TestViewsOfNewStatements(t *testing.T) {
+	d := open(t, t.TempDir(), testMigrations)
+	defer d.Close()
+	var all, inside sync.WaitGroup
+	inside.Add(cap(d.views))
+	for i := range cap(d.views) {
+		all.Go(func() {
+			err := d.View(t.Context(), func(v *View) error {
+				inside.Done()
+				inside.Wait()
+				var n int
+				return v.Row(fmt.Sprintf("SELECT id + %d FROM b", i)).Scan(&n)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestPostgresText(t *testing.T) {
