@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -11,8 +12,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-func isDiskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO)
+// troubles are what the system says when a file cannot be written or opened now and the caller is not at fault.
+var troubles = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+
+func isTrouble(err error) bool {
+	return slices.ContainsFunc(troubles, func(t error) bool { return errors.Is(err, t) })
 }
 
 // CleanName checks and normalises one name of the tree: NFC; not empty, ".", ".." ; at most 255 bytes; valid UTF-8; no "/", NUL or other control

@@ -22,10 +22,11 @@ func code(err error) int {
 	return 0
 }
 
-// Temporary tells whether err is the machine's trouble (disk full, input or output failed, busy) rather than the statement's.
+// Temporary tells whether err is the machine's trouble (disk full or read-only, input or output failed, busy) rather than the statement's.
 func Temporary(err error) bool {
 	switch code(err) & 0xff {
-	case lib.SQLITE_FULL, lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_CANTOPEN, lib.SQLITE_PROTOCOL:
+	case lib.SQLITE_FULL, lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_CANTOPEN, lib.SQLITE_PROTOCOL,
+		lib.SQLITE_READONLY:
 		return true
 	}
 	return false

@@ -64,6 +64,14 @@ func (d *DB) open(ctx context.Context, path string, migrations []string, o Optio
 	if page == 0 {
 		page = 4096
 	}
+	// The mode of the log is that of the database. SQLite would make it as open as the umask allows, and hold everybody's mail.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
 	// synchronous=FULL: a commit is on disk when it returns. wal_autocheckpoint in pages: the log is
 	// written back in few large turns. busy_timeout covers checkpoints only, there being one writer.
 	common := []string{"busy_timeout(5000)", "page_size(" + strconv.Itoa(page) + ")", "journal_mode(WAL)", "synchronous(FULL)",
@@ -89,11 +97,12 @@ func (d *DB) open(ctx context.Context, path string, migrations []string, o Optio
 	if d.read, err = openPool(path, append(common, "query_only(1)", "cache_size(-8192)"), readers+1); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	// The database and its log are made by now, and a commit syncs only what is in them.
+	return SyncDir(filepath.Dir(path))
 }
 
-// syncDir makes the names of the database and its log durable: they are made by now, and a commit syncs only what is in them.
-func syncDir(dir string) error {
+// SyncDir makes the names in a folder durable.
+func SyncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

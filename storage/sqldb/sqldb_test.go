@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -77,8 +79,29 @@ func TestSettings(t *testing.T) {
 			t.Error(sync, err)
 		}
 	}
-	if _, err := d.Query("INSERT INTO a (id, t) VALUES (1, 'x')"); err == nil {
-		t.Error("a reader can write")
+	// What SQLite says of a file system that became read-only is the machine's trouble.
+	if _, err := d.Query("INSERT INTO a (id, t) VALUES (1, 'x')"); err == nil || !Temporary(err) {
+		t.Error("a reader can write, or it is no temporary error:", err)
+	}
+}
+
+// TestModes: nobody else can read the database, also in a folder that is open to all.
+func TestModes(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Umask(syscall.Umask(0))
+	d := open(t, dir, testMigrations)
+	defer d.Close()
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Error(f.Name(), info.Mode(), err)
+		}
 	}
 }
 
