@@ -95,6 +95,9 @@ func (sl *slot) commit(e *edits) (drop bool) {
 	case e.removed:
 		sl.snap.Store(nil)
 		return true
+	case p != nil && p.mailbox.HighestModSeq >= e.mailbox.HighestModSeq:
+		// Loaded between the commit and here, so its steps are in the picture, or there are none.
+		sl.snap.Store(p.with(e.mailbox, e.keywords, nil))
 	case p != nil:
 		sl.snap.Store(e.apply(p))
 	}

@@ -23,7 +23,7 @@ var (
 	ErrConflict  = errors.New("changed by somebody else meanwhile")
 	ErrLimit     = errors.New("limit reached")     // keywords of a mailbox, depth of the tree, ...
 	ErrInvalid   = errors.New("invalid name")      // of a file, mailbox, account, address; the text says why
-	ErrTemporary = errors.New("temporary failure") // disk full, database busy, shutting down
+	ErrTemporary = errors.New("temporary failure") // disk full or read-only, too many open files, database busy, shutting down
 	ErrNotLocal  = errors.New("not a local domain")
 )
 
@@ -81,6 +81,7 @@ func def[T comparable](p *T, v T) {
 // Store is an open account store.
 type Store struct {
 	o     Options
+	began time.Time // when it was opened, by the clock of files
 	log   *slog.Logger
 	db    *sqldb.DB
 	blobs blob.Store
@@ -106,6 +107,10 @@ type Store struct {
 // database newer than this program is refused with a text that says so (ErrNewer). One process at a time holds a store: ErrLocked.
 func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("storage: open: %w", err)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("storage: open: %w", err)
 	}
@@ -118,7 +123,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
 	s := &Store{
-		o: o, log: o.Logger, db: db, blobs: o.Blobs,
+		o: o, began: time.Now(), log: o.Logger, db: db, blobs: o.Blobs,
 		jobs: make(chan *job, 4*o.BatchMax), stop: make(chan struct{}), stopped: make(chan struct{}),
 		work:     make(chan struct{}, 1),
 		reserved: map[int64]int64{}, holding: map[blob.Key]struct{}{},
@@ -132,9 +137,25 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 		}
 	}
+	if err := syncFolders(dir); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+	}
 	s.w.init(s)
 	go s.write()
 	return s, nil
+}
+
+// syncFolders makes the store's folder and the names in it durable, which may have just been made.
+func syncFolders(dir string) error {
+	if err := sqldb.SyncDir(dir); err != nil {
+		return err
+	}
+	// The folder above may be one that we cannot read.
+	if err := sqldb.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 // Close finishes the writes under way and closes the store. Bodies of large blobs that are open go on.
@@ -162,7 +183,7 @@ func fail(what string, err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		err = fs.ErrNotExist
 	case errors.Is(err, ErrTemporary):
-	case sqldb.Temporary(err) || isDiskFull(err):
+	case sqldb.Temporary(err) || isTrouble(err):
 		err = fmt.Errorf("%w: %w", ErrTemporary, err)
 	}
 	return fmt.Errorf("storage: %s: %w", what, err)

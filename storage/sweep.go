@@ -21,11 +21,11 @@ const (
 // sweepStep is how many rows one transaction of the sweeper removes: some milliseconds for the others to wait.
 const sweepStep = 200
 
-// orphanAge is how old a file without a row must be to be removed, and stagingAge a staging file that nobody holds.
-const (
-	orphanAge  = time.Hour
-	stagingAge = time.Hour
-)
+// orphanAge is how old a file without a row, or a staging file that nobody holds, must be to be removed.
+const orphanAge = time.Hour
+
+// coarse is how far the times of files may lag behind the clock.
+const coarse = 100 * time.Millisecond
 
 func (s *Store) wakeSweeper() {
 	select {
@@ -41,9 +41,10 @@ func (s *Store) Run(ctx context.Context) error {
 	defer short.Stop()
 	long := time.NewTicker(time.Hour)
 	defer long.Stop()
-	all := true
+	// What is older than this process, which alone has the store open, was left by a crash.
+	all, before := true, s.began.Add(-coarse)
 	for {
-		if err := s.sweep(ctx, all); err != nil && ctx.Err() == nil {
+		if err := s.sweep(ctx, all, before); err != nil && ctx.Err() == nil {
 			s.log.Warn("sweeping the store", "error", err)
 		}
 		select {
@@ -56,21 +57,24 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-short.C:
 			all = false
 		case <-long.C:
-			all = true
+			all, before = true, s.o.Now().Add(-orphanAge)
 		}
 	}
 }
 
 // Sweep does once what Run does over time: removes rows that nobody can reach, bytes that nothing refers to, old cut uploads and
 // old records of the journal.
-func (s *Store) Sweep(ctx context.Context) error { return fail("sweep", s.sweep(ctx, true)) }
+func (s *Store) Sweep(ctx context.Context) error {
+	return fail("sweep", s.sweep(ctx, true, s.o.Now().Add(-orphanAge)))
+}
 
-func (s *Store) sweep(ctx context.Context, all bool) error {
-	errs := []error{s.untilDone(ctx, (*tx).purge), s.sweepGarbage(ctx)}
+// sweep does the work of some seconds; with all also what looks at every file: those from before that time which nobody needs go.
+func (s *Store) sweep(ctx context.Context, all bool, before time.Time) error {
+	_, err := s.DropPartials(ctx, 0, s.o.Now().Add(-s.o.PartialAge))
+	errs := []error{err, s.untilDone(ctx, (*tx).purge), s.sweepGarbage(ctx)}
 	if all {
-		_, err := s.DropPartials(ctx, 0, s.o.Now().Add(-s.o.PartialAge))
-		errs = append(errs, err, s.untilDone(ctx, (*tx).trimJournal), s.sweepOrphans(ctx))
-		_, err = s.blobs.SweepStaging(ctx, stagingAge)
+		errs = append(errs, s.untilDone(ctx, (*tx).trimJournal), s.sweepOrphans(ctx, before))
+		_, err = s.blobs.SweepStaging(ctx, time.Since(before))
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -215,8 +219,7 @@ func (t *tx) removeGarbage(before int64) (n int, keys []string, err error) {
 }
 
 // sweepOrphans removes files that no row names: what a crash left, or an upload whose transaction failed.
-func (s *Store) sweepOrphans(ctx context.Context) error {
-	before := s.o.Now().Add(-orphanAge)
+func (s *Store) sweepOrphans(ctx context.Context, before time.Time) error {
 	var old []blob.Key
 	flush := func() error {
 		orphans, err := s.withoutRow(old)

@@ -188,7 +188,7 @@ func (u *Upload) spill() error {
 
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// ReadFrom reads until the end of r. A file that is spilled comes from a socket by splice.
+// ReadFrom reads until the end of r, in the large pieces of the blob store once it is spilled.
 func (u *Upload) ReadFrom(r io.Reader) (total int64, err error) {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
