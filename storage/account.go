@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,6 +88,9 @@ func (s *Store) create(ctx context.Context, n NewAccount, made **Account) error 
 		a, err := parseOwn(name)
 		if err != nil {
 			return err
+		}
+		if slices.Contains(all, a) {
+			return fmt.Errorf("%s: %w (named twice)", a, fs.ErrExist)
 		}
 		all = append(all, a)
 	}
