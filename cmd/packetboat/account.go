@@ -16,16 +16,14 @@ import (
 )
 
 func (p *program) accountVerb() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "account",
 		Short: "Add, list, show, change and remove accounts",
 		Long: `An account is a person or a device: one name, one password, one quota for mail and files.
 NAME is its address (ann@example.org); without a domain the default domain is meant.`,
-	}
-	c.AddCommand(p.accountAdd(), p.accountList(), p.accountShow(), p.accountPasswd(),
+	}, p.accountAdd(), p.accountList(), p.accountShow(), p.accountPasswd(),
 		p.accountSwitch("disable", "Refuse its logins and end its sessions; its mail still arrives", true),
 		p.accountSwitch("enable", "Let it log in again", false), p.accountRemove())
-	return c
 }
 
 func (p *program) accountAdd() *cobra.Command {
@@ -177,7 +175,7 @@ func (p *program) accountShow() *cobra.Command {
 					return p.printJSON(a)
 				}
 				return p.table([][]string{
-					{"name", a.Name}, {"state", stateText(a)}, {"aliases", strings.Join(a.Aliases, ", ")},
+					{"name", a.Name}, {"state", stateText(a)}, {"aliases", dash(strings.Join(a.Aliases, ", "))},
 					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", fmt.Sprint(a.Messages)}, {"files", fmt.Sprint(a.Files)},
 					{"sessions", fmt.Sprint(a.Sessions)}, {"created", a.Created.Local().Format("2006-01-02 15:04:05")},
 				})
@@ -247,7 +245,6 @@ func (p *program) accountRemove() *cobra.Command {
 }
 
 func (p *program) domainVerb() *cobra.Command {
-	c := &cobra.Command{Use: "domain", Short: "Add, list and remove the domains whose mail is taken"}
 	change := func(verb, short, method string) *cobra.Command {
 		return &cobra.Command{
 			Use:   verb + " NAME",
@@ -268,7 +265,7 @@ func (p *program) domainVerb() *cobra.Command {
 			},
 		}
 	}
-	c.AddCommand(
+	return group(&cobra.Command{Use: "domain", Short: "Add, list and remove the domains whose mail is taken"},
 		change("add", "Take mail for a domain", http.MethodPut),
 		change("remove", "No longer take mail for a domain (no account may have an address in it)", http.MethodDelete),
 		&cobra.Command{
@@ -292,5 +289,4 @@ func (p *program) domainVerb() *cobra.Command {
 				})
 			},
 		})
-	return c
 }

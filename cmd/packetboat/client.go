@@ -36,11 +36,21 @@ func (p *program) dial(ctx context.Context) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c, err := dialRunning(dir); err == nil {
-		return c, nil
-	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("reaching the running server: %w", err)
-	}
+	var c *caller
+	err = patiently(ctx, func() (err error) {
+		if c, err = dialRunning(dir); err == nil {
+			return nil
+		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("reaching the running server: %w", err)
+		}
+		c, err = p.openStopped(ctx, dir)
+		return err
+	})
+	return c, err
+}
+
+// openStopped opens the store of a server that does not run, and calls the control API in this process.
+func (p *program) openStopped(ctx context.Context, dir string) (*caller, error) {
 	if _, err := os.Stat(filepath.Join(dir, databaseName)); err != nil {
 		return nil, fmt.Errorf("%s is no data folder yet (start one: packetboat serve; or name it: --data FOLDER)", dir)
 	}
@@ -62,6 +72,27 @@ func (p *program) dial(ctx context.Context) (*caller, error) {
 		},
 		close: store.Close,
 	}, nil
+}
+
+// lockWait is how long the store is waited for while another process has it open: a verb that runs, a server that starts or ends.
+const lockWait = 5 * time.Second
+
+// patiently calls open until the store is not locked any more.
+func patiently(ctx context.Context, open func() error) error {
+	for deadline := time.Now().Add(lockWait); ; {
+		err := open()
+		switch {
+		case !errors.Is(err, storage.ErrLocked):
+			return err
+		case time.Now().After(deadline):
+			return fmt.Errorf("%w (another packetboat: a verb that runs, or a server that starts or ends; try again when it is done)", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // dialRunning connects to control.sock of a data folder.
@@ -109,6 +140,13 @@ func (c *caller) call(ctx context.Context, method, path string, in, out any) err
 	if in != nil {
 		if err := json.NewEncoder(&body).Encode(in); err != nil {
 			return err
+		}
+	}
+	// A name becomes one element of the path, and these would lead elsewhere.
+	names, _, _ := strings.Cut(path, "?")
+	for name := range strings.SplitSeq(names[1:], "/") {
+		if name == "" || name == "." || name == ".." {
+			return usageError{fmt.Errorf("%q is no name", name)}
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://packetboat"+path, &body)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -92,10 +93,47 @@ func (f *configFlags) load(dir string) (*config, settings, error) {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return nil, nil, fmt.Errorf("tls.cert and tls.key go together: give both or neither")
 	}
+	if err := checkPorts(c, all); err != nil {
+		return nil, nil, err
+	}
 	if c.Hostname == "" {
 		c.Hostname = "mail." + c.Domain
 	}
 	return c, all, nil
+}
+
+// checkPorts sees that no two things want the same port.
+func checkPorts(c *config, all settings) error {
+	taken := map[int]string{}
+	passive := c.passive()
+	for _, l := range listenerTable {
+		port, key := c.port(l), "ports."+l.name
+		switch other, ok := taken[port]; {
+		case port == 0:
+			continue
+		case ok:
+			at := all[key].from
+			if at == "default" {
+				key, at = other, all[other].from
+			}
+			return fmt.Errorf("%s: %s = %q: ports.%s and %s would both be port %d; give one of them another", at, key, all[key].value, l.name, other, port)
+		case passive.First <= port && port <= passive.Last:
+			return fmt.Errorf("%s: ftp.passive_ports: port %d of %s is one of %d-%d; choose another range", all["ftp.passive_ports"].from, port, key, passive.First, passive.Last)
+		}
+		taken[port] = key
+	}
+	return nil
+}
+
+// checkCertificate reads the operator's certificate and key, if the configuration names any.
+func checkCertificate(c *config, all settings) error {
+	if c.TLSCert == "" {
+		return nil
+	}
+	if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
+		return fmt.Errorf("%s: tls.cert = %q, tls.key = %q: %w", all["tls.cert"].from, c.TLSCert, c.TLSKey, err)
+	}
+	return nil
 }
 
 func unknownKey(name string, hasValue bool) string {
@@ -262,8 +300,7 @@ func tomlValue(v string) string {
 }
 
 func (p *program) configVerb() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check or print the configuration"}
-	c.AddCommand(&cobra.Command{
+	return group(&cobra.Command{Use: "config", Short: "Check or print the configuration"}, &cobra.Command{
 		Use:   "check",
 		Short: "Read the configuration and say whether it is right",
 		Args:  cobra.NoArgs,
@@ -272,7 +309,11 @@ func (p *program) configVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, _, err := p.flags.load(dir); err != nil {
+			c, all, err := p.flags.load(dir)
+			if err != nil {
+				return err
+			}
+			if err := checkCertificate(c, all); err != nil {
 				return err
 			}
 			file := filepath.Join(dir, configName)
@@ -313,5 +354,4 @@ func (p *program) configVerb() *cobra.Command {
 			return p.table(rows)
 		},
 	})
-	return c
 }

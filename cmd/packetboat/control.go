@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
@@ -69,6 +70,9 @@ type (
 	}
 )
 
+// errRequest is the answer to a request that makes no sense.
+var errRequest = errors.New("bad request")
+
 // errNotRunning is the answer to what only a running server can do.
 var errNotRunning = errors.New("the server is not running")
 
@@ -81,7 +85,7 @@ func (c *control) handler() http.Handler {
 			w.Header().Set("Content-Type", "application/json")
 			if err != nil {
 				w.WriteHeader(statusOf(err))
-				v = errorJSON{err.Error()}
+				v = errorJSON{words(err)}
 			}
 			json.NewEncoder(w).Encode(v)
 		})
@@ -111,15 +115,32 @@ func statusOf(err error) int {
 		return http.StatusConflict
 	case errors.Is(err, storage.ErrTemporary):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.As(err, new(*json.SyntaxError)):
+	case errors.Is(err, errRequest), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.As(err, new(*json.SyntaxError)):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
 }
 
+// plain are the words of errors that mean something else to who types a verb.
+var plain = strings.NewReplacer(
+	fs.ErrExist.Error(), "exists already",
+	fs.ErrNotExist.Error(), "there is none",
+	fs.ErrPermission.Error(), "not possible",
+)
+
+// words are an error as the verbs print it.
+func words(err error) string {
+	text := strings.TrimPrefix(err.Error(), "storage: ")
+	text = plain.Replace(text)
+	if errors.Is(err, storage.ErrNotLocal) {
+		text += " (make it one: packetboat domain add NAME)"
+	}
+	return text
+}
+
 func body[T any](r *http.Request) (v T, err error) {
 	if err := json.NewDecoder(r.Body).Decode(&v); err != nil {
-		return v, fmt.Errorf("%w: reading the request: %v", storage.ErrInvalid, err)
+		return v, fmt.Errorf("%w: %v", errRequest, err)
 	}
 	return v, nil
 }
@@ -175,7 +196,7 @@ func (c *control) find(r *http.Request) (*storage.Account, error) {
 	name := r.PathValue("name")
 	a, err := c.store.AccountByLogin(r.Context(), name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrInvalid) || errors.Is(err, storage.ErrNotLocal) {
-		return nil, fmt.Errorf("no account %q: %w", name, fs.ErrNotExist)
+		return nil, fmt.Errorf("account %q: %w", name, fs.ErrNotExist)
 	}
 	return a, err
 }
@@ -301,7 +322,7 @@ func (c *control) history(r *http.Request) (any, error) {
 	limit := 50
 	if v := q.Get("limit"); v != "" {
 		if err := intInto(&limit, v, 1, 10000); err != nil {
-			return nil, fmt.Errorf("%w: limit: %v", storage.ErrInvalid, err)
+			return nil, fmt.Errorf("%w: --limit: %v", errRequest, err)
 		}
 	}
 	before, _ := strconv.ParseInt(q.Get("before"), 10, 64)

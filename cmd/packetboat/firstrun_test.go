@@ -106,6 +106,11 @@ func TestEndToEndMistakes(t *testing.T) {
 		"unknown flag":     {"", []string{"serve", "--foo"}, []string{"--foo"}, 2},
 		"missing argument": {"", []string{"account", "add"}, []string{"arg"}, 2},
 		"port in use":      {"[ports]\nimap = " + taken + "\n", []string{"serve", "--listen", "127.0.0.1", "--base-port", strconv.Itoa(freeBase(t))}, []string{"ports.imap", toml + ":2", taken, "in use"}, 1},
+		"bad domain":       {"", []string{"serve", "--domain", "-bad-.test"}, []string{"--domain", "-bad-.test"}, 2},
+		"bad hostname":     {"hostname = \"a\\r\\nb\"\n", []string{"config", "check"}, []string{toml + ":1", "hostname"}, 1},
+		"one port twice":   {"[ports]\nimap = 10993\n", []string{"config", "check"}, []string{toml + ":2", "ports.imap", "ports.imaps", "10993"}, 1},
+		"port in range":    {"[ports]\nimap = 11105\n", []string{"config", "check"}, []string{"ports.imap", "ftp.passive_ports", "11105"}, 1},
+		"no certificate":   {"[tls]\ncert = \"/none\"\nkey = \"/none\"\n", []string{"config", "check"}, []string{toml + ":2", "tls.cert", "/none"}, 1},
 		"no data folder":   {"", []string{"account", "list"}, []string{"packetboat serve"}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

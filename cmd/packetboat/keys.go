@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // config is everything that packetboat.toml, the environment and the flags can say.
@@ -63,13 +64,15 @@ type key struct {
 
 var keys = []key{
 	{"domain", "packetboat.test", "The mail domain of the first start. Further ones: packetboat domain add.", func(c *config, v string) error {
-		if v == "" || strings.ContainsAny(v, " /@") {
-			return fmt.Errorf("want a domain name such as example.org")
-		}
-		c.Domain = strings.ToLower(v)
-		return nil
+		return domainInto(&c.Domain, v)
 	}},
-	{"hostname", "", "The name of this machine in greetings and Received fields. Empty: mail.DOMAIN.", text(func(c *config) *string { return &c.Hostname })},
+	{"hostname", "", "The name of this machine in greetings and Received fields. Empty: mail.DOMAIN.", func(c *config, v string) error {
+		if v == "" {
+			c.Hostname = ""
+			return nil
+		}
+		return domainInto(&c.Hostname, v)
+	}},
 	{"listen", "127.0.0.1, ::1", "Addresses to listen on, comma-separated; \"all\" for every address.", func(c *config, v string) error {
 		c.Listen = nil
 		for _, a := range strings.Split(v, ",") {
@@ -149,7 +152,7 @@ var keys = []key{
 	{"server.drain_timeout", "20s", "On SIGTERM: how long sessions may take to finish what they are doing.", duration(func(c *config) *time.Duration { return &c.DrainTimeout })},
 	{"server.log_level", "info", "debug, info, warn or error; to standard error.", choice(func(c *config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 	{"history.keep", "720h", "How long finished sessions stay in the history.", duration(func(c *config) *time.Duration { return &c.HistoryKeep })},
-	{"history.max", "100000", "How many finished sessions the history holds at most.", func(c *config, v string) error { return intInto(&c.HistoryMax, v, 0, 10_000_000) }},
+	{"history.max", "100000", "How many finished sessions the history holds at most.", func(c *config, v string) error { return intInto(&c.HistoryMax, v, 1, 10_000_000) }},
 }
 
 func keyNamed(name string) (key, bool) {
@@ -159,6 +162,16 @@ func keyNamed(name string) (key, bool) {
 		}
 	}
 	return key{}, false
+}
+
+// domainInto takes what storage takes for a domain.
+func domainInto(s *string, v string) error {
+	_, d, err := storage.ParseAddress("postmaster@" + v)
+	if err != nil {
+		return fmt.Errorf("want a domain name such as example.org")
+	}
+	*s = d
+	return nil
 }
 
 func text(field func(*config) *string) func(*config, string) error {

@@ -46,6 +46,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// The first signal asks for a goodbye to everybody; a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
 	root := p.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -63,6 +65,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "packetboat: %v\n", err)
 		return exitFailed
 	}
+}
+
+// group makes c a verb of verbs: help without one, and wrong usage with one that there is not.
+func group(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
+	c.Args = cobra.NoArgs
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	c.AddCommand(verbs...)
+	return c
 }
 
 // usageError is a mistake of the caller that only the verb could see.

@@ -62,8 +62,15 @@ func (p *program) serve(ctx context.Context) error {
 		ctl.close()
 		return fmt.Errorf("a server already runs on %s", dir)
 	}
+	if err := checkCertificate(c, all); err != nil {
+		return err
+	}
 	h := &house{config: c, settings: all, dir: dir, logger: logger, started: started}
 	if err := h.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			logger.Info("ended while starting")
+			return nil
+		}
 		return err
 	}
 	if err := writeTemplate(dir, all); err != nil {

@@ -14,12 +14,10 @@ import (
 )
 
 func (p *program) sessionVerb() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "session",
 		Short: "List, show and kill sessions of every protocol; history of those that ended",
-	}
-	c.AddCommand(p.sessionList(), p.sessionShow(), p.sessionKill(), p.sessionHistory())
-	return c
+	}, p.sessionList(), p.sessionShow(), p.sessionKill(), p.sessionHistory())
 }
 
 func (p *program) sessionList() *cobra.Command {

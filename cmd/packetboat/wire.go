@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
@@ -73,7 +74,11 @@ func (h *house) open(ctx context.Context) (err error) {
 	if h.certs, err = openCertificates(h.dir, h.config, h.logger); err != nil {
 		return err
 	}
-	h.store, err = storage.Open(ctx, h.dir, storage.Options{Logger: h.logger})
+	o := storage.Options{Logger: h.logger, PartialAge: h.config.FTPPartialTTL, JournalMax: h.config.HistoryMax, JournalAge: h.config.HistoryKeep}
+	err = patiently(ctx, func() (err error) {
+		h.store, err = storage.Open(ctx, h.dir, o)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -106,7 +111,6 @@ func (h *house) start() (err error) {
 	background, h.stopBackground = context.WithCancel(context.Background())
 	accepting, h.stopAccepting = context.WithCancel(context.Background())
 	h.spawn("store", func() error { return h.store.Run(background) })
-	h.spawn("partials", func() error { return h.dropPartials(background) })
 	h.api = &http.Server{
 		Handler:           (&control{store: h.store, door: h.door, registry: h.registry, running: true, started: h.started}).handler(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -195,15 +199,14 @@ func (h *house) listenControl() (net.Listener, error) {
 	}
 	defer done()
 	os.Remove(path) // left by a crash: the store's lock says that nobody serves it
+	// Closed to others from its first moment, whatever the umask. That of the process is changed for this call alone.
+	old := syscall.Umask(0o177)
 	ln, err := net.Listen("unix", path)
+	syscall.Umask(old)
 	if err != nil {
 		return nil, fmt.Errorf("opening the control socket: %w", err)
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false) // its path may be one through a descriptor that is closed by then
-	if err := os.Chmod(path, 0o600); err != nil {
-		ln.Close()
-		return nil, fmt.Errorf("closing the control socket to others: %w", err)
-	}
 	return ln, nil
 }
 
@@ -215,22 +218,6 @@ func (h *house) record(i session.Info) {
 		return
 	}
 	h.store.Journal(storage.Record{At: i.Ended, Kind: "session", Account: i.AccountID, Subject: i.ID, Detail: detail})
-}
-
-// dropPartials forgets cut uploads that nobody came back for.
-func (h *house) dropPartials(ctx context.Context) error {
-	t := time.NewTicker(10 * time.Minute)
-	defer t.Stop()
-	for {
-		if _, err := h.store.DropPartials(ctx, 0, time.Now().Add(-h.config.FTPPartialTTL)); err != nil && ctx.Err() == nil {
-			h.logger.Error("cannot remove old partial uploads", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
 }
 
 // run waits until ctx ends or a part fails, then ends everything.
