@@ -145,7 +145,7 @@ func (c *client) recover() {
 	if p := recover(); p != nil {
 		c.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
 		c.reply(421, "Internal error, closing.")
-		c.hangUp()
+		c.hangUp("internal error")
 	}
 }
 
@@ -318,13 +318,13 @@ func (c *client) unknownCommand(verb string) {
 		c.wmu.Lock()
 		c.out, c.deaf = nil, true
 		c.wmu.Unlock()
-		c.hangUp()
+		c.hangUp("not an FTP client")
 		return
 	}
 	c.unknown++
 	if c.unknown >= maxUnknown {
 		c.reply(421, "Too many unknown commands, closing.")
-		c.hangUp()
+		c.hangUp("too many unknown commands")
 		return
 	}
 	if controlIn(verb) || len(verb) > 16 {
@@ -333,8 +333,9 @@ func (c *client) unknownCommand(verb string) {
 	c.reply(500, verb+" is not understood. See HELP.")
 }
 
-// hangUp ends the session after the reply that was written.
-func (c *client) hangUp() {
+// hangUp ends the session after the reply that was written; the history says why.
+func (c *client) hangUp(why string) {
+	c.sess.SetEnd(why)
 	c.mu.Lock()
 	c.closing = true
 	c.queue = nil

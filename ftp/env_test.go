@@ -41,7 +41,12 @@ var portBase = 20000 + os.Getpid()%100*100
 
 func newHouse(t testing.TB, change ...func(*Options)) *house {
 	t.Helper()
-	h := &house{t: t, reg: sessiontest.New(t, session.Options{Grace: 2 * time.Second}), store: storagetest.New(t)}
+	return newHouseWith(t, session.Options{Grace: 2 * time.Second}, change...)
+}
+
+func newHouseWith(t testing.TB, o session.Options, change ...func(*Options)) *house {
+	t.Helper()
+	h := &house{t: t, reg: sessiontest.New(t, o), store: storagetest.New(t)}
 	creds, err := auth.Credentials("secret")
 	if err != nil {
 		t.Fatal(err)

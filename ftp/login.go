@@ -46,7 +46,7 @@ func (c *client) cmdPass(arg string) {
 	}
 	c.reply(a.code, a.text)
 	if last {
-		c.hangUp()
+		c.hangUp(err.Error())
 	}
 }
 
@@ -93,5 +93,5 @@ func (c *client) logOut() {
 
 func (c *client) cmdQuit(string) {
 	c.reply(221, "Goodbye.")
-	c.hangUp()
+	c.hangUp("quit")
 }

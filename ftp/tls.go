@@ -62,7 +62,7 @@ func (c *client) cmdAuth(arg string) {
 	case c.lr.buffered() > 0:
 		// Commands behind AUTH in the clear would be taken for commands of the protected session.
 		c.reply(503, "Data behind AUTH, closing.")
-		c.hangUp()
+		c.hangUp("data behind AUTH")
 	default:
 		c.reply(234, "Start TLS.")
 		c.flush()
@@ -72,7 +72,7 @@ func (c *client) cmdAuth(arg string) {
 			c.wmu.Lock()
 			c.deaf = true
 			c.wmu.Unlock()
-			c.hangUp()
+			c.hangUp("TLS handshake failed")
 		}
 	}
 }

@@ -219,7 +219,7 @@ func (c *client) refuse(t *task, err error) error {
 	c.code(r.code)
 	c.e.Raw(r.text).CRLF()
 	if r.close {
-		return &errBye{text: "Goodbye"}
+		return &errBye{text: r.text}
 	}
 	if r.kind != "BAD" {
 		c.badRow = 0
