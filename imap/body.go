@@ -89,6 +89,10 @@ func (f *fetcher) open() error {
 	if !need {
 		return nil
 	}
+	if f.mail != nil && f.mail.Body != nil {
+		f.body = f.mail.Open()
+		return nil
+	}
 	b, err := f.srv.store.OpenBlob(f.ctx(), f.entry.Blob)
 	f.body = b
 	return err

@@ -28,6 +28,7 @@ type fetcher struct {
 	want     storage.MailWant
 	sections []section
 	seen     bool     // \Seen is set
+	bodies   bool     // more than the header is sent of a message
 	gone     bool     // a message's rows were not there any more
 	unknown  bool     // a part with an encoding that nobody knows was asked for decoded
 	path     bool     // the part index is needed
@@ -105,6 +106,7 @@ func (f *fetcher) plan() {
 		f.want |= storage.WantIndex
 	}
 	f.seen = f.seen && !f.view.readOnly
+	f.bodies = slices.ContainsFunc(f.sections, func(s section) bool { return !s.header() })
 }
 
 func (f *fetcher) add(s section, peek bool) {
@@ -125,8 +127,11 @@ func (f *fetcher) run(spans []span) error {
 		return f.plain(spans)
 	}
 	size := rowBatch
-	if f.seen || slices.ContainsFunc(f.sections, func(s section) bool { return !s.header() }) {
+	if f.seen || f.bodies {
 		size = bodyBatch
+	}
+	if f.bodies && (f.want != 0 || count(spans) > 1) {
+		f.want |= storage.WantBody // one query for many small messages; one message alone is opened
 	}
 	batch := make([]int, 0, min(size, count(spans)))
 	for i := range each(spans) {

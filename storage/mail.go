@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"strings"
+	"sync"
 
 	"github.com/packetboat/packetboat/storage/mime"
 )
@@ -19,6 +20,14 @@ type Mail struct {
 	Header    []byte // the header block with the empty line; nil when it is over 64 KiB: read the blob
 	Body      []byte // the whole message; nil when it is a file: OpenBlob
 	index     []byte
+}
+
+// Open is Body for reading, as OpenBlob gives it; nil when it is a file. It lives as long as Body.
+func (m *Mail) Open() Body {
+	if m.Body == nil {
+		return nil
+	}
+	return newMemory(m.Body)
 }
 
 // Index is the part index.
@@ -49,21 +58,23 @@ type MailRow struct {
 }
 
 // mailBatch is how many rows one query reads, and arenaMax how many bytes of them are held before the query is left: they are held
-// in memory, so that a slow consumer keeps no query open.
+// in memory, so that a slow consumer keeps no query open. With bodies it is bodiesMax, because there may be many slow consumers.
 const (
 	mailBatch = 128
 	arenaMax  = 4 << 20
+	bodiesMax = 1 << 20
 )
 
 // Mail gives the rows of the entries of p at the indexes (ascending), in that order, in few queries. i is the index in p.
 func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailWant) iter.Seq2[int, MailRow] {
 	return func(yield func(int, MailRow) bool) {
-		var own mailRows
+		own := mailRowsPool.Get().(*mailRows)
+		defer mailRowsPool.Put(own)
 		for len(indexes) > 0 {
 			part := indexes[:min(len(indexes), mailBatch)]
-			b, err := &own, ctx.Err()
+			b, err := own, ctx.Err()
 			if err == nil {
-				b, err = s.mailRows(&own, p, part, want)
+				b, err = s.mailRows(own, p, part, want)
 			}
 			for k, i := range part {
 				row := MailRow{Err: fail("mail", err)}
@@ -119,6 +130,9 @@ type mailRows struct {
 	want  MailWant
 }
 
+// mailRowsPool has those that nobody uses: their arenas grew to what a batch needs.
+var mailRowsPool = sync.Pool{New: func() any { return new(mailRows) }}
+
 type mailAt struct {
 	blob   int64
 	from   int
@@ -136,8 +150,8 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 		b.args = append(b.args, id)
 	}
 	query := mailQuery(want)
-	// Messages that came one after the other lie one after the other.
-	if last-first < 4*int64(len(indexes)) && len(indexes) > 1 {
+	// Messages that came one after the other lie one after the other. What lies between is read too, so not with bodies.
+	if last-first < 4*int64(len(indexes)) && len(indexes) > 1 && want&WantBody == 0 {
 		query, b.args = query+`BETWEEN ? AND ?`, append(b.args[:0], first, last)
 	} else {
 		// Few sizes of the list, so that there are few statements to keep.
@@ -151,12 +165,16 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 		return err
 	}
 	defer rows.Close()
+	limit := arenaMax
+	if want&WantBody != 0 {
+		limit = bodiesMax
+	}
 	var id any
 	var inline any
 	var cols [5]sql.RawBytes
 	dest := []any{&id, &inline, &cols[0], &cols[1], &cols[2], &cols[3], &cols[4]}
 	for rows.Next() {
-		if b.cut = len(b.arena) > arenaMax; b.cut {
+		if b.cut = len(b.arena) > limit; b.cut {
 			return nil
 		}
 		if err := rows.Scan(dest...); err != nil {
@@ -191,11 +209,14 @@ func mailQuery(want MailWant) string {
 		}
 		return "NULL"
 	}
-	from, inline := "mail l", "0"
+	id, from, inline := "l.blob", "mail l", "0"
 	if want&(WantHeader|WantBody) != 0 {
 		from, inline = "mail l JOIN blob b ON b.id = l.blob", "CASE WHEN b.key IS NULL THEN 1 ELSE 0 END"
+		if want&^(WantHeader|WantBody) == 0 {
+			id, from = "b.id", "blob b"
+		}
 	}
-	return fmt.Sprintf(`SELECT l.blob, %s, %s, %s, %s, %s, %s FROM %s WHERE l.blob `, inline,
+	return fmt.Sprintf(`SELECT %s, %s, %s, %s, %s, %s, %s FROM %s WHERE %[1]s `, id, inline,
 		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader|WantBody, "b.head"), col(WantBody, "b.data"), col(WantIndex, "l.parts"), from)
 }
 
