@@ -49,10 +49,16 @@ func (l *logged) String() string {
 // newRig makes a rig in which ann has the password "secret" and bob none; the throttle's clock stands still.
 func newRig(t testing.TB, o Options, limits session.Limits) (*rig, *storage.Account) {
 	t.Helper()
+	return newRigOf(t, session.IMAP, o, limits)
+}
+
+// newRigOf is newRig whose sessions speak a protocol.
+func newRigOf(t testing.TB, protocol session.Protocol, o Options, limits session.Limits) (*rig, *storage.Account) {
+	t.Helper()
 	r := &rig{t: t, clock: newClock(), log: &logged{}, peers: peers{conns: make(chan net.Conn, 1), closed: make(chan struct{})}}
 	r.store = storagetest.New(t)
 	r.reg = sessiontest.New(t, session.Options{Limits: limits})
-	r.ln = r.reg.Listen(&r.peers, session.ListenerOptions{Name: "test", Protocol: session.IMAP})
+	r.ln = r.reg.Listen(&r.peers, session.ListenerOptions{Name: "test", Protocol: protocol})
 	t.Cleanup(func() { r.ln.Close() })
 	o.Logger = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o.Now = r.clock.now

@@ -23,16 +23,22 @@ const (
 const maxResponse = 8192
 
 // Mechanisms are the SASL mechanisms (RFC 4422) that s may use now, strongest first:
-// SCRAM-SHA-256-PLUS (TLS only), SCRAM-SHA-256, PLAIN, LOGIN; none without TLS where the policy forbids it.
+// SCRAM-SHA-256-PLUS (TLS only; taken but not announced over SMTP), SCRAM-SHA-256, PLAIN, LOGIN; none without TLS where the policy forbids it.
 func (d *Door) Mechanisms(s *session.Session) []string {
 	if !d.PlaintextAllowed(s) {
 		return nil
 	}
 	all := []string{mechScramPlus, mechScram, mechPlain, mechLogin}
-	if !d.canBind(s) {
+	if !d.announcesPlus(s) {
 		return all[1:]
 	}
 	return all
+}
+
+// announcesPlus tells whether clients are told of SCRAM-SHA-256-PLUS. Over SMTP they are not: mutt and neomutt with GNU SASL before 2.0
+// pick it from the list, find that they have no tls-exporter data, and give up without trying another, so that no mail goes out.
+func (d *Door) announcesPlus(s *session.Session) bool {
+	return s.Protocol() != session.SMTP && d.canBind(s)
 }
 
 // SASL starts mechanism mech (case-insensitive) for s; ErrMechanism, ErrPlaintext, ErrTooMany. The exchange takes nil for an initial

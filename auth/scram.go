@@ -143,7 +143,7 @@ func (e *scramExchange) first(response []byte) ([]byte, bool, error) {
 
 // conversation picks the channel binding that the client-first message asks for.
 //
-// RFC 5802 section 6: "p" goes with -PLUS and only with it; "y" is refused where -PLUS was offered, since somebody must
+// RFC 5802 section 6: "p" goes with -PLUS and only with it; "y" is refused where -PLUS was announced, since somebody must
 // have taken it out of the list.
 func (e *scramExchange) conversation(first []byte, lookup scram.CredentialLookup) (*scram.ServerConversation, error) {
 	server, err := scram.SHA256.NewServer(lookup)
@@ -162,7 +162,7 @@ func (e *scramExchange) conversation(first []byte, lookup scram.CredentialLookup
 		}
 		return server.NewConversationWithChannelBindingRequired(b), nil
 	}
-	if e.door.canBind(e.session) && string(flag) == "y" {
+	if e.door.announcesPlus(e.session) && string(flag) == "y" {
 		return nil, errBinding
 	}
 	return server.NewConversation(), nil

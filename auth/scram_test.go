@@ -181,6 +181,29 @@ func TestScramFlags(t *testing.T) {
 	}
 }
 
+// Over SMTP -PLUS is taken but not announced, and "y" is therefore the truth.
+func TestScramPlusOverSMTP(t *testing.T) {
+	for name, c := range map[string]struct {
+		mech string
+		talk func(*scram.Client, scram.ChannelBinding) *scram.ClientConversation
+	}{"y": {"SCRAM-SHA-256", couldBind}, "p": {"SCRAM-SHA-256-PLUS", bound}} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := newRigOf(t, session.SMTP, Options{}, session.Limits{})
+			s, cs := r.encrypted(tls.VersionTLS13)
+			b, err := scram.NewTLSExporterBinding(&cs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := r.door.Mechanisms(s); !slices.Equal(got, []string{"SCRAM-SHA-256", "PLAIN", "LOGIN"}) {
+				t.Errorf("offered %v", got)
+			}
+			if err, errClient := r.talk(s, c.mech, c.talk(client(t, "ann", "secret", ""), b)); err != nil || errClient != nil {
+				t.Errorf("%v, client: %v", err, errClient)
+			}
+		})
+	}
+}
+
 func unbound(c *scram.Client, _ scram.ChannelBinding) *scram.ClientConversation {
 	return c.NewConversation()
 }

@@ -52,7 +52,7 @@ var submissions = []struct{ name, script string }{
 		a< 220 *
 		a starttls
 		a> EHLO x
-		a<< 250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN
+		a<< 250-AUTH SCRAM-SHA-256 PLAIN LOGIN
 		a<< 250 LIMITS *
 		a> MAIL FROM:<ann@example.test>
 		a< 530 5.7.0 authentication required
@@ -200,6 +200,19 @@ var submissions = []struct{ name, script string }{
 
 		.
 		END
+		a< 250 2.0.0 *
+		! count ann 1
+		a> MAIL FROM:<>
+		a< 250 *
+		a> RCPT TO:<ann@example.test>
+		a< 250 *
+		a> DATA
+		a< 354 *
+		a> <<END
+		Subject: no From, and nobody to put there
+
+		.
+		END
 		a< 550 5.6.0 *
 		a> MAIL FROM:<bob@example.test>
 		a< 250 *
@@ -226,7 +239,7 @@ var submissions = []struct{ name, script string }{
 		.
 		END
 		a< 550 5.6.0 *
-		! count ann 0
+		! count ann 1
 	`},
 	{"bare line ends are mended", `
 		# Devices send them; the end of the message is CRLF "." CRLF all the same.

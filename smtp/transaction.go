@@ -272,10 +272,17 @@ func (t *transaction) fill(u *storage.Upload, id string, body io.Reader) error {
 
 // submit checks the header of a message that one of our accounts sends, and gives the fields that it lacks (RFC 6409 sections 6.1, 8).
 func (t *transaction) submit(id string, h *header) ([]byte, error) {
-	if h.count("from") != 1 {
+	var added []byte
+	from := h.first("from")
+	switch {
+	case h.count("from") == 0 && t.sender.path != "":
+		// RFC 6409 section 8: what scripts and devices leave out is added; the envelope sender was found to be the account's.
+		from = "<" + t.sender.path + ">"
+		added = append(append(append(added, "From: "...), from...), crlf...)
+	case h.count("from") != 1:
 		return nil, say(550, "5.6.0", "message must have one From field (RFC 5322 section 3.6)")
 	}
-	authors, err := authors(h.first("from"))
+	authors, err := authors(from)
 	if err != nil {
 		return nil, say(550, "5.6.0", "From field has no valid address")
 	}
@@ -287,7 +294,6 @@ func (t *transaction) submit(id string, h *header) ([]byte, error) {
 			return nil, r
 		}
 	}
-	var added []byte
 	if h.count("date") == 0 {
 		added = append(append(append(added, "Date: "...), date(t.c.srv.o.Now())...), crlf...)
 	}
