@@ -1,7 +1,9 @@
 package imap
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -48,6 +50,9 @@ func (c *client) append(t *task) error {
 	if lit.Size == 0 {
 		return &wire.Error{No: true, Code: "CANNOT", Text: "A message cannot be empty"}
 	}
+	if utf8 && !c.utf8 {
+		return &wire.Error{No: true, Code: "CANNOT", Text: "ENABLE UTF8=ACCEPT must come first"} // RFC 6855 section 4
+	}
 	c.ses.SetActivity(fmt.Sprintf("APPEND %s %d bytes", box.Name, lit.Size))
 	target := storage.Target{Account: c.account.ID, Mailbox: box.ID, Flags: flags, Keywords: keywords, InternalDate: date}
 	return c.receive(t, &lit, target, utf8)
@@ -76,7 +81,8 @@ func (c *client) receive(t *task, lit *wire.Literal, target storage.Target, utf8
 	if err := lit.Open(); err != nil {
 		return err
 	}
-	_, err = u.ReadFrom(lit)
+	nul := &nulReader{r: lit}
+	_, err = u.ReadFrom(nul)
 	if e := lit.Close(); e != nil {
 		return e
 	}
@@ -89,6 +95,13 @@ func (c *client) receive(t *task, lit *wire.Literal, target storage.Target, utf8
 	if !c.d.EOL() {
 		return nil
 	}
+	switch {
+	case nul.found && lit.Binary:
+		// RFC 3516 section 4.4: what could not be given back by BODY[] is not stored
+		return &wire.Error{No: true, Code: "UNKNOWN-CTE", Text: "Binary content cannot be stored, send it encoded"}
+	case nul.found:
+		return &wire.Error{Text: "NUL in a literal"} // RFC 9051 section 9, CHAR8
+	}
 	done, err := c.srv.store.Deliver(c.ctx(), u, []storage.Target{target})
 	if err != nil {
 		return err
@@ -98,6 +111,18 @@ func (c *client) receive(t *task, lit *wire.Literal, target storage.Target, utf8
 	}
 	t.code = fmt.Sprintf("APPENDUID %d %d", done[0].UIDValidity, done[0].UID)
 	return nil
+}
+
+// nulReader looks for NUL in what is read through it.
+type nulReader struct {
+	r     io.Reader
+	found bool
+}
+
+func (n *nulReader) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	n.found = n.found || bytes.IndexByte(p[:k], 0) >= 0
+	return k, err
 }
 
 // systemFlags are those of storage.Flags by name in lower case.

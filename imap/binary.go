@@ -10,22 +10,20 @@ import (
 // part decoded. It is decoded twice, to tell its length and to send it, so nothing of it is held.
 func (f *fetcher) binary(s *section) error {
 	f.item(s.name)
+	n, nul, err := int64(-1), false, error(nil)
 	p := s.part(f.index)
-	if p == nil {
-		f.e.Raw("NIL")
+	if p != nil {
+		if n, nul, err = f.decodedSize(p); err != nil {
+			return err
+		}
+		f.unknown = f.unknown || n < 0
+	}
+	switch {
+	case s.sizeOnly:
+		f.e.Num(uint64(max(n, 0))) // RFC 9051 section 9, msg-att-static: a number, never NIL
 		return nil
-	}
-	n, nul, err := f.decodedSize(p)
-	if err != nil {
-		return err
-	}
-	if n < 0 {
-		f.unknown = true
+	case n < 0:
 		f.e.Raw("NIL")
-		return nil
-	}
-	if s.sizeOnly {
-		f.e.Num(uint64(n))
 		return nil
 	}
 	off, n := cut(n, s.partial())

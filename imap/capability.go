@@ -70,7 +70,7 @@ func (c *client) enable(*task) error {
 			c.rev2, c.utf8 = true, true
 			done = append(done, "IMAP4rev2")
 		case w == "UTF8=ACCEPT" && !slices.Contains(done, w):
-			c.utf8 = true
+			c.utf8, c.accept = true, true
 			done = append(done, "UTF8=ACCEPT")
 		}
 	}

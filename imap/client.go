@@ -47,6 +47,7 @@ type client struct {
 	view    *view            // set while a mailbox is selected
 	rev2    bool             // ENABLE IMAP4rev2 was said
 	utf8    bool             // ENABLE UTF8=ACCEPT or IMAP4rev2 was said
+	accept  bool             // ENABLE UTF8=ACCEPT was said
 	badRow  int              // bad commands in a row
 
 	idling   *idling     // set during IDLE; Read is interrupted by wake then

@@ -37,7 +37,9 @@ func (c *client) copy(t *task) error {
 	if err != nil {
 		return err
 	}
-	t.code = copyUID(done)
+	if t.code = copyUID(done); t.code == "" {
+		return errGone // others expunged all of them (RFC 2180 section 4.4)
+	}
 	return nil
 }
 
@@ -51,9 +53,11 @@ func (c *client) move(t *task) error {
 	if err != nil {
 		return err
 	}
-	if code := copyUID(done); code != "" {
-		c.e.Raw("* OK [", code, "] Moved").CRLF() // RFC 6851 section 4.3: before the EXPUNGEs
+	code := copyUID(done)
+	if code == "" {
+		return errGone
 	}
+	c.e.Raw("* OK [", code, "] Moved").CRLF() // RFC 6851 section 4.3: before the EXPUNGEs
 	return nil
 }
 

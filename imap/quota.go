@@ -1,7 +1,10 @@
 package imap
 
 import (
+	"strings"
+
 	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // quotaRoot is the one root of an account that has a limit; it holds mail and files together.
@@ -14,7 +17,8 @@ func (c *client) getQuotaRoot(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	box, err := c.mailbox(name)
+	// RFC 9208 section 4.2.2: the mailbox need not exist
+	name, err := storage.CleanMailbox(strings.TrimSuffix(name, "/"))
 	if err != nil {
 		return err
 	}
@@ -22,7 +26,7 @@ func (c *client) getQuotaRoot(*task) error {
 	if err != nil {
 		return err
 	}
-	c.e.Raw("* QUOTAROOT ").Mailbox(box.Name)
+	c.e.Raw("* QUOTAROOT ").Mailbox(name)
 	if limit == 0 {
 		c.e.CRLF()
 		return nil

@@ -12,7 +12,11 @@ func (c *client) search(t *task) error {
 	if !c.d.EOL() {
 		return nil
 	}
+	if o.Charset != "" && c.accept && !c.rev2 {
+		return &wire.Error{Text: "CHARSET may not be given once UTF8=ACCEPT is enabled"} // RFC 6855 section 3
+	}
 	v := c.view
+	before := v.saved // what "$" among the keys stands for, also when the search saves anew
 	if o.ReturnSave {
 		v.saved = nil // RFC 9051 section 6.4.4.1: a NO leaves it empty
 	}
@@ -27,7 +31,7 @@ func (c *client) search(t *task) error {
 			return err
 		}
 	}
-	s, err := c.compile(&o.Key)
+	s, err := c.compile(&o.Key, before)
 	if err != nil {
 		return err
 	}

@@ -50,13 +50,14 @@ type node struct {
 // searcher is a search being run.
 type searcher struct {
 	*client
-	p    *storage.Snapshot
-	root node
+	p     *storage.Snapshot
+	saved []uint32
+	root  node
 }
 
-// compile makes a search ready.
-func (c *client) compile(k *wire.Key) (*searcher, error) {
-	s := &searcher{client: c, p: c.view.snap}
+// compile makes a search ready. saved is what "$" stands for.
+func (c *client) compile(k *wire.Key, saved []uint32) (*searcher, error) {
+	s := &searcher{client: c, p: c.view.snap, saved: saved}
 	n, err := s.node(k)
 	s.root = n
 	return s, err
@@ -67,7 +68,11 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 	var err error
 	switch k.Kind {
 	case wire.KeySeq, wire.KeyUID:
-		n.spans, err = s.view.resolve(k.Set, k.Kind == wire.KeyUID, false)
+		if k.Set.Saved {
+			n.spans = savedSpans(s.p, s.saved)
+		} else {
+			n.spans, err = s.view.resolve(k.Set, k.Kind == wire.KeyUID, false)
+		}
 	case wire.KeyFlag:
 		n.flags = systemFlags[strings.ToLower(string(k.Flag))]
 		if n.flags == 0 {

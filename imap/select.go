@@ -7,6 +7,9 @@ import (
 	"github.com/packetboat/packetboat/storage"
 )
 
+// maxKeywords is how many keywords a mailbox can have: the bits of storage.Entry's.
+const maxKeywords = 64
+
 func trailing(k uint64) int { return bits.TrailingZeros64(k) }
 
 func (c *client) selectCommand(t *task) error { return c.open(t, false) }
@@ -57,7 +60,11 @@ func (c *client) tellMailbox(p *storage.Snapshot, readOnly bool) {
 	if readOnly {
 		c.e.Raw("* OK [PERMANENTFLAGS ()] Nothing can be changed").CRLF()
 	} else {
-		c.e.Raw("* OK [PERMANENTFLAGS (", flagList(p), ` \*)] Limited`).CRLF()
+		more := ` \*` // RFC 9051 section 7.1: not there when no further keyword can be made
+		if len(p.Keywords()) >= maxKeywords {
+			more = ""
+		}
+		c.e.Raw("* OK [PERMANENTFLAGS (", flagList(p), more, ")] Limited").CRLF()
 	}
 	c.e.Raw("* ").Num(uint64(p.Len())).Raw(" EXISTS").CRLF()
 	if !c.rev2 {

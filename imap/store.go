@@ -54,6 +54,9 @@ func (c *client) store(t *task) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(o.Flags, func(f imap.Flag) bool { return strings.EqualFold(string(f), `\Recent`) }) {
+		return &wire.Error{Code: "CLIENTBUG", Text: `\Recent cannot be changed`} // RFC 3501 section 2.3.2
+	}
 	flags, keywords, err := splitFlags(o.Flags)
 	if err != nil || len(spans) == 0 {
 		return err

@@ -131,7 +131,8 @@ func (c *client) tellMessage(p *storage.Snapshot, i int, m storage.Entry, uid bo
 	b := append(c.e.Buf(), "* "...)
 	b = wire.AppendNumber(b, uint64(i+1))
 	b = append(b, " FETCH ("...)
-	if uid {
+	if uid || c.rev2 { // RFC 9051 section 7.5.2: what was not asked for always tells the UID
+
 		b = append(b, "UID "...)
 		b = wire.AppendNumber(b, uint64(m.UID))
 		b = append(b, ' ')
@@ -208,7 +209,7 @@ func (c *client) named(t *task, s wire.NumSet) ([]span, error) {
 func (v *view) resolve(s wire.NumSet, uid, strict bool) ([]span, error) {
 	p := v.snap
 	if s.Saved {
-		return v.savedSpans(), nil
+		return savedSpans(p, v.saved), nil
 	}
 	spans := make([]span, 0, len(s.Ranges))
 	for _, r := range s.Ranges {
@@ -267,11 +268,11 @@ func merge(spans []span) []span {
 	return out
 }
 
-// savedSpans is "$": what is left of the saved result (RFC 9051 section 6.4.4.1).
-func (v *view) savedSpans() []span {
+// savedSpans is "$": what is left of a saved result (RFC 9051 section 6.4.4.1).
+func savedSpans(p *storage.Snapshot, saved []uint32) []span {
 	var spans []span
-	for _, uid := range v.saved {
-		if i, ok := v.snap.Find(uid); ok {
+	for _, uid := range saved {
+		if i, ok := p.Find(uid); ok {
 			spans = append(spans, span{i, i + 1})
 		}
 	}
