@@ -49,7 +49,15 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
-// ago writes how long something lasts.
+// lasted writes how long something took that is over.
+func lasted(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	}
+	return ago(d)
+}
+
+// ago writes how long ago something was.
 func ago(d time.Duration) string {
 	switch {
 	case d < time.Second:

@@ -150,7 +150,7 @@ func (p *program) sessionHistory() *cobra.Command {
 				rows := [][]string{{"ENDED", "ID", "LISTENER", "ACCOUNT", "FROM", "CLIENT", "LASTED", "COMMANDS", "IN", "OUT", "REASON"}}
 				for _, s := range all {
 					rows = append(rows, []string{s.Ended.Local().Format("2006-01-02 15:04:05"), s.ID, s.Listener, dash(s.Account), host(s.Remote), dash(s.Client),
-						ago(s.Ended.Sub(s.Started)), fmt.Sprint(s.Commands), size(s.BytesIn), size(s.BytesOut), dash(s.EndReason)})
+						lasted(s.Ended.Sub(s.Started)), fmt.Sprint(s.Commands), size(s.BytesIn), size(s.BytesOut), dash(s.EndReason)})
 				}
 				return p.table(rows)
 			})
