@@ -21,7 +21,7 @@ func (p *program) accountVerb() *cobra.Command {
 		Short: "Add, list, show, change and remove accounts",
 		Long: `An account is a person or a device: one name, one password, one quota for mail and files.
 NAME is its address (ann@example.org); without a domain the default domain is meant.`,
-	}, p.accountAdd(), p.accountList(), p.accountShow(), p.accountPasswd(),
+	}, p.accountAdd(), p.accountList(), p.accountShow(), p.accountSet(), p.accountPasswd(),
 		p.accountSwitch("disable", "Refuse its logins and end its sessions; its mail still arrives", true),
 		p.accountSwitch("enable", "Let it log in again", false), p.accountRemove())
 }
@@ -182,6 +182,54 @@ func (p *program) accountShow() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (p *program) accountSet() *cobra.Command {
+	var change accountChangeJSON
+	var quota string
+	var admin bool
+	c := &cobra.Command{
+		Use:   "set NAME",
+		Short: "Change an account's quota, aliases or administrator's right",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("quota") {
+				n, err := int64(0), error(nil)
+				if quota != "none" {
+					n, err = parseSize(quota)
+				}
+				if err != nil {
+					return usageError{fmt.Errorf("--quota: %w, or none", err)}
+				}
+				change.Quota = &n
+			}
+			if cmd.Flags().Changed("admin") {
+				change.Admin = &admin
+			}
+			if change.Quota == nil && change.Admin == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
+				return usageError{errors.New("nothing to change: give --quota, --admin, --alias or --remove-alias")}
+			}
+			return p.with(cmd.Context(), func(ctl *caller) (err error) {
+				for _, list := range [][]string{change.AddAliases, change.RemoveAliases} {
+					for i := range list {
+						if list[i], err = qualify(cmd.Context(), ctl, list[i]); err != nil {
+							return err
+						}
+					}
+				}
+				var a accountJSON
+				if err := ctl.call(cmd.Context(), http.MethodPatch, "/accounts/"+url.PathEscape(args[0]), change, &a); err != nil {
+					return err
+				}
+				return p.announce(a, "changed", "", false)
+			})
+		},
+	}
+	c.Flags().StringVar(&quota, "quota", "", "bytes over mail and files together, e.g. 5GiB, or none")
+	c.Flags().BoolVar(&admin, "admin", false, "make it an administrator; --admin=false takes that away")
+	c.Flags().StringArrayVar(&change.AddAliases, "alias", nil, "add an `address`; repeatable")
+	c.Flags().StringArrayVar(&change.RemoveAliases, "remove-alias", nil, "remove an `address`; repeatable")
+	return c
 }
 
 func (p *program) accountPasswd() *cobra.Command {

@@ -48,8 +48,12 @@ type (
 		Aliases  []string `json:"aliases"`
 	}
 	accountChangeJSON struct {
-		Disabled *bool   `json:"disabled,omitempty"`
-		Password *string `json:"password,omitempty"`
+		Disabled      *bool    `json:"disabled,omitempty"`
+		Password      *string  `json:"password,omitempty"`
+		Admin         *bool    `json:"admin,omitempty"`
+		Quota         *int64   `json:"quota,omitempty"`
+		AddAliases    []string `json:"add_aliases,omitempty"`
+		RemoveAliases []string `json:"remove_aliases,omitempty"`
 	}
 	domainJSON struct {
 		Name    string `json:"name"`
@@ -241,12 +245,23 @@ func (c *control) changeAccount(r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	if change.Disabled != nil {
-		if a, err = c.store.UpdateAccount(r.Context(), a.ID, storage.AccountChange{Disabled: change.Disabled}); err != nil {
+	if change.Disabled != nil || change.Admin != nil || change.Quota != nil {
+		a, err = c.store.UpdateAccount(r.Context(), a.ID, storage.AccountChange{Disabled: change.Disabled, Admin: change.Admin, Quota: change.Quota})
+		if err != nil {
 			return nil, err
 		}
-		if *change.Disabled {
+		if change.Disabled != nil && *change.Disabled {
 			c.door.Revoke(a.ID)
+		}
+	}
+	for _, addr := range change.AddAliases {
+		if err := c.store.AddAlias(r.Context(), a.ID, addr); err != nil {
+			return nil, err
+		}
+	}
+	for _, addr := range change.RemoveAliases {
+		if err := c.store.RemoveAlias(r.Context(), a.ID, addr); err != nil {
+			return nil, err
 		}
 	}
 	return c.show(r.Context(), a)
