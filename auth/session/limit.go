@@ -25,7 +25,7 @@ func (c *counts) add(l Limits, protocol Protocol, remote netip.Addr) error {
 	case l.Total > 0 && c.total >= l.Total:
 		return overLimit("on this server", l.Total, "limits.total")
 	case most > 0 && c.protocol[protocol] >= most:
-		return overLimit("of this protocol", most, "limits.per_protocol."+string(protocol))
+		return overLimit("of this protocol", most, "limits."+string(protocol))
 	case l.PerAddress > 0 && c.peer[peer] >= l.PerAddress:
 		return overLimit("from your address", l.PerAddress, "limits.per_address")
 	}

@@ -147,7 +147,7 @@ func TestLimitsInWords(t *testing.T) {
 		{IMAP, netip.MustParseAddr("::ffff:192.0.2.1"), ""},
 		{IMAP, v4, "too many sessions from your address (limit 2, limits.per_address)"},
 		{FTP, v6, ""},
-		{FTP, netip.MustParseAddr("2001:db8:9::1"), "too many sessions of this protocol (limit 1, limits.per_protocol.ftp)"},
+		{FTP, netip.MustParseAddr("2001:db8:9::1"), "too many sessions of this protocol (limit 1, limits.ftp)"},
 		{IMAP, netip.MustParseAddr("2001:db8:1:2:ffff::9"), ""},
 		{IMAP, netip.MustParseAddr("2001:db8:1:2:3::4"), "too many sessions from your address (limit 2, limits.per_address)"},
 		{IMAP, netip.MustParseAddr("2001:db8:1:3::1"), ""},

@@ -22,6 +22,8 @@ type config struct {
 	Ports map[string]int // by listener name; 0 means off
 
 	LimitTotal, LimitPerAddress, LimitPerAccount int
+	LimitSMTP, LimitIMAP, LimitFTP               int
+	MaxDuration                                  time.Duration // of a session; 0: none
 
 	Throttle  bool
 	Plaintext auth.Plaintext
@@ -113,6 +115,16 @@ var keys = []key{
 	{"limits.total", "20000", "Sessions at a time, all protocols together; 0 means no limit (for each limit).", limit(func(c *config) *int { return &c.LimitTotal })},
 	{"limits.per_address", "200", "Sessions at a time from one address (IPv6: one /64).", limit(func(c *config) *int { return &c.LimitPerAddress })},
 	{"limits.per_account", "100", "Sessions at a time of one account.", limit(func(c *config) *int { return &c.LimitPerAccount })},
+	{"limits.smtp", "0", "Sessions at a time over SMTP.", limit(func(c *config) *int { return &c.LimitSMTP })},
+	{"limits.imap", "0", "Sessions at a time over IMAP.", limit(func(c *config) *int { return &c.LimitIMAP })},
+	{"limits.ftp", "0", "Sessions at a time over FTP.", limit(func(c *config) *int { return &c.LimitFTP })},
+	{"limits.max_duration", "0", "How long a session may last at all, whatever it does; 0 means no limit.", func(c *config, v string) error {
+		if v == "0" {
+			c.MaxDuration = 0
+			return nil
+		}
+		return duration(func(c *config) *time.Duration { return &c.MaxDuration })(c, v)
+	}},
 	{"limits.message_size", "50MiB", "Size of one message, by SMTP, IMAP APPEND or FTP.", func(c *config, v string) error {
 		n, err := parseSize(v)
 		if err == nil && (n < 1<<16 || n >= 1<<32) {

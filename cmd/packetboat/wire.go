@@ -90,7 +90,8 @@ func (h *house) open(ctx context.Context) (err error) {
 func (h *house) start() (err error) {
 	c := h.config
 	h.registry = session.New(session.Options{
-		Limits:  session.Limits{Total: c.LimitTotal, PerAddress: c.LimitPerAddress, PerAccount: c.LimitPerAccount},
+		Limits: session.Limits{Total: c.LimitTotal, PerAddress: c.LimitPerAddress, PerAccount: c.LimitPerAccount,
+			PerProtocol: map[session.Protocol]int{session.SMTP: c.LimitSMTP, session.IMAP: c.LimitIMAP, session.FTP: c.LimitFTP}},
 		Logger:  h.logger,
 		History: h.record,
 	})
@@ -185,7 +186,7 @@ func (h *house) makeServers() {
 		r := rows[l.name]
 		for _, ln := range h.bound[l.name] {
 			h.servers = append(h.servers, served{l.name, h.registry.Listen(ln, session.ListenerOptions{
-				Name: l.name, Protocol: r.protocol, Refusal: r.refusal, LoginTimeout: r.login, IdleTimeout: r.idle,
+				Name: l.name, Protocol: r.protocol, Refusal: r.refusal, LoginTimeout: r.login, IdleTimeout: r.idle, MaxDuration: c.MaxDuration,
 			}), r.server})
 		}
 	}
