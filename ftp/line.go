@@ -102,6 +102,16 @@ func stripTelnet(line []byte) []byte {
 			out = append(out, telnetIAC)
 		case i < len(line) && line[i] >= telnetWill:
 			i++
+		case i < len(line) && line[i] >= telnetLast:
+		default:
+			// No command. In front of the verb, what followed this IAC was sent as urgent data (the DM of a Synch, RFC 854), which TCP took
+			// out of the line. Elsewhere it is part of a name that is no UTF-8, which must not become another name.
+			if len(out) > 0 {
+				out = append(out, telnetIAC)
+			}
+			if i < len(line) {
+				out = append(out, line[i])
+			}
 		}
 	}
 	for len(out) > 0 && out[0] >= telnetLast && out[0] != telnetIAC {

@@ -60,9 +60,12 @@ func TestParseLine(t *testing.T) {
 		{"\xff\xf4\xff\xf2ABOR", "ABOR", ""},
 		{"\xf2ABOR", "ABOR", ""}, // the IAC before it was sent as urgent data
 		{"\xff\xf4\xf2ABOR", "ABOR", ""},
+		{"\xff\xf4\xffABOR", "ABOR", ""}, // the DM of the Synch was sent as urgent data
+		{"\xffABOR", "ABOR", ""},
+		{"DELE a\xffb", "DELE", "a\xffb"}, // no UTF-8: refused, and never taken for another name
 		{"\xff\xfb\x01USER a", "USER", "a"},
 		{"RETR a\xff\xffb", "RETR", "a\xffb"},
-		{"RETR a\xff", "RETR", "a"},
+		{"RETR a\xff", "RETR", "a\xff"},
 		{"", "", ""},
 	}
 	for _, tt := range tests {

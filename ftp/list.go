@@ -52,13 +52,16 @@ func (c *client) target(arg string) (target, error) {
 	return t, nil
 }
 
-// splitOptions takes options as of ls from the front. self is -d.
+// splitOptions takes options as of ls from the front, up to "--". self is -d.
 func splitOptions(arg string) (name string, self bool) {
 	arg = strings.TrimLeft(arg, " ")
 	for strings.HasPrefix(arg, "-") {
 		option, rest, _ := strings.Cut(arg, " ")
-		self = self || strings.Contains(option, "d")
 		arg = strings.TrimLeft(rest, " ")
+		if option == "--" {
+			break
+		}
+		self = self || strings.Contains(option, "d")
 	}
 	return arg, self
 }
