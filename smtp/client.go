@@ -41,7 +41,7 @@ type client struct {
 }
 
 // maxErrors is how many wrong commands a connection may send.
-const maxErrors = 10
+const maxErrors = 20
 
 // answer sends a reply of one line.
 func (c *client) answer(r *reply) {

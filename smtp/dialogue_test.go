@@ -75,7 +75,7 @@ var dialogues = []struct{ name, script string }{
 		a> RCPT TO:<ann>
 		a< 501 5.1.3 *
 		a> RCPT TO:<ann@[127.0.0.1]>
-		a< 501 5.1.3 *
+		a< 550 5.1.2 *
 		a> RCPT TO:<PostMaster>
 		a< 250 2.1.5 *
 		a> RCPT TO:<@relay.example,@other:ann+lists@example.test>
@@ -212,10 +212,40 @@ var dialogues = []struct{ name, script string }{
 		a8
 		a9
 		a10
+		a11
+		a12
+		a13
+		a14
+		a15
+		a16
+		a17
+		a18
+		a19
+		a20
 		NOOP
 		END
 		a<< 421 4.7.0 too many errors
 		a< EOF
+	`},
+	{"postmaster and address literals", `
+		a = mx
+		a< 220 *
+		a> EHLO x
+		a<< 250 *
+		a> MAIL FROM:<joe@-elsewhere.example>
+		a< 501 5.1.7 *
+		a> MAIL FROM:<joe@[192.0.2.300]>
+		a< 501 5.1.7 *
+		a> MAIL FROM:<joe@[IPv6:2001:db8::1]> AUTH=a+zz
+		a< 501 5.5.4 *
+		a> MAIL FROM:<joe@[IPv6:2001:db8::1]> AUTH=a+2Bb
+		a< 250 2.1.0 *
+		a> RCPT TO:<Postmaster@MAIL.example.test>
+		a< 250 2.1.5 *
+		a> RCPT TO:<ann@[127.0.0.1]>
+		a< 550 5.1.2 *
+		a> RCPT TO:<ann@example.test.>
+		a< 501 5.1.3 *
 	`},
 	{"a browser", `
 		a = mx

@@ -287,7 +287,10 @@ func (c *client) rcptTo(_, arg string) {
 		return
 	}
 	path, rest, ok := parsePath(rest)
-	if !ok || path == "" {
+	if strings.EqualFold(path, "postmaster@"+c.srv.o.Name) {
+		path = "postmaster" // RFC 5321 section 4.5.1: of the host that greets, too
+	}
+	if !ok || !validMailbox(path) && !strings.EqualFold(path, "postmaster") {
 		c.bad(say(501, "5.1.3", "bad recipient address"))
 		return
 	}

@@ -3,9 +3,7 @@ package smtp
 import (
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"io"
-	netmail "net/mail"
 	"strconv"
 	"strings"
 	"sync"
@@ -143,23 +141,6 @@ func (h *header) appendWithout(b []byte, name string) []byte {
 		}
 	}
 	return b
-}
-
-// authors are the addresses of a From field, none being an error.
-func authors(value string) ([]string, error) {
-	list, err := netmail.ParseAddressList(value)
-	if err != nil {
-		return nil, err
-	}
-	if len(list) == 0 {
-		return nil, errors.New("no address")
-	}
-	all := make([]string, len(list))
-	for i, a := range list {
-		at := strings.LastIndexByte(a.Address, '@')
-		all[i] = quoteLocal(a.Address[:at]) + a.Address[at:]
-	}
-	return all, nil
 }
 
 // quoteLocal gives a local part its quotes back if it needs them (RFC 5321 section 4.1.2).

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"net/netip"
 	"strings"
 	"unicode/utf8"
 
@@ -19,7 +20,12 @@ func parsePath(s string) (path, rest string, ok bool) {
 		return "", "", false
 	}
 	if strings.HasPrefix(s, "@") {
-		_, after, found := strings.Cut(s, ":")
+		// RFC 5321 appendix C: @one,@two:mailbox.
+		route, after, found := strings.Cut(s, ":")
+		for hop := range strings.SplitSeq(route, ",") {
+			domain, at := strings.CutPrefix(hop, "@")
+			found = found && at && validDomain(domain)
+		}
 		if !found {
 			return "", "", false
 		}
@@ -60,11 +66,7 @@ func validMailbox(path string) bool {
 		return false
 	}
 	local, domain := path[:at], path[at+1:]
-	if strings.HasPrefix(domain, "[") {
-		return len(domain) > 2 && strings.IndexByte(domain, ']') == len(domain)-1 && !strings.ContainsFunc(domain, badInDomain)
-	}
-	if domain == "" || strings.ContainsFunc(domain, badInDomain) || strings.ContainsAny(domain, "[]:") ||
-		strings.HasPrefix(domain, ".") || strings.Contains(domain, "..") {
+	if !validDomain(domain) && !validLiteral(domain) {
 		return false
 	}
 	if len(local) >= 2 && local[0] == '"' && local[len(local)-1] == '"' {
@@ -75,12 +77,34 @@ func validMailbox(path string) bool {
 	}) && local[0] != '.' && local[len(local)-1] != '.' && !strings.Contains(local, "..")
 }
 
-func badInDomain(r rune) bool {
+// validDomain checks the syntax of a domain (RFC 5321 section 4.1.2, RFC 6531 section 3.3). Underscores are in use and do no harm.
+func validDomain(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 && ascii(label) || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, badInLabel) {
+			return false
+		}
+	}
+	return true
+}
+
+func badInLabel(r rune) bool {
 	switch {
-	case r >= 0x80, r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+	case r >= 0xa0, r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
 		return false
 	}
-	return !strings.ContainsRune("-._[]:", r)
+	return true
+}
+
+// validLiteral checks an address literal (RFC 5321 section 4.1.3); of its general form only the IPv6 one is in use.
+func validLiteral(s string) bool {
+	s, open := strings.CutPrefix(s, "[")
+	s, closed := strings.CutSuffix(s, "]")
+	v6, tagged := cutFold(s, "IPv6:")
+	if !tagged {
+		v6 = s
+	}
+	addr, err := netip.ParseAddr(v6)
+	return open && closed && err == nil && addr.Zone() == "" && addr.Is6() == tagged
 }
 
 func validQuoted(s string) bool {
@@ -95,6 +119,22 @@ func validQuoted(s string) bool {
 		}
 	}
 	return true
+}
+
+// validXtext checks xtext that is not empty: RFC 3461 section 4.
+func validXtext(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '+':
+			if i+2 >= len(s) || strings.Trim(s[i+1:i+3], "0123456789ABCDEF") != "" {
+				return false
+			}
+			i += 2
+		case c <= ' ' || c > '~' || c == '=':
+			return false
+		}
+	}
+	return s != ""
 }
 
 func ascii(s string) bool {
@@ -137,8 +177,8 @@ func checkParams(s string, known []string) (rest []string, size string, refusal 
 			return nil, "", say(555, "5.5.4", "parameter %s is not known", clean(name, 40))
 		case seen[name]:
 			return nil, "", say(501, "5.5.4", "parameter %s comes twice", name)
-		case name == "AUTH" && (value == "" || !ascii(value)):
-			return nil, "", say(501, "5.5.4", "AUTH needs a mailbox or <>")
+		case name == "AUTH" && !validXtext(value):
+			return nil, "", say(501, "5.5.4", "AUTH needs a mailbox as xtext or <>")
 		case name == "AUTH": // RFC 4954 section 5: it may be ignored, and nobody is trusted here
 		case name == "SIZE":
 			size = value

@@ -36,6 +36,18 @@ func TestParsePath(t *testing.T) {
 		{`<"a@c>"`, "", "", false, false},
 		{"<" + strings.Repeat("a", 65) + "@b>", strings.Repeat("a", 65) + "@b", "", true, false},
 		{"<a\x01@b>", "a\x01@b", "", true, false},
+		{"<@x,:a@b>", "", "", false, false},
+		{"<@:a@b>", "", "", false, false},
+		{"<@x,y:a@b>", "", "", false, false},
+		{"<a@b.>", "a@b.", "", true, false},
+		{"<a@-b>", "a@-b", "", true, false},
+		{"<a@b-.c>", "a@b-.c", "", true, false},
+		{"<a@b_c.d>", "a@b_c.d", "", true, true},
+		{"<a@[999.1.1.1]>", "a@[999.1.1.1]", "", true, false},
+		{"<a@[IPv6:1.2.3.4]>", "a@[IPv6:1.2.3.4]", "", true, false},
+		{"<a@[::1]>", "a@[::1]", "", true, false},
+		{"<a@[IPv6:fe80::1%lo]>", "a@[IPv6:fe80::1%lo]", "", true, false},
+		{"<a@" + strings.Repeat("b", 64) + ">", "a@" + strings.Repeat("b", 64), "", true, false},
 	} {
 		path, rest, ok := parsePath(test.in)
 		if path != test.path || rest != test.rest || ok != test.ok {

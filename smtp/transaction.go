@@ -116,6 +116,8 @@ func (t *transaction) unresolved(path string, err error) *reply {
 		return say(550, "5.7.1", "<%s>: relaying denied", clean(path, 200))
 	case errors.Is(err, fs.ErrNotExist):
 		return say(550, "5.1.1", "<%s>: no such user here", clean(path, 200))
+	case errors.Is(err, storage.ErrInvalid):
+		return say(550, "5.1.2", "<%s>: no such address here", clean(path, 200)) // an address literal: its syntax was checked
 	}
 	return t.c.failure("recipient", err)
 }
@@ -168,6 +170,7 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 	if r := t.deliver(context.WithoutCancel(ctx), u, targets); r != nil {
 		return t.c.refused(r)
 	}
+	t.c.errors = 0 // a client that gets mail through knows what it does
 	t.c.log.Info("message delivered", "queue", id, "from", t.sender.path, "recipients", len(t.recipients), "bytes", u.Size())
 	return say(250, "2.0.0", "delivered as %s", id)
 }
