@@ -156,6 +156,8 @@ func TestCostlyInput(t *testing.T) {
 		"FETCH 1 BODY.PEEK[]<5000000000.10>":                           "t OK",
 		"FETCH 1 BODY.PEEK[]<99999999999999999999.10>":                 "t BAD",
 		"SEARCH RETURN (ALL) FROM nobody":                              "t OK",
+		"SEARCH " + strings.Repeat("NOT BODY x ", 257) + "ALL":         "t BAD [LIMIT]",
+		"SEARCH " + strings.Repeat("OR BODY x TEXT y ", 128) + "ALL":   "t OK",
 		"UID SEARCH SUBJECT {70000}":                                   "t BAD [TOOBIG]",
 		"STORE 1 +FLAGS (" + strings.Repeat("k", 60000) + ")":          "t NO [LIMIT]",
 		strings.Repeat("x", 200000):                                    "t BAD [TOOBIG]",

@@ -45,6 +45,7 @@ type node struct {
 	number int64
 	field  string
 	needle needle
+	slot   int // KeyBody, KeyText: which of the searcher's texts
 }
 
 // searcher is a search being run.
@@ -52,6 +53,7 @@ type searcher struct {
 	*client
 	p     *storage.Snapshot
 	saved []uint32
+	texts []wanted // the needles of BODY and TEXT
 	root  node
 }
 
@@ -80,6 +82,10 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 		}
 	case wire.KeyHeader, wire.KeyAddress, wire.KeySubject, wire.KeyBody, wire.KeyText:
 		n.needle = newNeedle(k.Text)
+		if k.Kind == wire.KeyBody || k.Kind == wire.KeyText {
+			n.slot = len(s.texts)
+			s.texts = append(s.texts, wanted{n.needle, k.Kind == wire.KeyText})
+		}
 	}
 	for i := range k.Keys {
 		kid, e := s.node(&k.Keys[i])
@@ -153,7 +159,7 @@ func (n *node) judgeText(m *candidate) verdict {
 	if m.at < withBody {
 		return unknown
 	}
-	return truth(m.text.contains(n.needle, n.kind == wire.KeyText))
+	return truth(m.text.contains(n.slot))
 }
 
 // within tells whether an index is in spans.
@@ -235,7 +241,7 @@ func (s *searcher) headers(indexes []int) (found, open []int, err error) {
 
 // bodies judges the messages at the indexes by all their bytes.
 func (s *searcher) bodies(indexes []int) (found []int, err error) {
-	scan := textScan{}
+	scan := textScan{wanted: s.texts, broken: s.broken}
 	for batch := range slices.Chunk(indexes, bodyBatch) {
 		for i, row := range s.srv.store.Mail(s.ctx(), s.p, batch, storage.WantHeader|storage.WantIndex) {
 			if err := s.broken(); err != nil {
@@ -278,7 +284,7 @@ func (s *searcher) body(i int, mail *storage.Mail, scan *textScan) (bool, error)
 		k, _ := b.ReadAt(h, 0)
 		m.header.block = h[:k]
 	}
-	scan.body, scan.index, scan.err = b, x, nil
+	scan.reset(b, x)
 	v := s.root.judge(&m)
 	return v == yes, scan.err
 }

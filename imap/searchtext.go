@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -96,11 +97,25 @@ func (h header) day() (int64, bool) {
 	return 0, false
 }
 
-// textScan looks for needles in the text of a message, which passes by in pieces.
+// wanted is a needle of BODY, or with headers of TEXT.
+type wanted struct {
+	needle
+	headers bool // the headers of parts and inner messages are looked at too
+}
+
+// textScan looks for all needles of a search at once in the text of a message, which passes by in pieces.
 type textScan struct {
-	body  storage.Body
-	index *mime.Index
-	err   error
+	wanted []wanted
+	broken func() error // whether to stop in the middle
+
+	// of the message at hand
+	body    storage.Body
+	index   *mime.Index
+	scanned bool
+	found   []bool // of each needle
+	left    int    // needles not found yet
+	err     error
+
 	piece []byte
 	buf   scratch
 }
@@ -108,50 +123,76 @@ type textScan struct {
 // scanPiece is how much text is looked at in one go.
 const scanPiece = 32 << 10
 
-// contains looks into the text parts and with headers into the headers of all parts and inner messages too.
-func (s *textScan) contains(n needle, headers bool) bool {
-	return s.part(&s.index.Root, n, headers, true)
+// reset begins another message.
+func (s *textScan) reset(b storage.Body, x *mime.Index) {
+	s.body, s.index, s.scanned, s.err = b, x, false, nil
+	s.found = append(s.found[:0], make([]bool, len(s.wanted))...)
+	s.left = len(s.wanted)
 }
 
-func (s *textScan) part(p *mime.Part, n needle, headers, root bool) bool {
-	if headers && !root {
+// contains tells whether the message has the needle of that number.
+func (s *textScan) contains(slot int) bool {
+	if !s.scanned {
+		s.scanned = true
+		s.mark(func(w *wanted) bool { return len(w.folded) == 0 }) // what is empty is in everything
+		s.part(&s.index.Root, true)
+	}
+	return s.found[slot]
+}
+
+// mark notes the needles that are found.
+func (s *textScan) mark(found func(*wanted) bool) {
+	for i := range s.wanted {
+		if !s.found[i] && found(&s.wanted[i]) {
+			s.found[i] = true
+			s.left--
+		}
+	}
+}
+
+func (s *textScan) part(p *mime.Part, root bool) {
+	if s.left == 0 || s.err != nil {
+		return
+	}
+	if !root && slices.ContainsFunc(s.wanted, func(w wanted) bool { return w.headers }) {
 		b := make([]byte, min(p.BodyOffset-p.HeaderOffset, headerMax))
 		k, _ := s.body.ReadAt(b, p.HeaderOffset)
-		if (header{b[:k], &s.buf}).contains(n) {
-			return true
-		}
+		h := header{b[:k], &s.buf}
+		s.mark(func(w *wanted) bool { return w.headers && h.contains(w.needle) })
 	}
 	for i := range p.Parts {
-		if s.part(&p.Parts[i], n, headers, false) {
-			return true
-		}
+		s.part(&p.Parts[i], false)
 	}
-	if len(p.Parts) > 0 || p.Type != "text" || s.err != nil {
-		return false
+	if len(p.Parts) == 0 && p.Type == "text" {
+		s.stream(mime.Text(io.NewSectionReader(s.body, p.BodyOffset, p.End-p.BodyOffset), p))
 	}
-	return s.stream(mime.Text(io.NewSectionReader(s.body, p.BodyOffset, p.End-p.BodyOffset), p), n)
 }
 
-// stream looks for the needle in UTF-8 text. What a match could begin in is carried on to the next piece.
-func (s *textScan) stream(r io.Reader, n needle) bool {
-	if size := max(scanPiece, 4*n.longest); len(s.piece) < size {
+// stream looks for the needles in UTF-8 text. What a match could begin in is carried on to the next piece.
+func (s *textScan) stream(r io.Reader) {
+	longest := 0
+	for _, w := range s.wanted {
+		longest = max(longest, w.longest)
+	}
+	if size := max(scanPiece, 4*longest); len(s.piece) < size {
 		s.piece = make([]byte, size)
 	}
 	used := 0
-	for {
+	for s.left > 0 {
+		if s.err = s.broken(); s.err != nil {
+			return
+		}
 		k, err := io.ReadFull(r, s.piece[used:])
 		used += k
 		s.buf = appendFold(s.buf[:0], s.piece[:used])
-		if bytes.Contains(s.buf, n.folded) {
-			return true
-		}
+		s.mark(func(w *wanted) bool { return bytes.Contains(s.buf, w.folded) })
 		if err != nil {
 			if err != io.EOF && err != io.ErrUnexpectedEOF {
 				s.err = err
 			}
-			return false
+			return
 		}
-		keep := used - min(n.longest+utf8.UTFMax, used)
+		keep := used - min(longest+utf8.UTFMax, used)
 		for keep < used && !utf8.RuneStart(s.piece[keep]) {
 			keep++
 		}

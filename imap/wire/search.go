@@ -7,8 +7,11 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// maxKeys is how many keys a search may have in all.
-const maxKeys = 4096
+// Limits of a search.
+const (
+	maxKeys  = 4096 // in all
+	maxTexts = 256  // BODY and TEXT, for each of which all text is gone through
+)
 
 // KeyKind is what a Key asks.
 type KeyKind uint8
@@ -81,7 +84,7 @@ func (d *Decoder) Search() *SearchOptions {
 			return o
 		}
 	}
-	n := 0
+	var n count
 	for d.err == nil {
 		o.Key.Keys = append(o.Key.Keys, d.searchKey(&n))
 		if d.AtEnd() || !d.SP() {
@@ -121,8 +124,11 @@ func (d *Decoder) searchReturn(o *SearchOptions) {
 	}
 }
 
-func (d *Decoder) searchKey(n *int) Key {
-	if *n++; *n > maxKeys {
+// count is how many keys there were.
+type count struct{ keys, texts int }
+
+func (d *Decoder) searchKey(n *count) Key {
+	if n.keys++; n.keys > maxKeys {
 		d.fail(&Error{Code: "LIMIT", Text: "Too many search keys"})
 	}
 	if d.err != nil || !d.enter() {
@@ -161,7 +167,7 @@ var dateKeys = map[string]KeyKind{
 	"BEFORE": KeyBefore, "SINCE": KeySince, "SENTBEFORE": KeySentBefore, "SENTSINCE": KeySentSince,
 }
 
-func (d *Decoder) namedKey(name string, n *int) Key {
+func (d *Decoder) namedKey(name string, n *count) Key {
 	if f, ok := flagKeys[name]; ok {
 		return Key{Kind: KeyFlag, Flag: f}
 	}
@@ -171,6 +177,11 @@ func (d *Decoder) namedKey(name string, n *int) Key {
 	if k, ok := textKeys[name]; ok {
 		d.SP()
 		k.Text = d.AString()
+		if k.Kind == KeyBody || k.Kind == KeyText {
+			if n.texts++; n.texts > maxTexts {
+				d.fail(&Error{Code: "LIMIT", Text: "Too many texts to search for"})
+			}
+		}
 		return k
 	}
 	if kind, ok := dateKeys[name]; ok {
