@@ -66,28 +66,36 @@ func (p *program) serve(ctx context.Context) error {
 		return err
 	}
 	h := &house{config: c, settings: all, dir: dir, logger: logger, started: started}
-	if err := h.open(ctx); err != nil {
-		if ctx.Err() != nil {
-			logger.Info("ended while starting")
-			return nil
-		}
-		return err
+	password, err := h.begin(ctx)
+	if err != nil && ctx.Err() != nil {
+		logger.Info("ended while starting")
+		return nil
 	}
-	if err := writeTemplate(dir, all); err != nil {
-		return errors.Join(err, h.close())
-	}
-	password, err := h.firstRun(ctx)
 	if err != nil {
-		return errors.Join(err, h.close())
-	}
-	if err := h.start(); err != nil {
-		return errors.Join(err, h.close())
+		return err
 	}
 	p.printWelcome(h, password)
 	fmt.Fprintln(p.stdout, "packetboat: ready")
 	notifyService("READY=1\nSTATUS=serving")
 	logger.Info("ready", "version", version, "data", dir, "took", time.Since(started).Round(time.Millisecond))
 	return h.run(ctx)
+}
+
+// begin opens everything, makes what a first run makes and starts; on error nothing is left open.
+func (h *house) begin(ctx context.Context) (password string, err error) {
+	if err := h.open(ctx); err != nil {
+		return "", err
+	}
+	if err := writeTemplate(h.dir, h.settings); err != nil {
+		return "", errors.Join(err, h.close())
+	}
+	if password, err = h.firstRun(ctx); err == nil {
+		err = h.start()
+	}
+	if err != nil {
+		return "", errors.Join(err, h.close())
+	}
+	return password, nil
 }
 
 func newLogger(w io.Writer, level string) *slog.Logger {

@@ -15,6 +15,18 @@ var (
 	ErrNewer  = errors.New("the database was written by a newer version of this program")
 )
 
+// errDamaged says what can be done about a database that cannot be read.
+var errDamaged = errors.New("the database is damaged; restore packetboat.db from a backup (without packetboat.db-wal and packetboat.db-shm, unless the backup has them)")
+
+// explain adds to an error what its reader can do.
+func explain(err error) error {
+	switch code(err) & 0xff {
+	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return err
+}
+
 func code(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code()

@@ -54,7 +54,7 @@ func Open(ctx context.Context, dir string, migrations []string, o Options) (*DB,
 	d := &DB{lock: l, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}
 	if err := d.open(ctx, filepath.Join(dir, "packetboat.db"), migrations, o); err != nil {
 		d.Close()
-		return nil, err
+		return nil, explain(err)
 	}
 	return d, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,6 +53,22 @@ func TestMigrations(t *testing.T) {
 	defer d.Close()
 	if err := d.Row("SELECT id FROM c").Scan(&n); err == nil || errors.Is(err, sql.ErrNoRows) {
 		t.Fatal("half a migration is left:", err)
+	}
+}
+
+// TestDamaged: what is no database is said to be none, and nothing is changed.
+func TestDamaged(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "packetboat.db")
+	text := strings.Repeat("no database ", 1000)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), dir, testMigrations, Options{}); err == nil || !strings.Contains(err.Error(), "restore") {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != text {
+		t.Error("the file was changed", err)
 	}
 }
 
