@@ -88,6 +88,9 @@ func (k *chunks) command() error {
 			if !ok {
 				return k.c.astray()
 			}
+			if k.c.flood(size) {
+				return io.ErrUnexpectedEOF
+			}
 			k.left, k.size, k.last = size, size, last
 			return nil
 		case "RSET":

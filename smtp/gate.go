@@ -311,6 +311,9 @@ func (c *client) bdat(_, arg string) {
 		_ = c.astray()
 		return
 	}
+	if c.flood(size) {
+		return
+	}
 	k := &chunks{c: c, left: size, size: size, last: last}
 	refusal := c.refuses(rule{needs: hello | login | mail | rcpts}, "")
 	if refusal == nil {
@@ -326,6 +329,15 @@ func (c *client) bdat(_, arg string) {
 	default:
 		c.bad(refusal)
 	}
+}
+
+// flood ends the connection when a chunk is announced that is too large even to be thrown away.
+func (c *client) flood(size int64) bool {
+	if size/2 <= c.srv.o.MaxMessage {
+		return false
+	}
+	c.part(errTooLarge, "too much data")
+	return true
 }
 
 // astray ends a connection in which nobody knows what is a command and what is not.

@@ -317,3 +317,35 @@ var goodbyes = map[string]string{
 			! count ann 1
 		`,
 }
+
+// Who sends a byte now and then is not idle, and is let go all the same.
+func TestPatience(t *testing.T) {
+	o := limits
+	o.Patience = 20 * time.Millisecond
+	h := open(t, o, auth.PlaintextLoopback)
+	sessiontest.Play(t, `
+		a = mx
+		a< 220 *
+		a>- "NOO"
+		a< 421 4.4.2 *
+		a< EOF
+		b = mx
+		b< 220 *
+		b>- "HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nDATA\r\nSubject: x\r\n\r\ny"
+		b<< 354 *
+		b< 421 4.4.2 *
+		b< EOF
+		c = mx
+		c< 220 *
+		c>- "HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nBDAT 5\r\nx"
+		c<< 421 4.4.2 *
+		c< EOF
+		d = sub
+		d< 220 *
+		d>- "EHLO x\r\nAUTH PLAIN\r\nx"
+		d<< 334 *
+		d< 421 4.4.2 *
+		d< EOF
+		! count ann 0
+	`, h.env(t))
+}

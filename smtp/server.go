@@ -33,8 +33,12 @@ type Options struct {
 	// MaxRecipients of one message; 0 means 1000. RFC 5321 section 4.5.3.1.8 asks for 100 at least.
 	MaxRecipients int
 	BareNewline   BareNewline // "": Reject on MX, Normalize on submission
-	Logger        *slog.Logger
-	Now           func() time.Time
+	// Patience is how long a line may take from when it is waited for until its end, and each 64 KiB of a message; 0 means
+	// 10 min, negative: for ever. RFC 5321 section 4.5.3.2.7 wants 5 min between commands, which is the listener's idle timeout; this is for
+	// who sends a byte before each of those is over.
+	Patience time.Duration
+	Logger   *slog.Logger
+	Now      func() time.Time
 }
 
 // Server serves SMTP over one account store. Several listeners may be served at a time.
@@ -54,6 +58,9 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	}
 	if o.MaxRecipients == 0 {
 		o.MaxRecipients = 1000
+	}
+	if o.Patience == 0 {
+		o.Patience = 10 * time.Minute
 	}
 	if o.BareNewline == "" && o.Mode == Submission {
 		o.BareNewline = Normalize
@@ -106,6 +113,7 @@ func (e *entrance) Accept() (net.Conn, error) {
 		}
 		c := &client{srv: e.srv, ses: ses, log: e.srv.o.Logger.With("session", ses.ID())}
 		c.wire.conn = conn
+		c.wire.patience = e.srv.o.Patience
 		if e.srv.o.ImplicitTLS {
 			c.wire.begin = c.implicit
 		}

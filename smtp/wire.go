@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 const (
@@ -41,6 +42,9 @@ type wire struct {
 	small []byte  // buf between messages
 	big   *[]byte // buf within one, from dataBuffers
 	out   []byte
+
+	patience time.Duration // for a line, and for each dataBuffer bytes of a message; 0: none
+	since    int           // bytes read since the clock was set; negative: set it before the next read
 }
 
 // window is what is read and not yet taken.
@@ -76,12 +80,25 @@ func (w *wire) fill() error {
 		return err
 	}
 	w.room()
+	if w.since < 0 || w.since >= dataBuffer {
+		w.hurry()
+	}
 	n, err := w.conn.Read(w.buf[w.w:])
 	w.w += n
+	w.since += n
 	if n > 0 {
 		return nil
 	}
 	return err
+}
+
+// hurry sets the clock: who sends a byte now and then is not idle, but keeps a connection for nothing.
+func (w *wire) hurry() {
+	w.since = 0
+	if w.patience > 0 {
+		// An error would be one of the Read that follows.
+		_ = w.conn.SetReadDeadline(time.Now().Add(w.patience))
+	}
 }
 
 // room makes room at the end of the buffer.
@@ -108,6 +125,7 @@ func (w *wire) swap(b []byte) {
 
 // enlarge takes a buffer for the bytes of a message; shrink gives it back once it is drained.
 func (w *wire) enlarge() {
+	w.since = -1
 	if w.big == nil {
 		w.small = w.buf
 		w.big = dataBuffers.Get().(*[]byte)
@@ -127,6 +145,7 @@ func (w *wire) shrink() {
 // line takes the next line with its end. errLongLine when it is longer than maxLine; it is taken all the same.
 // The bytes are good until the next call.
 func (w *wire) line() ([]byte, error) {
+	w.since = -1
 	for seen := 0; ; {
 		win := w.window()
 		if i := bytes.IndexByte(win[seen:], '\n'); i >= 0 {
