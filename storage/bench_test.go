@@ -85,7 +85,7 @@ func BenchmarkDeliver(b *testing.B) {
 
 // BenchmarkInline finds Options.InlineMax: the same message as a row and as a file.
 func BenchmarkInline(b *testing.B) {
-	for _, kib := range []int{32, 64, 128, 256} {
+	for _, kib := range []int{8, 16, 32, 64, 128} {
 		text := benchMessage(kib << 10)
 		for _, as := range []struct {
 			name   string
