@@ -155,12 +155,17 @@ func (b *boat) gone(t testing.TB, account, listener string) {
 			t.Fatalf("the session of %s on %s is still there", account, listener)
 		}
 	}
-	var past []session.Info
-	b.json(&past, "session", "history", "--account", account)
-	for _, s := range past {
-		if s.Listener == listener && strings.Contains(s.EndReason, "killed") {
-			return
+	// The history is written behind the session's end.
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var past []session.Info
+		b.json(&past, "session", "history", "--account", account)
+		for _, s := range past {
+			if s.Listener == listener && strings.Contains(s.EndReason, "killed") {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the history does not show the killed session: %+v", past)
 		}
 	}
-	t.Fatalf("the history does not show the killed session: %+v", past)
 }
