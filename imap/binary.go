@@ -18,12 +18,12 @@ func (f *fetcher) binary(s *section) error {
 		}
 		f.unknown = f.unknown || n < 0
 	}
-	switch {
-	case s.sizeOnly:
-		f.e.Num(uint64(max(n, 0))) // RFC 9051 section 9, msg-att-static: a number, never NIL
+	if n < 0 {
+		f.nothing(s)
 		return nil
-	case n < 0:
-		f.e.Raw("NIL")
+	}
+	if s.sizeOnly {
+		f.e.Num(uint64(n))
 		return nil
 	}
 	off, n := cut(n, s.partial())

@@ -24,7 +24,7 @@ type section struct {
 	name     []byte
 	body     *imap.FetchItemBodySection
 	binary   *imap.FetchItemBinarySection
-	sizeOnly bool           // BINARY.SIZE
+	sizeOnly bool           // BINARY.SIZE: no bytes, their number
 	fields   *mime.FieldSet // of HEADER.FIELDS and HEADER.FIELDS.NOT
 }
 
@@ -115,15 +115,11 @@ func (f *fetcher) section(s *section) error {
 	}
 	f.item(s.name)
 	if s.whole() {
-		if s.sizeOnly {
-			f.e.Num(uint64(f.body.Size()))
-			return nil
-		}
 		return f.bytes(s, 0, f.body.Size())
 	}
 	first, end, ok := extent(s, f.index)
 	if !ok {
-		f.e.Raw("NIL")
+		f.nothing(s)
 		return nil
 	}
 	if s.fields != nil {
@@ -135,6 +131,15 @@ func (f *fetcher) section(s *section) error {
 		return nil
 	}
 	return f.bytes(s, first, end)
+}
+
+// nothing answers a section that is not there. RFC 9051 section 9, msg-att-static: the size of one is a number, never NIL.
+func (f *fetcher) nothing(s *section) {
+	if s.sizeOnly {
+		f.e.Num(0)
+	} else {
+		f.e.Raw("NIL")
+	}
 }
 
 // extent is where in the message a section lies (RFC 9051 section 6.4.5.1).
@@ -223,6 +228,10 @@ func (f *fetcher) read(off, n int64) ([]byte, error) {
 // literal gives bytes that are in memory.
 func (f *fetcher) literal(s *section, p []byte) {
 	off, n := cut(int64(len(p)), s.partial())
+	if s.sizeOnly {
+		f.e.Num(uint64(n))
+		return
+	}
 	f.e.Raw("{").Num(uint64(n)).Raw("}\r\n")
 	_, _ = f.e.Write(p[off : off+n])
 }
@@ -230,6 +239,10 @@ func (f *fetcher) literal(s *section, p []byte) {
 // bytes gives a range of the message, streamed.
 func (f *fetcher) bytes(s *section, first, end int64) error {
 	off, n := cut(end-first, s.partial())
+	if s.sizeOnly {
+		f.e.Num(uint64(n))
+		return nil
+	}
 	f.e.Raw("{").Num(uint64(n)).Raw("}\r\n")
 	return f.stream(first+off, n)
 }

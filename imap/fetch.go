@@ -102,6 +102,13 @@ func (f *fetcher) plan() {
 		name := append([]byte("BINARY.SIZE"), wire.AppendBinary(nil, s.Part, nil)[len("BINARY"):]...)
 		f.add(section{name: name, binary: &imap.FetchItemBinarySection{Part: s.Part}, sizeOnly: true}, true)
 	}
+	for _, s := range o.BinaryText {
+		name := "BINARY"
+		if s.Size {
+			name = "BINARY.SIZE"
+		}
+		f.add(section{name: append([]byte(name), wire.AppendSection(nil, s.FetchItemBodySection)[len("BODY"):]...), body: s.FetchItemBodySection, sizeOnly: s.Size}, s.Peek)
+	}
 	if f.path {
 		f.want |= storage.WantIndex
 	}

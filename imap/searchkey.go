@@ -150,7 +150,7 @@ func (n *node) judgeText(m *candidate) verdict {
 		day, ok := m.header.day()
 		return truth(ok && (day < n.from) == (n.kind == wire.KeySentBefore))
 	case wire.KeyHeader, wire.KeyAddress, wire.KeySubject:
-		return truth(m.header.has(n.field, n.needle))
+		return truth(m.header.has(n.field, n.needle, n.kind == wire.KeyAddress))
 	case wire.KeyText:
 		if m.header.contains(n.needle) {
 			return yes

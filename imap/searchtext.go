@@ -62,17 +62,51 @@ type header struct {
 	buf   *scratch
 }
 
-// has tells whether a field of that name contains the needle, decoded (RFC 2047) or as it stands there.
-func (h header) has(field string, n needle) bool {
+// has tells whether a field of that name contains the needle, decoded (RFC 2047) or as it stands there; one of addresses, also without comments.
+func (h header) has(field string, n needle, address bool) bool {
 	for name, raw := range mime.HeaderFields(h.block) {
 		if len(name) == len(field) && strings.EqualFold(string(name), field) {
 			value := string(mime.Unfold(nil, mime.FieldValue(raw)))
 			if h.buf.has(mime.DecodeHeader(value), n) || strings.Contains(value, "=?") && h.buf.has(value, n) {
 				return true
 			}
+			if address && strings.Contains(value, "(") && h.buf.has(withoutComments(value), n) {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// withoutComments is a field of addresses without its comments (RFC 5322 section 3.2.2) and the blanks around "@", as its
+// addresses read in the envelope.
+func withoutComments(s string) string {
+	b := make([]byte, 0, len(s))
+	depth, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '\\' && i+1 < len(s):
+			if i++; depth == 0 {
+				b = append(b, c, s[i])
+			}
+		case depth == 0 && c == '"':
+			quoted = !quoted
+			b = append(b, c)
+		case quoted:
+			b = append(b, c)
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth > 0, c == ' ' && len(b) > 0 && (b[len(b)-1] == '@' || b[len(b)-1] == ' '):
+		case c == '@':
+			b = append(bytes.TrimRight(b, " "), c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(b)
 }
 
 // contains tells whether any field contains the needle.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -20,7 +21,15 @@ type FetchOptions struct {
 	RFC822       bool // RFC 3501 section 6.4.5
 	RFC822Header bool
 	RFC822Text   bool
+	BinaryText   []BinaryText
 	items        int
+}
+
+// BinaryText is BINARY or BINARY.SIZE of a text specifier, as in BINARY[1.HEADER]. RFC 9051 knows it of parts only, but other
+// servers answer it: it is BODY's, under its own name.
+type BinaryText struct {
+	*imap.FetchItemBodySection
+	Size bool
 }
 
 // Fetch reads the items of a FETCH: a macro, one item or a list.
@@ -67,11 +76,8 @@ func (d *Decoder) fetchItem(o *FetchOptions, alone bool) {
 			return
 		}
 		d.bodySection(o, name == "BODY.PEEK")
-	case "BINARY", "BINARY.PEEK":
-		o.BinarySection = append(o.BinarySection, &imap.FetchItemBinarySection{
-			Part: d.binaryPart(), Partial: d.partial(), Peek: name == "BINARY.PEEK"})
-	case "BINARY.SIZE":
-		o.BinarySectionSize = append(o.BinarySectionSize, &imap.FetchItemBinarySectionSize{Part: d.binaryPart()})
+	case "BINARY", "BINARY.PEEK", "BINARY.SIZE":
+		d.binarySection(o, name)
 	case "ALL", "FAST", "FULL":
 		if !alone {
 			d.Fail("A macro must stand alone")
@@ -87,21 +93,40 @@ func (d *Decoder) fetchItem(o *FetchOptions, alone bool) {
 
 // bodySection reads [section]<partial>.
 func (d *Decoder) bodySection(o *FetchOptions, peek bool) {
-	if !d.Expect('[') {
-		return
-	}
-	s := &imap.FetchItemBodySection{Peek: peek}
-	if !d.Accept(']') {
-		s.Part = d.path()
-		if !d.Peek(']') {
-			d.sectionText(s)
-		}
-		if !d.Expect(']') {
-			return
-		}
-	}
-	s.Partial = d.partial()
+	s := d.section(peek)
+	s.Partial = d.partial(true)
 	o.BodySection = append(o.BodySection, s)
+}
+
+// section reads [section].
+func (d *Decoder) section(peek bool) *imap.FetchItemBodySection {
+	s := &imap.FetchItemBodySection{Peek: peek}
+	if !d.Expect('[') || d.Accept(']') {
+		return s
+	}
+	s.Part = d.path()
+	if !d.Peek(']') {
+		d.sectionText(s)
+	}
+	d.Expect(']')
+	return s
+}
+
+// binarySection reads what follows BINARY, BINARY.PEEK or BINARY.SIZE.
+func (d *Decoder) binarySection(o *FetchOptions, name string) {
+	size := name == "BINARY.SIZE"
+	s := d.section(size || name == "BINARY.PEEK")
+	if !size {
+		s.Partial = d.partial(false)
+	}
+	switch {
+	case s.Specifier != imap.PartSpecifierNone:
+		o.BinaryText = append(o.BinaryText, BinaryText{s, size})
+	case size:
+		o.BinarySectionSize = append(o.BinarySectionSize, &imap.FetchItemBinarySectionSize{Part: s.Part})
+	default:
+		o.BinarySection = append(o.BinarySection, &imap.FetchItemBinarySection{Part: s.Part, Partial: s.Partial, Peek: s.Peek})
+	}
 }
 
 // path reads section-part; a text specifier may follow behind its last dot.
@@ -181,23 +206,16 @@ func isFieldName(s string) bool {
 	return s != ""
 }
 
-func (d *Decoder) binaryPart() []int {
-	if !d.Expect('[') {
-		return nil
-	}
-	p := d.path()
-	d.Expect(']')
-	return p
-}
-
-// partial reads <offset.size>, nil when there is none.
-func (d *Decoder) partial() *imap.SectionPartial {
+// partial reads <offset.size>, nil when there is none. Unless strict the size may be missing: all the rest.
+func (d *Decoder) partial(strict bool) *imap.SectionPartial {
 	if !d.Accept('<') {
 		return nil
 	}
-	p := &imap.SectionPartial{Offset: d.Number64()}
-	d.Expect('.')
-	p.Size = d.Number64()
+	p := &imap.SectionPartial{Offset: d.Number64(), Size: math.MaxInt64}
+	if strict || !d.Peek('>') {
+		d.Expect('.')
+		p.Size = d.Number64()
+	}
 	d.Expect('>')
 	if d.err == nil && p.Size == 0 {
 		d.Fail("Bad partial")

@@ -25,11 +25,12 @@ func (x *fields) addresses(list []Address, v []byte) []Address {
 			list, grouped = append(list, Address{Mailbox: x.keep(orSpace(a.text))}), true
 			v = v[1:]
 		case a.stop == '<':
-			var local, domain []byte
-			local, domain, v = angle(v[1:])
+			var local, domain, route []byte
+			local, domain, route, v = angle(v[1:])
 			v = untilSeparator(v)
 			if len(local) > 0 || len(domain) > 0 || len(a.text) > 0 {
 				list = append(list, x.address(a.text, local, domain))
+				list[len(list)-1].Route = x.keep(route)
 			}
 		case a.stop == '@':
 			var domain, name []byte
@@ -133,24 +134,25 @@ func phrase(v []byte) words {
 	return w
 }
 
-// angle reads an angle-addr behind its "<": the obsolete route is dropped.
-func angle(v []byte) (local, domain, rest []byte) {
+// angle reads an angle-addr behind its "<".
+func angle(v []byte) (local, domain, route, rest []byte) {
 	w := phraseUntil(v)
 	if w.stop == '@' && len(w.text) == 0 { // RFC 5322 section 4.4: obs-route
 		if n := bytes.IndexByte(w.rest, ':'); n >= 0 {
+			route = squeeze(w.rest[:n])
 			w = phraseUntil(w.rest[n+1:])
 		}
 	}
 	local = w.text
 	if w.stop != '@' {
-		return local, nil, after(w.rest)
+		return local, nil, route, after(w.rest)
 	}
 	d := w.rest[1:]
 	n := bytes.IndexAny(d, ">,;")
 	if n < 0 {
 		n = len(d)
 	}
-	return local, squeeze(d[:n]), after(d[n:])
+	return local, squeeze(d[:n]), route, after(d[n:])
 }
 
 // phraseUntil is phrase that looks no further than the next ">" or "<": what is unbalanced must not be read again and again.
@@ -181,6 +183,7 @@ func after(v []byte) []byte {
 
 // bareDomain reads the domain of an address without angle brackets and the name in the comment behind it.
 func bareDomain(v []byte) (domain, name, rest []byte) {
+	v = skipBlanks(v)
 	n := bytes.IndexAny(v, ",;(<")
 	if n < 0 {
 		return squeeze(v), nil, nil
@@ -193,11 +196,30 @@ func bareDomain(v []byte) (domain, name, rest []byte) {
 	return domain, nil, untilSeparator(v[n:])
 }
 
-// squeeze takes the blanks out of a domain.
+// skipBlanks skips blanks and comments.
+func skipBlanks(v []byte) []byte {
+	for {
+		v = bytes.TrimLeft(v, " \t")
+		if len(v) == 0 || v[0] != '(' {
+			return v
+		}
+		_, v = comment(v)
+	}
+}
+
+// squeeze takes the blanks and comments out of a domain.
 func squeeze(v []byte) []byte {
 	v = bytes.Trim(v, " \t>")
-	if !bytes.ContainsAny(v, " \t") {
+	if !bytes.ContainsAny(v, " \t(") {
 		return v
 	}
-	return bytes.Join(bytes.Fields(v), nil)
+	var out []byte
+	for v = skipBlanks(v); len(v) > 0; v = skipBlanks(v) {
+		n := bytes.IndexAny(v, " \t(")
+		if n < 0 {
+			n = len(v)
+		}
+		out, v = append(out, v[:n]...), v[n:]
+	}
+	return out
 }

@@ -85,10 +85,10 @@ const (
 )
 
 // Address is an RFC 5322 mailbox; a group start has Host "" and Mailbox its name, a group end both "".
-// A mailbox that lacks its domain has Host MissingDomain: left empty it would read as a group. An obsolete route
-// (RFC 5322 section 4.4) is dropped.
+// A mailbox that lacks its domain has Host MissingDomain: left empty it would read as a group. Route is an obsolete
+// one (RFC 5322 section 4.4): "@a,@b".
 type Address struct {
-	Name, Mailbox, Host string
+	Name, Route, Mailbox, Host string
 }
 
 // MissingDomain stands in Address.Host for what is not there.

@@ -100,8 +100,9 @@ func TestEnvelope(t *testing.T) {
 		"empty":     {"\n", `(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)`},
 		"present":   {"Subject:\nDate: \n\n", `("" "" NIL NIL NIL NIL NIL NIL NIL NIL)`},
 		"8-bit":     {"Subject: ä\n\n", "(NIL {2}\r\nä NIL NIL NIL NIL NIL NIL NIL NIL)"},
+		"comments":  {"From: Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>\nTo: <user (comment)@ (comment) domain.org>\nCc: a@ (c) b (Name)\n\n", `(NIL NIL (("Pete" NIL "pete" "silly.test")) (("Pete" NIL "pete" "silly.test")) (("Pete" NIL "pete" "silly.test")) ((NIL NIL "user" "domain.org")) (("Name" NIL "a" "b")) NIL NIL NIL)`},
 		"broken":    {"From: root\nTo: <a@b>, \"un balanced <c@d>\nCc: x@y (Name)\n\n", `(NIL NIL ((NIL NIL "root" "MISSING_DOMAIN")) ((NIL NIL "root" "MISSING_DOMAIN")) ((NIL NIL "root" "MISSING_DOMAIN")) ((NIL NIL "a" "b")(NIL NIL "un balanced <c@d>" "MISSING_DOMAIN")) (("Name" NIL "x" "y")) NIL NIL NIL)`},
-		"obsolete":  {"To: <@r1,@r2:a@b>, \"quo\\\"ted\" <\"lo cal\"@d . e>\n\n", `(NIL NIL NIL NIL NIL ((NIL NIL "a" "b")("quo\"ted" NIL "lo cal" "d.e")) NIL NIL NIL NIL)`},
+		"obsolete":  {"To: <@r1,@r2:a@b>, \"quo\\\"ted\" <\"lo cal\"@d . e>\n\n", `(NIL NIL NIL NIL NIL ((NIL "@r1,@r2" "a" "b")("quo\"ted" NIL "lo cal" "d.e")) NIL NIL NIL NIL)`},
 		"no people": {"To: undisclosed-recipients:;\n\n", `(NIL NIL NIL NIL NIL ((NIL NIL "undisclosed-recipients" NIL)(NIL NIL NIL NIL)) NIL NIL NIL NIL)`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,7 +41,9 @@ func appendAddresses(dst []byte, list []Address) []byte {
 		a := &list[i]
 		dst = append(dst, '(')
 		dst = appendNString(dst, a.Name)
-		dst = append(dst, " NIL "...) // source routes are not kept
+		dst = append(dst, ' ')
+		dst = appendNString(dst, a.Route)
+		dst = append(dst, ' ')
 		dst = appendNString(dst, a.Mailbox)
 		dst = append(dst, ' ')
 		dst = appendNString(dst, a.Host)
