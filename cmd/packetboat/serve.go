@@ -75,9 +75,9 @@ func (p *program) serve(ctx context.Context) error {
 		return err
 	}
 	p.printWelcome(h, password)
-	fmt.Fprintln(p.stdout, "packetboat: ready")
 	notifyService("READY=1\nSTATUS=serving")
 	logger.Info("ready", "version", version, "data", dir, "took", time.Since(started).Round(time.Millisecond))
+	fmt.Fprintln(p.stdout, "packetboat: ready")
 	return h.run(ctx)
 }
 
