@@ -150,8 +150,13 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 		b.args = append(b.args, id)
 	}
 	query := mailQuery(want)
-	// Messages that came one after the other lie one after the other. What lies between is read too, so not with bodies.
-	if last-first < 4*int64(len(indexes)) && len(indexes) > 1 && want&WantBody == 0 {
+	// Messages that came one after the other lie one after the other; each has an id beside its blob's. What lies between is read
+	// too, so that with bodies there may be nothing.
+	apart := int64(4)
+	if want&WantBody != 0 {
+		apart = 2
+	}
+	if last-first < apart*int64(len(indexes)) && len(indexes) > 1 {
 		query, b.args = query+`BETWEEN ? AND ?`, append(b.args[:0], first, last)
 	} else {
 		// Few sizes of the list, so that there are few statements to keep.
