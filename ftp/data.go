@@ -18,6 +18,8 @@ import (
 const (
 	plainStep = 1 << 20   // bytes a sendfile may move between two looks at the clock and counters
 	tlsStep   = 256 << 10 // the same under TLS
+
+	drainConnect = time.Second // for a data connection to come while the server goes down
 )
 
 // dataConn is a data connection: first the plan for one (a passive slot, or an address to dial), then, from open on, the
@@ -93,7 +95,7 @@ func (d *dataConn) connect() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tcp = tcp
-	d.wire = &wire{tcp: tcp, stall: d.c.srv.o.StallTimeout, lax: d.c.srv.o.LaxDataEnd, stop: d.ctx.Done()}
+	d.wire = &wire{tcp: tcp, stall: d.c.srv.o.StallTimeout, lax: d.c.srv.o.LaxDataEnd, stop: d.ctx.Done(), slow: func() { d.c.sess.Count(0, 0) }}
 	return d.aborted
 }
 
@@ -109,14 +111,22 @@ func (d *dataConn) reach() (*net.TCPConn, error) {
 		}
 		return conn.(*net.TCPConn), nil
 	}
-	select {
-	case tcp, ok := <-d.slot.conn:
-		if !ok {
-			return nil, refuse(425, "The passive port was given to another transfer.")
+	ending := d.c.sess.Context().Done()
+	for {
+		select {
+		case tcp, ok := <-d.slot.conn:
+			if !ok {
+				return nil, refuse(425, "The passive port was given to another transfer.")
+			}
+			return tcp, nil
+		case <-ctx.Done():
+			return nil, &errorAnswer{answer{425, "No data connection came."}, ctx.Err()}
+		case <-ending:
+			// The server goes down: who is not on the way by now need not come.
+			ending = nil
+			ctx, cancel = context.WithTimeout(ctx, drainConnect)
+			defer cancel()
 		}
-		return tcp, nil
-	case <-ctx.Done():
-		return nil, &errorAnswer{answer{425, "No data connection came."}, ctx.Err()}
 	}
 }
 
@@ -152,7 +162,7 @@ func (d *dataConn) send(body storage.Body, off int64) error {
 		}
 		off += n
 		d.count(0, n)
-		if err != nil && !(n > 0 && d.tls == nil && d.moving(err)) {
+		if err != nil && !(d.tls == nil && d.moving(err) && (n > 0 || d.wire.drained())) {
 			return d.broken(err)
 		}
 	}

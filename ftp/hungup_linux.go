@@ -27,3 +27,20 @@ func hungUp(conn net.Conn) bool {
 	})
 	return err != nil || events&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 }
+
+// unsent is how many bytes the kernel holds that the peer has not yet taken; negative: unknown.
+func unsent(conn *net.TCPConn) int {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	n := -1
+	if err := raw.Control(func(fd uintptr) {
+		if q, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+			n = q
+		}
+	}); err != nil {
+		return -1
+	}
+	return n
+}

@@ -126,12 +126,21 @@ func (c *client) replyLines(code int, first string, between []string, last strin
 func (c *client) fail(err error, path string, creates bool) {
 	a := replyOf(err, creates)
 	if a.code == 451 || a.code == 452 {
-		c.log.Warn("command failed", "path", path, "error", err)
+		c.log.Warn("command failed", "path", path, "error", err, "cause", cause(err))
 	}
 	if path != "" && a.code >= 550 {
 		a.text = path + ": " + a.text
 	}
 	c.reply(a.code, a.text)
+}
+
+// cause is what is behind an error of the tree, whose own text is for strangers.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return errors.Unwrap(p.Err)
+	}
+	return nil
 }
 
 // write appends to what is to be sent. Replies are collected and sent together when no further command is waiting (flush).

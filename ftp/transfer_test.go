@@ -424,6 +424,9 @@ func TestDrain(t *testing.T) {
 	idle := h.login()
 	conn := p.open("STOR a")
 	io.WriteString(conn, "123")
+	waiting := h.login() // for a data connection that never comes: the drain does not
+	waiting.cmd(229, "EPSV")
+	waiting.cmd(150, "STOR b")
 	drained := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -435,6 +438,8 @@ func TestDrain(t *testing.T) {
 	conn.Close()
 	p.expect(226)
 	p.expect(421)
+	waiting.expect(425)
+	waiting.expect(421)
 	if err := <-drained; err != nil {
 		t.Fatal(err)
 	}

@@ -20,10 +20,12 @@ var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
 // wire is the TCP connection as TLS and plain transfers use it: it moves the deadline with each byte that moves, and once
 // collecting, makes few large system calls of TLS's many small ones.
 type wire struct {
-	tcp   *net.TCPConn
-	stall time.Duration
-	lax   bool
-	stop  <-chan struct{} // closed when the dataConn is aborted
+	tcp    *net.TCPConn
+	stall  time.Duration
+	lax    bool
+	stop   <-chan struct{} // closed when the dataConn is aborted
+	slow   func()          // called when a stalled write turns out to be a slow one
+	kernel int             // what the kernel held to be sent when the write began
 
 	tls        bool
 	collecting bool
@@ -35,8 +37,24 @@ type wire struct {
 // collect begins to collect, after the handshake.
 func (w *wire) collect() { w.collecting, w.tls = true, true }
 
-func (w *wire) readBy()  { w.by(w.tcp.SetReadDeadline) }
-func (w *wire) writeBy() { w.by(w.tcp.SetWriteDeadline) }
+func (w *wire) readBy() { w.by(w.tcp.SetReadDeadline) }
+
+func (w *wire) writeBy() {
+	w.kernel = unsent(w.tcp)
+	w.by(w.tcp.SetWriteDeadline)
+}
+
+// drained tells, when a write has waited in vain, whether the peer took something all the same. The kernel holds megabytes and gives room
+// again when half of them are gone: to somebody on a slow line that can take longer than any stall.
+func (w *wire) drained() bool {
+	if n := unsent(w.tcp); n < 0 || n >= w.kernel {
+		return false
+	}
+	if w.slow != nil {
+		w.slow()
+	}
+	return true
+}
 
 // by sets a deadline, unless abort set one for good.
 func (w *wire) by(set func(time.Time) error) {
@@ -114,7 +132,7 @@ func (w *wire) writeAll(p []byte) (int, error) {
 		w.writeBy()
 		n, err := w.tcp.Write(p[total:])
 		total += n
-		if err != nil && !(n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !w.stopped()) {
+		if err != nil && !(errors.Is(err, os.ErrDeadlineExceeded) && !w.stopped() && (n > 0 || w.drained())) {
 			return total, err
 		}
 	}
