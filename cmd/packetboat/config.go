@@ -266,7 +266,8 @@ func lineOf(text []byte, name string) int {
 }
 
 // template is the file that a first start writes: every key with its meaning, defaults commented out.
-// What the flags of that start said is written down, so that the next start needs none of them.
+// What --domain, --base-port and --listen of that start said is written down, so that the next start needs none of
+// them; --set is for one start.
 func template(all settings) string {
 	var b strings.Builder
 	b.WriteString("# packetboat: every key with its default. Flags win over the environment\n" +
@@ -283,7 +284,7 @@ func template(all settings) string {
 		}
 		fmt.Fprintf(&b, "\n# %s\n", k.doc)
 		s := all[k.name]
-		if strings.HasPrefix(s.from, "flag") {
+		if strings.HasPrefix(s.from, "flag --") && !strings.HasPrefix(s.from, "flag --set") {
 			fmt.Fprintf(&b, "%s = %s\n", name, tomlValue(s.value))
 		} else {
 			fmt.Fprintf(&b, "#%s = %s\n", name, tomlValue(k.def))

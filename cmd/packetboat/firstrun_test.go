@@ -79,6 +79,16 @@ func TestEndToEndFirstRun(t *testing.T) {
 	})
 }
 
+// The flags of the first start are kept, what --set said is for one start.
+func TestEndToEndFlagsKept(t *testing.T) {
+	b := launch(t, "--set", "auth.throttle=off")
+	var all map[string]struct{ Value, From string }
+	b.json(&all, "config", "print")
+	if all["auth.throttle"].Value != "on" || all["domain"].Value != "example.test" || all["base_port"].Value != strconv.Itoa(b.base) {
+		t.Errorf("kept: throttle %v, domain %v, base port %v", all["auth.throttle"], all["domain"], all["base_port"])
+	}
+}
+
 func TestEndToEndMistakes(t *testing.T) {
 	code := func(err error) int {
 		if ee, ok := err.(interface{ ExitCode() int }); ok {
