@@ -12,8 +12,9 @@ import (
 // listed is a name that LIST may return.
 type listed struct {
 	storage.Mailbox
-	missing bool // there is a subscription or a name below it, but no mailbox
-	inner   bool // RECURSIVEMATCH: subscribed names below it that are not returned themselves
+	missing bool   // there is a subscription or a name below it, but no mailbox
+	inner   bool   // RECURSIVEMATCH: subscribed names below it that are not returned themselves
+	old     string // the name as the client wrote it, when that is another spelling
 }
 
 // list is LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154).
@@ -188,7 +189,18 @@ func (c *client) tellListed(word string, b listed, o *wire.ListOptions) {
 	if b.inner {
 		c.e.Raw(` ("CHILDINFO" ("SUBSCRIBED"))`)
 	}
+	if b.old != "" {
+		c.e.Raw(` ("OLDNAME" (`).Mailbox(b.old).Raw("))") // RFC 9051 section 6.3.9.7
+	}
 	c.e.CRLF()
+}
+
+// tellSpelling tells a client of rev2 of a mailbox that is called otherwise than the client wrote it: names are kept in NFC.
+func (c *client) tellSpelling(written string, b listed) {
+	if c.rev2 && written != b.Name && !strings.EqualFold(written, b.Name) {
+		b.old = written
+		c.tellListed("LIST", b, &wire.ListOptions{})
+	}
 }
 
 // status is STATUS (RFC 9051 section 6.3.11).

@@ -53,9 +53,13 @@ func (c *client) create(*task) error {
 		return nil
 	}
 	// RFC 9051 section 6.3.4: a trailing delimiter tells that names below it will follow
-	_, err := c.srv.store.CreateMailbox(c.ctx(), c.account.ID, strings.TrimSuffix(name, "/"), role)
+	name = strings.TrimSuffix(name, "/")
+	box, err := c.srv.store.CreateMailbox(c.ctx(), c.account.ID, name, role)
 	if role != "" && errors.Is(err, storage.ErrConflict) {
 		return &wire.Error{No: true, Code: "USEATTR", Text: "Another mailbox has that special use"}
+	}
+	if err == nil {
+		c.tellSpelling(name, listed{Mailbox: box})
 	}
 	return err
 }
@@ -80,6 +84,7 @@ func (c *client) deleteCommand(*task) error {
 	if c.view != nil && c.view.id == box.ID {
 		c.unselect()
 	}
+	c.tellSpelling(name, listed{Mailbox: storage.Mailbox{Name: box.Name}, missing: true})
 	return nil
 }
 
@@ -96,8 +101,13 @@ func (c *client) rename(*task) error {
 	if err != nil {
 		return err
 	}
-	if err := c.srv.store.RenameMailbox(c.ctx(), c.account.ID, box.Name, strings.TrimSuffix(to, "/")); err != nil {
+	to = strings.TrimSuffix(to, "/")
+	if err := c.srv.store.RenameMailbox(c.ctx(), c.account.ID, box.Name, to); err != nil {
 		return err
+	}
+	// RFC 9051 section 6.3.6: when one of the names is spelled otherwise, the old one as it was written
+	if now, err := c.mailbox(to); err == nil && c.rev2 && (from != box.Name || to != now.Name) {
+		c.tellListed("LIST", listed{Mailbox: now, old: from}, &wire.ListOptions{})
 	}
 	if c.view != nil {
 		if now, err := c.srv.store.MailboxByID(c.ctx(), c.account.ID, c.view.id); err == nil {

@@ -4,6 +4,9 @@ import (
 	"math/bits"
 	"strings"
 
+	"github.com/emersion/go-imap/v2"
+
+	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -46,6 +49,7 @@ func (c *client) open(t *task, readOnly bool) error {
 	c.ses.Open(box.Name)
 	c.ses.SetActivity(t.name + " " + box.Name)
 	c.tellMailbox(p, readOnly)
+	c.tellSelected(name, box)
 	t.code = "READ-WRITE"
 	if readOnly {
 		t.code = "READ-ONLY"
@@ -75,10 +79,18 @@ func (c *client) tellMailbox(p *storage.Snapshot, readOnly bool) {
 	}
 	c.e.Raw("* OK [UIDVALIDITY ").Num(uint64(box.UIDValidity)).Raw("] UIDs valid").CRLF()
 	c.e.Raw("* OK [UIDNEXT ").Num(uint64(box.UIDNext)).Raw("] Predicted next UID").CRLF()
-	if c.rev2 {
-		// RFC 9051 section 6.3.2: a LIST response with the mailbox's name
-		c.e.Raw(`* LIST () "/" `).Mailbox(box.Name).CRLF()
+}
+
+// tellSelected tells a client of rev2 the mailbox's name and attributes, and how it wrote the name if otherwise (RFC 9051 section 6.3.2).
+func (c *client) tellSelected(written string, box storage.Mailbox) {
+	if !c.rev2 {
+		return
 	}
+	b := listed{Mailbox: box}
+	if written != box.Name {
+		b.old = written
+	}
+	c.tellListed("LIST", b, &wire.ListOptions{ListOptions: imap.ListOptions{ReturnSubscribed: true}})
 }
 
 // tellFlags tells the flags that there are in the mailbox (RFC 9051 section 7.3.5).
