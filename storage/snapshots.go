@@ -113,6 +113,7 @@ func (e *edits) apply(p *Snapshot) *Snapshot {
 }
 
 // Snapshot of a mailbox as of now: every commit that returned is in it. An atomic load when the mailbox is warm. fs.ErrNotExist once the mailbox is gone.
+// What is read of rows (Mailbox, Mailboxes, Expunged) may for a moment be newer: a commit is in them before it is published here.
 func (s *Store) Snapshot(ctx context.Context, mailbox int64) (*Snapshot, error) {
 	if p := s.snaps.warm(mailbox); p != nil {
 		return p, nil

@@ -31,7 +31,14 @@ func TestManySessions(t *testing.T) {
 			}
 		})
 	}
+	ended := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() { s.watchPictures(t, a, ended) })
+	}
 	wg.Wait()
+	close(ended)
+	readers.Wait()
 	verifyStore(t, s)
 	all, err := s.Mailboxes(t.Context(), a.ID)
 	if err != nil {
@@ -66,6 +73,55 @@ func TestManySessions(t *testing.T) {
 	}
 	if total == 0 {
 		t.Error("nothing is left to compare")
+	}
+}
+
+// watchPictures looks at the pictures while others work: each is whole, and none is older than the one before.
+func (s *Store) watchPictures(t *testing.T, a *Account, ended <-chan struct{}) {
+	last := map[int64]*Snapshot{}
+	for {
+		select {
+		case <-ended:
+			return
+		default:
+		}
+		all, err := s.Mailboxes(t.Context(), a.ID)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, row := range all {
+			p, err := s.Snapshot(t.Context(), row.ID)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			m, old := p.Mailbox(), last[row.ID]
+			if old != nil && m.HighestModSeq < old.mailbox.HighestModSeq {
+				t.Errorf("%s: a picture of modseq %d after one of %d", m.Name, m.HighestModSeq, old.mailbox.HighestModSeq)
+			}
+			sum := mailboxRow{}
+			for i := range p.Len() {
+				e := p.at(i)
+				sum.count(e, 1)
+				if i > 0 && p.UID(i-1) >= e.uid || e.uid >= m.UIDNext || e.modseq > m.HighestModSeq || e.keywords>>len(p.Keywords()) != 0 {
+					t.Errorf("%s: message %d of %d is %+v, UIDNEXT %d, HIGHESTMODSEQ %d", m.Name, i+1, p.Len(), *e, m.UIDNext, m.HighestModSeq)
+				}
+			}
+			if sum.Messages != m.Messages || sum.Unseen != m.Unseen || sum.Deleted != m.Deleted || sum.Size != m.Size {
+				t.Errorf("%s: counters %+v, counted %+v", m.Name, m, sum.Mailbox)
+			}
+			if old != nil {
+				gone, _, added := p.Diff(old)
+				if old.Len()-len(gone)+added != p.Len() {
+					t.Errorf("%s: %d - %d gone + %d added is not %d", m.Name, old.Len(), len(gone), added, p.Len())
+				}
+			}
+			last[row.ID] = p
+		}
 	}
 }
 
