@@ -104,18 +104,33 @@ func (s *Server) serve(conn net.Conn, sess *session.Session) {
 	c.read()
 }
 
-// ending is called when the session is told to end. A drain lets the transfer finish.
+// ending is called when the session is told to end. A drain lets the transfer finish, until it has waited long enough and closes
+// the session.
 func (c *client) ending() {
 	cause := context.Cause(c.sess.Context())
-	if errors.Is(cause, session.ErrDrain) {
+	if errors.Is(cause, session.ErrDrain) && c.sess.Info().State != session.Ended {
 		return
 	}
 	c.cancel(cause)
+	c.abort(refuse(426, "Transfer cut: "+cause.Error()+"."))
+}
+
+// abort cuts the transfer that runs, if there is one.
+func (c *client) abort(why error) {
 	c.mu.Lock()
 	t := c.cur
 	c.mu.Unlock()
 	if t != nil {
-		t.abort(refuse(426, "Transfer cut: "+cause.Error()+"."))
+		t.abort(why)
+	}
+}
+
+// lost is called when the peer closed the control connection.
+// RFC 959 section 4.1.1: an unexpected close takes the effective action of an abort and a logout. After a QUIT it is not unexpected.
+func (c *client) lost() {
+	close(c.left)
+	if !c.quitQueued() {
+		c.abort(errLost)
 	}
 }
 
@@ -158,7 +173,7 @@ func (c *client) read() {
 			c.onLine("\x00")
 		case err != nil:
 			if c.sess.Ending() == nil {
-				close(c.left)
+				c.lost()
 			}
 			if err != io.EOF {
 				c.log.Debug("control connection ended", "error", err)

@@ -92,7 +92,11 @@ func (u *upload) keep(err error) bool {
 	return cut && u.w.Size() > 0
 }
 
-var errControlGone = errors.New("control connection ended during the upload")
+var (
+	errControlGone = errors.New("control connection ended during the transfer")
+
+	errLost error = &errorAnswer{answer{426, "The control connection ended during the transfer."}, errControlGone}
+)
 
 // commit: in the clear an upload that was cut by the death of the client looks like a whole one, a FIN. Its control connection dies
 // with it, a moment earlier or later (Linux closes the sockets of a killed process last opened first), so that is looked at as late as possible: when
@@ -104,9 +108,9 @@ func (u *upload) commit() error {
 	o := &u.t.c.srv.o
 	proven := u.t.d.tls != nil && !o.LaxDataEnd // by close_notify
 	if !proven && !u.t.c.alive(o.PlainGrace-time.Since(u.received)) {
-		return &errorAnswer{answer{426, "The control connection ended during the upload."}, errControlGone}
+		return errLost
 	}
-	if why := u.t.d.abortedBy(); why != nil {
+	if why := u.t.d.abortedBy(); why != nil && !(proven && why == errLost) {
 		return why
 	}
 	_, err := u.w.Commit(u.ctx)

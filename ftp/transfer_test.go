@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -445,6 +446,62 @@ func TestDrain(t *testing.T) {
 	}
 	if got, _ := h.get("/a"); got != "12345" {
 		t.Fatal(got)
+	}
+}
+
+// cutSoon fails the test if the server does not close a data connection long before the transfer would have stalled.
+func cutSoon(t *testing.T, conn net.Conn) {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the data connection is still open:", err)
+	}
+}
+
+// TestDrainCuts: a drain that has waited long enough cuts a transfer that stands still.
+func TestDrainCuts(t *testing.T) {
+	h := newHouse(t)
+	conn := h.login().open("STOR a")
+	io.WriteString(conn, "123")
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if err := h.reg.Drain(ctx); err == nil {
+		t.Error("the transfer ended by itself")
+	}
+	cutSoon(t, conn)
+}
+
+// TestControlLost: RFC 959 section 4.1.1: a control connection that is lost takes the transfer along, or the wait for its data connection; after a QUIT
+// the transfer is completed.
+func TestControlLost(t *testing.T) {
+	h := newHouse(t, func(o *Options) { o.ConnectTimeout = time.Minute })
+	p := h.login()
+	conn := p.open("STOR a")
+	io.WriteString(conn, "123")
+	p.raw.Close()
+	cutSoon(t, conn)
+	waits := h.login()
+	waits.epsv()
+	waits.send("LIST")
+	waits.raw.Close()
+	quits := h.login()
+	conn = quits.open("STOR b")
+	quits.send("QUIT")
+	quits.raw.CloseWrite()
+	io.WriteString(conn, "whole")
+	conn.Close()
+	quits.expect(226)
+	quits.expect(221)
+	for deadline := time.Now().Add(20 * time.Second); len(h.reg.List()) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %+v", h.reg.List())
+		}
+	}
+	if _, ok := h.get("/a"); ok {
+		t.Error("an upload that was cut is there")
+	}
+	if got, _ := h.get("/b"); got != "whole" {
+		t.Error("b is", got)
 	}
 }
 
