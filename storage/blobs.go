@@ -78,7 +78,7 @@ type Body interface {
 	WriteRange(w io.Writer, off, n int64) (int64, error)
 }
 
-// OpenBlob opens the bytes of a file (Node.Blob) or message (Entry.Blob). Blob 0 is empty. fs.ErrNotExist.
+// OpenBlob opens the bytes of a file (Node.Blob) or message (Entry.Blob). Blob 0 is empty. fs.ErrNotExist; ErrTemporary when its file is damaged.
 func (s *Store) OpenBlob(ctx context.Context, id int64) (Body, error) {
 	b, err := s.openBlob(ctx, id)
 	if err != nil {
@@ -109,10 +109,36 @@ func (s *Store) openBlob(ctx context.Context, id int64) (Body, error) {
 		return nil, err
 	}
 	if key.Valid {
-		return s.blobs.Open(ctx, blob.Key(key.String))
+		rows.Close()
+		return s.openFile(ctx, id, blob.Key(key.String), size)
 	}
 	all := make([]byte, 0, len(head)+len(data))
 	return newMemory(append(append(all, head...), data...)), nil
+}
+
+// openFile opens the file of a blob. One that is missing while its row is there is damage that an administrator may repair from a backup:
+// a temporary failure, and never fs.ErrNotExist, on which clients would forget their own copies.
+func (s *Store) openFile(ctx context.Context, id int64, key blob.Key, size int64) (Body, error) {
+	r, err := s.blobs.Open(ctx, key)
+	switch {
+	case err == nil && r.Size() == size:
+		return r, nil
+	case err == nil:
+		err = fmt.Errorf("it has %d bytes, not %d", r.Size(), size)
+		r.Close()
+	case !isNotExist(err):
+		return nil, err
+	}
+	// The sweeper removes the row first.
+	var there bool
+	if err := s.db.Row(`SELECT EXISTS (SELECT 1 FROM blob WHERE id = ?)`, id).Scan(&there); err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, fs.ErrNotExist
+	}
+	s.log.Error("the file of a blob is damaged or missing; restore it from a backup", "blob", id, "key", string(key), "error", err)
+	return nil, fmt.Errorf("%w: the file of blob %d: %v", ErrTemporary, id, err)
 }
 
 // memory is the Body of a blob that is a row.

@@ -63,6 +63,40 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
+// TestDamagedBlob: bytes that are missing or cut are a temporary failure, not a message or file that is not there.
+func TestDamagedBlob(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	a := newAccount(t, s, "ann@example.test", 0)
+	u, err := s.NewUpload(t.Context(), a.ID, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Abort()
+	if _, err := u.Write(make([]byte, 2*inlineMax)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.PutFile(t.Context(), a.ID, a.Home, "f", u, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "blobs", "??", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	for _, damage := range []func() error{
+		func() error { return os.Truncate(files[0], 100) },
+		func() error { return os.Remove(files[0]) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.OpenBlob(t.Context(), n.Blob); !errors.Is(err, ErrTemporary) || errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	}
+}
+
 // TestLoadedBeforePublish: a picture that was loaded between the commit of a batch and its publication holds the batch already. Its steps are
 // not to be taken a second time: what was appended and went in the same batch would come back.
 func TestLoadedBeforePublish(t *testing.T) {
