@@ -29,6 +29,7 @@ type attempt struct {
 	user     string // as typed
 	authzid  string // RFC 4422 section 2: whom to act as; "" means user
 	password string
+	known    bool // user is somebody's
 }
 
 // failures counts the failed logins of each session. Those of sessions that failed longest ago are forgotten when there are too many.
@@ -79,6 +80,7 @@ func (d *Door) login(ctx context.Context, s *session.Session, a attempt) (*stora
 	if err != nil {
 		return nil, d.refuse(s, a, err)
 	}
+	a.known = t.account != nil
 	right, err := d.prove(ctx, t, a.password)
 	if err != nil {
 		return nil, d.refuse(s, a, err)
@@ -358,8 +360,16 @@ func (d *Door) attrs(s *session.Session, a attempt, more slog.Attr) []slog.Attr 
 	return []slog.Attr{
 		slog.String("session", s.ID()), slog.String("protocol", string(s.Protocol())),
 		slog.String("remote", s.Remote().String()), slog.String("mechanism", a.mech),
-		slog.String("user", loggable(a.user)), more,
+		slog.String("user", a.shown()), more,
 	}
+}
+
+// shown is the name for the log. What is nobody's and no address may be a password that was typed into the wrong field.
+func (a *attempt) shown() string {
+	if !a.known && !strings.Contains(a.user, "@") {
+		return "?"
+	}
+	return loggable(a.user)
 }
 
 // loggable is a name as typed, cut and quoted: nothing in it can end a line or look like another attribute.

@@ -560,9 +560,9 @@ func TestWaitEndsWithTheSession(t *testing.T) {
 
 func TestLog(t *testing.T) {
 	r, _ := newRig(t, Options{}, session.Limits{})
-	user := "evil\r\nlevel=INFO msg=\"logged in\" \u202e" + strings.Repeat("x", 200)
+	user := "evil@\r\nlevel=INFO msg=\"logged in\" \u202e" + strings.Repeat("x", 200)
 	for _, c := range []struct{ user, password string }{
-		{user, "hunter2-one"}, {"ann", "hunter2-two"}, {"ann", "secret"}, {"ann", "hunter2-\x00three"},
+		{user, "hunter2-one"}, {"hunter2-zero", "ann"}, {"ann", "hunter2-two"}, {"ann", "secret"}, {"ann", "hunter2-\x00three"},
 	} {
 		if err := r.login(r.local(), c.user, c.password); err != nil && err != ErrCredentials {
 			t.Error(err)
@@ -579,7 +579,7 @@ func TestLog(t *testing.T) {
 	if strings.Contains(log, "hunter2") || strings.Contains(log, "secret") {
 		t.Errorf("a password is in the log:\n%s", log)
 	}
-	if n := strings.Count(log, "\n"); n != 5 {
+	if n := strings.Count(log, "\n"); n != 6 {
 		t.Errorf("%d lines:\n%s", n, log)
 	}
 	for _, want := range []string{`reason="unknown user"`, `reason="wrong password"`, `reason="malformed response"`, "remote=127.0.0.1:40000", "level=DEBUG", "protocol=imap", "account=ann@example.test"} {

@@ -174,6 +174,7 @@ func (e *scramExchange) lookup(ctx context.Context, user string) (*scramKeys, er
 	if err != nil {
 		return nil, err
 	}
+	e.attempt.known = t.account != nil
 	if e.reserved, err = e.door.wait(ctx, t.origin); err != nil {
 		return nil, err
 	}
