@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -95,6 +96,14 @@ func New(store *storage.Store, reg *session.Registry, o Options) *Door {
 		throttle: newThrottle(o.Now),
 		failures: failures{count: newLRU[string, int](maxFailing)},
 	}
+}
+
+// Known tells that an account once logged in from an address, as the history says after a restart: guesses that others make at the account
+// do not lock its owner out there. The latest is to come last.
+func (d *Door) Known(account int64, from netip.Addr) {
+	d.throttle.mu.Lock()
+	defer d.throttle.mu.Unlock()
+	d.throttle.know(origin{from: place(from), who: subject{account: account}})
 }
 
 // Login proves user and password for s and, when right, logs s in (session.Login).

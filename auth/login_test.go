@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -329,7 +330,7 @@ func TestSessionLimitIsNoFailure(t *testing.T) {
 }
 
 func TestThrottleIsSharedAndEnds(t *testing.T) {
-	r, _ := newRig(t, Options{}, session.Limits{})
+	r, ann := newRig(t, Options{}, session.Limits{})
 	if err := r.login(r.remote("192.0.2.1"), "ann", "secret"); err != nil {
 		t.Fatal(err)
 	}
@@ -364,6 +365,10 @@ func TestThrottleIsSharedAndEnds(t *testing.T) {
 	}
 	if err := r.login(r.remote("192.0.2.1"), "ann", "secret"); err != nil {
 		t.Errorf("the owner at home: %v", err)
+	}
+	r.door.Known(ann.ID, netip.MustParseAddr("192.0.2.77"))
+	if err := r.login(r.remote("192.0.2.77"), "ann", "secret"); err != nil {
+		t.Errorf("the owner where the history knows him: %v", err)
 	}
 	r.clock.advance(30 * time.Minute)
 	if err := r.login(r.remote("203.0.113.1"), "ann", "secret"); err != nil {

@@ -212,6 +212,11 @@ func (t *throttle) succeed(o origin) {
 		c.pardon = now.Add(bonusEvery)
 	}
 	t.pair.remove(o)
+	t.know(o)
+}
+
+// know notes that the account logged in from there. Called with mu held.
+func (t *throttle) know(o origin) {
 	places := t.known.put(o.who.account)
 	if len(*places) > 0 && (*places)[0] == o.from {
 		return

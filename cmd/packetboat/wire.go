@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -102,6 +103,9 @@ func (h *house) start() (err error) {
 	h.door = auth.New(h.store, h.registry, auth.Options{
 		Plaintext: c.Plaintext, NoThrottle: !c.Throttle, Logger: h.logger, Secret: secret, Certificate: h.certs.shown,
 	})
+	if err := h.recall(); err != nil {
+		return err
+	}
 	if h.socket, err = h.listenControl(); err != nil {
 		return err
 	}
@@ -209,6 +213,27 @@ func (h *house) listenControl() (net.Listener, error) {
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false) // its path may be one through a descriptor that is closed by then
 	return ln, nil
+}
+
+// recalled is how many finished sessions are looked at after a start for who logged in from where.
+const recalled = 2000
+
+// recall tells the door what the last run knew: from where accounts were logged in to. Their owners are not locked out there by others' guesses.
+func (h *house) recall() error {
+	list, err := h.store.Records(context.Background(), "session", 0, 0, recalled)
+	if err != nil {
+		return err
+	}
+	for _, r := range slices.Backward(list) {
+		var i session.Info
+		if json.Unmarshal(r.Detail, &i) != nil || i.AccountID == 0 {
+			continue
+		}
+		if from, err := netip.ParseAddrPort(i.Remote); err == nil {
+			h.door.Known(i.AccountID, from.Addr())
+		}
+	}
+	return nil
 }
 
 // record puts a finished session into the history.
