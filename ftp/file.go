@@ -80,8 +80,14 @@ func (c *client) cmdRmd(arg string) {
 	c.reply(250, "Folder removed.")
 }
 
+// cmdDele removes a file, or what was kept of an upload that was cut and has no file yet (RFC 959 knows no other command for it).
 func (c *client) cmdDele(arg string) {
 	p, info, err := c.stat(arg)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, perr := c.tree.Partial(c.ctx, p); perr == nil {
+			err = nil
+		}
+	}
 	if err == nil && info.IsDir() {
 		err = refuse(550, "That is a folder: use RMD.")
 	}

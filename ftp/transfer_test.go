@@ -16,6 +16,7 @@ import (
 
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/vfs"
 )
 
 // noise is n bytes that do not repeat, with every kind of line end among them.
@@ -231,6 +232,30 @@ func TestResumeNewFile(t *testing.T) {
 	}
 	if got, _ := h.get("/new"); got != data {
 		t.Fatalf("%d bytes", len(got))
+	}
+}
+
+// TestDeletePart: what was kept of a cut upload counts in the quota and is nowhere to be seen, so DELE takes it away, alone or with the file.
+func TestDeletePart(t *testing.T) {
+	h := newHouse(t)
+	h.put("/old", "old")
+	p := h.login()
+	tree, ctx := h.fs.Tree(h.ann), t.Context()
+	for _, name := range []string{"new", "old"} {
+		w, err := tree.Create(ctx, "/"+name, vfs.CreateOptions{Expect: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, "part")
+		if err := w.Abort(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		p.cmd(250, "DELE %s", name)
+		p.cmd(550, "SIZE %s", name)
+		p.cmd(550, "DELE %s", name)
+	}
+	if used, _, err := tree.Usage(ctx); err != nil || used != 0 {
+		t.Fatal(used, err)
 	}
 }
 

@@ -236,6 +236,24 @@ func (s *Store) Partial(ctx context.Context, account, parent int64, name string)
 	return p, nil
 }
 
+// DropPartial removes one; fs.ErrNotExist.
+func (s *Store) DropPartial(ctx context.Context, account, parent int64, name string) error {
+	return fail("drop partial upload", s.do(ctx, func(t *tx) error {
+		a, err := t.account(account)
+		if err != nil {
+			return err
+		}
+		p, err := t.partial(account, parent, name)
+		if err == nil && p.account == 0 {
+			err = fs.ErrNotExist
+		}
+		if err != nil {
+			return err
+		}
+		return t.dropPartial(a, p)
+	}))
+}
+
 // partial finds one; the zero Partial when there is none.
 func (t *tx) partial(account, parent int64, name string) (Partial, error) {
 	p, err := scanPartial(t.db.Row(partialColumns+` WHERE parent = ? AND name = ? AND account = ?`, parent, name, account))

@@ -55,7 +55,7 @@ func (t *Tree) newMailbox(ctx context.Context, names []string) error {
 	return err
 }
 
-// RemoveFile removes a file, moves a message to Trash or, when it is there or below it, expunges it. A folder: fs.ErrInvalid.
+// RemoveFile removes a file and what was kept of a cut upload of that name, moves a message to Trash or, when it is there or below it, expunges it. A folder: fs.ErrInvalid.
 func (t *Tree) RemoveFile(ctx context.Context, path string) error {
 	names, err := split(path)
 	if err == nil {
@@ -67,6 +67,8 @@ func (t *Tree) RemoveFile(ctx context.Context, path string) error {
 func (t *Tree) removeFile(ctx context.Context, names []string) error {
 	p, err := t.find(ctx, names)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return t.dropPartial(ctx, names)
 	case err != nil:
 		return err
 	case p.message:
@@ -74,7 +76,29 @@ func (t *Tree) removeFile(ctx context.Context, names []string) error {
 	case p.folder():
 		return errIsFolder
 	}
-	return t.store.Remove(ctx, t.account, p.node.ID)
+	if err := t.store.Remove(ctx, t.account, p.node.ID); err != nil {
+		return err
+	}
+	if err := t.dropPartial(ctx, names); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// dropPartial throws away what came of an upload that was cut: it counts in the quota, and only its name tells where it is.
+func (t *Tree) dropPartial(ctx context.Context, names []string) error {
+	if len(names) == 0 || inMail(names) {
+		return fs.ErrNotExist
+	}
+	into, err := t.parent(ctx, names)
+	if err != nil {
+		return err
+	}
+	last := names[len(names)-1]
+	if _, err := t.store.Partial(ctx, t.account, into.ID, last); err != nil { // mostly there is none: no transaction for it
+		return err
+	}
+	return t.store.DropPartial(ctx, t.account, into.ID, last)
 }
 
 func (t *Tree) removeMessage(ctx context.Context, p *place) error {

@@ -307,6 +307,13 @@ func TestResume(t *testing.T) {
 	_, err = h.Create(ctx, "/none", vfs.CreateOptions{Offset: 1})
 	h.refused(err, fs.ErrNotExist, "/none")
 	cut("/f", "thrown away", vfs.CreateOptions{})
+	cut("/none", "thrown away", vfs.CreateOptions{})
+	for _, path := range []string{"/f", "/none"} {
+		h.ok(h.RemoveFile(ctx, path))
+		_, err = h.Partial(ctx, path)
+		h.refused(err, fs.ErrNotExist, path)
+		h.refused(h.RemoveFile(ctx, path), fs.ErrNotExist, path)
+	}
 	w, _ = h.Create(ctx, "/g", vfs.CreateOptions{})
 	io.WriteString(w, "x")
 	h.ok(w.Abort(ctx, false))
