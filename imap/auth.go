@@ -45,15 +45,15 @@ var errAnswered = errors.New("answered")
 
 // login is LOGIN (RFC 9051 section 6.2.3).
 func (c *client) login(t *task) error {
+	if !c.srv.door.PlaintextAllowed(c.ses) {
+		return auth.ErrPlaintext // before a client that waits for leave sends its password in a literal
+	}
 	c.d.SP()
 	user := c.d.AString()
 	c.d.SP()
 	password := c.d.AString()
 	if !c.d.EOL() {
 		return nil
-	}
-	if !c.srv.door.PlaintextAllowed(c.ses) {
-		return auth.ErrPlaintext
 	}
 	a, err := c.srv.door.Login(c.ctx(), c.ses, user, password)
 	if err != nil {
