@@ -283,7 +283,7 @@ func (f *fetcher) begin(i int) {
 		b = wire.AppendNumber(b, uint64(m.UID))
 	}
 	if o.Flags || f.tellSeen {
-		b = appendFlags(spaced(b, start), m, f.p.Keywords())
+		b = appendFlags(spaced(b, start), m, f.p.Keywords(), f.view.isRecent(m.UID))
 	}
 	if o.InternalDate {
 		b = append(spaced(b, start), "INTERNALDATE "...)

@@ -39,6 +39,9 @@ func open(t testing.TB, o imap.Options, policy auth.Plaintext) *house {
 	for _, name := range []string{"ann", "joe"} {
 		h.accounts[name] = storagetest.Account(t, h.store, name+"@example.test", credentials...)
 	}
+	if o.Recents == nil {
+		o.Recents = imap.NothingRecent()
+	}
 	door := auth.New(h.store, h.registry, auth.Options{Plaintext: policy, NoThrottle: true})
 	o.TLS, _ = sessiontest.TLS(t)
 	listen := func(name string, o imap.Options) string {
@@ -164,6 +167,65 @@ func TestScripts(t *testing.T) {
 	sessiontest.PlayFiles(t, "testdata/*.txt", func(t *testing.T) sessiontest.Env {
 		return open(t, imap.Options{IdleKeepalive: 150 * time.Millisecond, MaxAppend: 1 << 20}, auth.PlaintextLoopback).env(t)
 	})
+}
+
+// Recent messages (RFC 3501 sections 2.3.2 and 6.4.4): one session only that may change the mailbox is told of each.
+func TestRecent(t *testing.T) {
+	h := open(t, imap.Options{Recents: imap.NewRecents()}, auth.PlaintextLoopback)
+	sessiontest.Play(t, `
+		! many ann INBOX 2
+		ann = imap
+		ann> a1 LOGIN ann@example.test secret
+		ann<< a1 OK *
+		ann> a2 EXAMINE INBOX
+		ann<< \* 2 RECENT
+		ann<< a2 OK *
+		ann> a3 UNSELECT
+		ann< a3 OK *
+		ann> a4 STATUS INBOX (MESSAGES RECENT)
+		ann< \* STATUS INBOX (MESSAGES 2 RECENT 2)
+		ann< a4 OK *
+		ann> a5 SELECT INBOX
+		ann<< \* 2 RECENT
+		ann<< a5 OK *
+		ann> a6 FETCH 1:2 FLAGS
+		ann< \* 1 FETCH (FLAGS (\\Recent))
+		ann< \* 2 FETCH (FLAGS (\\Recent))
+		ann< a6 OK *
+		joe = imaps
+		joe<< \* OK *
+		joe> b1 LOGIN ann@example.test secret
+		joe<< b1 OK *
+		joe> b2 SELECT INBOX
+		joe<< \* 0 RECENT
+		joe<< b2 OK *
+		! many ann INBOX 1
+		joe> b3 NOOP
+		joe< \* 3 EXISTS
+		joe< \* 1 RECENT
+		joe< b3 OK *
+		ann> a7 NOOP
+		ann< \* 3 EXISTS
+		ann< \* 2 RECENT
+		ann< a7 OK *
+		ann> a8 STORE 1 +FLAGS (\Seen)
+		ann< \* 1 FETCH (FLAGS (\\Seen \\Recent))
+		ann< a8 OK *
+		ann> a9 SEARCH NEW
+		ann< \* SEARCH 2
+		ann< a9 OK *
+		ann> c1 SEARCH OLD
+		ann< \* SEARCH 3
+		ann< c1 OK *
+		ann> c2 SEARCH NOT OLD
+		ann< \* SEARCH 1 2
+		ann< c2 OK *
+		ann> c3 EXPUNGE
+		ann< c3 OK *
+		ann> c4 STATUS INBOX (RECENT)
+		ann< \* STATUS INBOX (RECENT 0)
+		ann< c4 OK *
+	`, h.env(t))
 }
 
 // Without TLS no password is taken where the policy forbids it.

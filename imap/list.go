@@ -231,7 +231,16 @@ func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
 			sep = " "
 		}
 	}
-	var storageUsed uint64
+	var storageUsed, recent uint64
+	if o.NumRecent && c.srv.o.Recents.any(b) {
+		p, err := c.srv.store.Snapshot(c.ctx(), b.ID)
+		if err != nil {
+			return fmt.Errorf("status of %d: %w", b.ID, err)
+		}
+		v := view{snap: p, readOnly: true}
+		v.meet(c.srv.o.Recents, p)
+		recent = uint64(count(v.recentSpans()))
+	}
 	if o.DeletedStorage && b.Deleted > 0 {
 		p, err := c.srv.store.Snapshot(c.ctx(), b.ID)
 		if err != nil {
@@ -245,7 +254,7 @@ func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
 	}
 	c.e.Raw("* STATUS ").Mailbox(b.Name).Raw(" (")
 	item(o.NumMessages, "MESSAGES", uint64(b.Messages))
-	item(o.NumRecent, "RECENT", 0)
+	item(o.NumRecent, "RECENT", recent)
 	item(o.UIDNext, "UIDNEXT", uint64(b.UIDNext))
 	item(o.UIDValidity, "UIDVALIDITY", uint64(b.UIDValidity))
 	item(o.NumUnseen, "UNSEEN", uint64(b.Unseen))

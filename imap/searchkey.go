@@ -38,7 +38,7 @@ const (
 type node struct {
 	kind   wire.KeyKind
 	kids   []node
-	spans  []span // KeySeq, KeyUID
+	spans  []span // KeySeq, KeyUID, KeyRecent
 	flags  storage.Flags
 	bit    uint64 // keyword; 0 with flags 0: a keyword nobody has
 	from   int64  // dates: Unix seconds of midnight UTC
@@ -75,6 +75,8 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 		} else {
 			n.spans, err = s.view.resolve(k.Set, k.Kind == wire.KeyUID, false)
 		}
+	case wire.KeyRecent:
+		n.spans = s.view.recentSpans()
 	case wire.KeyFlag:
 		n.flags = systemFlags[strings.ToLower(string(k.Flag))]
 		if n.flags == 0 {
@@ -112,7 +114,7 @@ func (n *node) judge(m *candidate) verdict {
 	switch n.kind {
 	case wire.KeyAll:
 		return yes
-	case wire.KeySeq, wire.KeyUID:
+	case wire.KeySeq, wire.KeyUID, wire.KeyRecent:
 		return truth(within(n.spans, m.i))
 	case wire.KeyFlag:
 		return truth(e.Flags&n.flags != 0 || e.Keywords&n.bit != 0)

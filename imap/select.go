@@ -71,8 +71,8 @@ func (c *client) tellMailbox(p *storage.Snapshot, readOnly bool) {
 		c.e.Raw("* OK [PERMANENTFLAGS (", flagList(p), more, ")] Limited").CRLF()
 	}
 	c.e.Raw("* ").Num(uint64(p.Len())).Raw(" EXISTS").CRLF()
+	c.tellRecent(true)
 	if !c.rev2 {
-		c.e.Raw("* 0 RECENT").CRLF() // RFC 9051 appendix D: always 0 is right
 		if i := p.FirstUnseen(); i >= 0 {
 			c.e.Raw("* OK [UNSEEN ").Num(uint64(i + 1)).Raw("] First unseen").CRLF()
 		}

@@ -25,6 +25,7 @@ type Options struct {
 	MaxAppend     int64         // bytes of a message; 0 means 50 MiB
 	IdleKeepalive time.Duration // between two signs of life in IDLE; 0 means 2 min
 	Logger        *slog.Logger  // nil: discard
+	Recents       *Recents      // what the Servers of one store share of \Recent; nil: the Server's own
 }
 
 // Server serves IMAP over one account store. Several listeners may be served at a time.
@@ -44,6 +45,9 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	}
 	if o.IdleKeepalive == 0 {
 		o.IdleKeepalive = 2 * time.Minute
+	}
+	if o.Recents == nil {
+		o.Recents = NewRecents()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -20,7 +20,8 @@ type view struct {
 	name     string
 	readOnly bool
 	snap     *storage.Snapshot
-	saved    []uint32 // UIDs: the result of SEARCH RETURN (SAVE) that "$" stands for
+	saved    []uint32   // UIDs: the result of SEARCH RETURN (SAVE) that "$" stands for
+	recent   []uidRange // ascending; none for a client of rev2, which knows no \Recent
 }
 
 func (v *view) topic() watch.Topic { return watch.Topic{Account: v.account, Mailbox: v.id} }
@@ -100,14 +101,15 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 		return nil
 	}
 	c.tellGone(gone)
-	if added > 0 {
-		c.e.Raw("* ").Num(uint64(now.Len())).Raw(" EXISTS").CRLF()
-	}
-	if n := len(now.Keywords()); n > len(v.snap.Keywords()) {
-		c.tellFlags(now)
-	}
 	old := v.snap
 	v.snap = now
+	if added > 0 {
+		c.e.Raw("* ").Num(uint64(now.Len())).Raw(" EXISTS").CRLF()
+		c.tellRecent(len(v.recent) > 0)
+	}
+	if n := len(now.Keywords()); n > len(old.Keywords()) {
+		c.tellFlags(now)
+	}
 	for _, i := range changed {
 		if m := now.At(i); !own.known(old, now, m) {
 			c.tellMessage(now, i, m, uid)
@@ -126,6 +128,20 @@ func (c *client) tellGone(gone []int) {
 	}
 }
 
+// tellRecent looks for messages that are recent to this session and tells their number, if there are new ones or always. To a client
+// of rev2, which knows nothing of them, it says nothing, but they are nobody else's then.
+func (c *client) tellRecent(always bool) {
+	v := c.view
+	v.meet(c.srv.o.Recents, v.snap)
+	if c.rev2 {
+		v.recent = nil
+		return
+	}
+	if always || len(v.recent) > 0 {
+		c.e.Raw("* ").Num(uint64(count(v.recentSpans()))).Raw(" RECENT").CRLF()
+	}
+}
+
 // tellMessage tells a message's flags.
 func (c *client) tellMessage(p *storage.Snapshot, i int, m storage.Entry, uid bool) {
 	b := append(c.e.Buf(), "* "...)
@@ -137,7 +153,7 @@ func (c *client) tellMessage(p *storage.Snapshot, i int, m storage.Entry, uid bo
 		b = wire.AppendNumber(b, uint64(m.UID))
 		b = append(b, ' ')
 	}
-	b = appendFlags(b, m, p.Keywords())
+	b = appendFlags(b, m, p.Keywords(), c.view.isRecent(m.UID))
 	c.e.Set(append(b, ')'))
 	c.e.CRLF()
 }
@@ -146,13 +162,16 @@ func (c *client) tellMessage(p *storage.Snapshot, i int, m storage.Entry, uid bo
 var flagNames = [...]string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`}
 
 // appendFlags appends FLAGS (...).
-func appendFlags(b []byte, m storage.Entry, keywords []string) []byte {
+func appendFlags(b []byte, m storage.Entry, keywords []string, recent bool) []byte {
 	b = append(b, "FLAGS ("...)
 	start := len(b)
 	for bit, name := range flagNames {
 		if m.Flags&(1<<bit) != 0 {
 			b = append(spaced(b, start), name...)
 		}
+	}
+	if recent {
+		b = append(spaced(b, start), `\Recent`...)
 	}
 	for k := m.Keywords; k != 0; k &= k - 1 {
 		if bit := trailing(k); bit < len(keywords) {

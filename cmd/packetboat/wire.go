@@ -158,9 +158,10 @@ func (h *house) makeServers() {
 		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: tls, ImplicitTLS: implicit,
 			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Logger: h.logger})
 	}
+	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
 		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit,
-			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, Logger: h.logger})
+			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, Logger: h.logger, Recents: recents})
 	}
 	var public []ftp.PublicAddress
 	if a, err := netip.ParseAddr(c.FTPPublicAddress); err == nil {

@@ -22,6 +22,7 @@ const (
 	KeySeq                // Set
 	KeyUID                // Set
 	KeyFlag               // Flag, system flag or keyword
+	KeyRecent             // \Recent to this session
 	KeyBefore             // Date: internal date
 	KeySince              // Date
 	KeySentBefore         // Date: Date field
@@ -189,10 +190,14 @@ func (d *Decoder) namedKey(name string, n *count) Key {
 		return Key{Kind: kind, Date: d.Date()}
 	}
 	switch name {
-	case "ALL", "OLD": // RFC 3501: OLD is NOT RECENT; nothing is recent here
+	case "ALL":
 		return Key{Kind: KeyAll}
-	case "NEW", "RECENT":
-		return not(Key{Kind: KeyAll})
+	case "RECENT": // RFC 3501 section 6.4.4
+		return Key{Kind: KeyRecent}
+	case "OLD":
+		return not(Key{Kind: KeyRecent})
+	case "NEW":
+		return Key{Kind: KeyAnd, Keys: []Key{{Kind: KeyRecent}, not(Key{Kind: KeyFlag, Flag: imap.FlagSeen})}}
 	case "ON", "SENTON":
 		d.SP()
 		return day(name, d.Date())
