@@ -50,6 +50,7 @@ func (c *client) store(t *task) error {
 		return nil
 	}
 	v := c.view
+	before := v.snap
 	spans, err := c.named(t, set)
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func (c *client) store(t *task) error {
 		return err
 	}
 	c.ses.SetActivity(fmt.Sprintf("%s %d messages", t.name, count(spans)))
-	uids := v.uids(spans)
+	uids, mid := v.uids(spans), v.snap
 	own := &change{uids: uids, told: !o.Silent, op: storeOps[o.Op], flags: flags, keywords: keywords}
 	_, _, err = c.srv.store.SetFlags(c.ctx(), v.account, v.id, uids, storage.FlagChange{Op: own.op, Flags: flags, Keywords: keywords})
 	if err != nil {
@@ -71,11 +72,23 @@ func (c *client) store(t *task) error {
 	if err := c.syncBut(false, t.uid(), own); err != nil {
 		return err
 	}
-	return c.tellStored(t, spans, uids, o.Silent)
+	return c.tellStored(t, spans, uids, func(uid uint32) bool { return !o.Silent || updated(before, mid, uid) })
 }
 
-// tellStored tells the flags of the messages of a STORE. Numbers are those that the client knows, flags those of now.
-func (c *client) tellStored(t *task, spans []span, uids []uint32, silent bool) error {
+// updated tells whether the client was told flags of a message when before gave way to now.
+func updated(before, now *storage.Snapshot, uid uint32) bool {
+	if before == now {
+		return false
+	}
+	i, was := before.Find(uid)
+	j, is := now.Find(uid)
+	return was && is && (before.At(i).Flags != now.At(j).Flags || before.At(i).Keywords != now.At(j).Keywords)
+}
+
+// tellStored tells the flags of those messages of a STORE that are to be told. Numbers are those that the client knows, flags those of now.
+// Of a message whose older flags were told at the beginning of the command, the new ones are told even when it is silent: else
+// the client would take the older ones for the last word.
+func (c *client) tellStored(t *task, spans []span, uids []uint32, tell func(uid uint32) bool) error {
 	p, err := c.newest()
 	if err != nil {
 		return err
@@ -86,7 +99,7 @@ func (c *client) tellStored(t *task, spans []span, uids []uint32, silent bool) e
 		k++
 		if !ok {
 			t.code = "EXPUNGEISSUED" // RFC 2180 section 4.2.1
-		} else if !silent {
+		} else if tell(uids[k-1]) {
 			m := p.At(j)
 			c.tellMessage(p, i, m, t.uid())
 		}
