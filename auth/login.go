@@ -102,6 +102,7 @@ type target struct {
 	account *storage.Account // nil: nobody
 	origin  origin
 	gen     uint64
+	asleep  func() // told before the attempt sleeps: the session is idle then, so that a drain does not wait for it
 }
 
 // usable tells whether there is a password that could be right.
@@ -129,7 +130,7 @@ func (t *target) reason() string {
 
 // find looks up who is meant. A name that nobody has is no error.
 func (d *Door) find(ctx context.Context, s *session.Session, user string) (*target, error) {
-	t := &target{gen: d.gen.Load()}
+	t := &target{gen: d.gen.Load(), asleep: func() { s.Park("waits to log in") }}
 	t.origin.from = place(s.Remote().Addr())
 	var err error
 	if validUser(user) {
@@ -157,7 +158,7 @@ func validUser(user string) bool {
 
 // prove tells whether password is the target's, and has the throttle count it when it is not.
 func (d *Door) prove(ctx context.Context, t *target, password string) (bool, error) {
-	reserved, err := d.wait(ctx, t.origin)
+	reserved, err := d.wait(ctx, t)
 	if err != nil {
 		return false, err
 	}
@@ -176,7 +177,7 @@ func (d *Door) prove(ctx context.Context, t *target, password string) (bool, err
 			return true, nil
 		}
 	}
-	if err := d.slot(ctx, t.origin, reserved); err != nil {
+	if err := d.slot(ctx, t, reserved); err != nil {
 		return false, err
 	}
 	defer d.hash.release()
@@ -205,16 +206,16 @@ func (d *Door) prove(ctx context.Context, t *target, password string) (bool, err
 }
 
 // wait is the throttle's, unless it is switched off.
-func (d *Door) wait(ctx context.Context, o origin) (bool, error) {
+func (d *Door) wait(ctx context.Context, t *target) (bool, error) {
 	if d.opt.NoThrottle {
 		return false, nil
 	}
-	return d.throttle.wait(ctx, o)
+	return d.throttle.wait(ctx, t.origin, t.asleep)
 }
 
 // slot waits for a hashing slot. Attempts that were made at the same time may have failed while this one queued: unless its turn
 // was reserved it is asked of the throttle again, and does not hold the slot while it waits.
-func (d *Door) slot(ctx context.Context, o origin, reserved bool) error {
+func (d *Door) slot(ctx context.Context, t *target, reserved bool) error {
 	for {
 		if err := d.hash.acquire(ctx); err != nil {
 			return err
@@ -222,7 +223,7 @@ func (d *Door) slot(ctx context.Context, o origin, reserved bool) error {
 		if reserved || d.opt.NoThrottle {
 			return nil
 		}
-		v, ok := d.throttle.admit(o)
+		v, ok := d.throttle.admit(t.origin)
 		if ok && v.wait <= 0 {
 			return nil
 		}
@@ -230,7 +231,7 @@ func (d *Door) slot(ctx context.Context, o origin, reserved bool) error {
 		if !ok {
 			return ErrThrottled
 		}
-		if err := d.throttle.sleep(ctx, v.wait); err != nil {
+		if err := d.throttle.sleep(ctx, v.wait, t.asleep); err != nil {
 			return err
 		}
 		reserved = true

@@ -175,7 +175,7 @@ func (e *scramExchange) lookup(ctx context.Context, user string) (*scramKeys, er
 		return nil, err
 	}
 	e.attempt.known = t.account != nil
-	if e.reserved, err = e.door.wait(ctx, t.origin); err != nil {
+	if e.reserved, err = e.door.wait(ctx, t); err != nil {
 		return nil, err
 	}
 	e.target = t
@@ -195,7 +195,7 @@ func (e *scramExchange) final(response []byte) ([]byte, bool, error) {
 	defer cancel()
 	d := e.door
 	if !e.reserved {
-		if _, err := d.wait(ctx, e.target.origin); err != nil {
+		if _, err := d.wait(ctx, e.target); err != nil {
 			return nil, false, d.refuse(e.session, e.attempt, err)
 		}
 	}

@@ -228,17 +228,17 @@ func (t *throttle) know(o origin) {
 	*places = (*places)[:min(len(*places), knownPerOne)]
 }
 
-// wait gives an attempt its turn and sleeps until then. The
+// wait gives an attempt its turn and sleeps until then, which asleep is told of before. The
 // number of those who sleep is bounded: beyond it an attempt that would have to wait is refused.
-func (t *throttle) wait(ctx context.Context, o origin) (reserved bool, err error) {
+func (t *throttle) wait(ctx context.Context, o origin, asleep func()) (reserved bool, err error) {
 	v, ok := t.admit(o)
 	if !ok {
 		return false, ErrThrottled
 	}
-	return v.reserved, t.sleep(ctx, v.wait)
+	return v.reserved, t.sleep(ctx, v.wait, asleep)
 }
 
-func (t *throttle) sleep(ctx context.Context, d time.Duration) error {
+func (t *throttle) sleep(ctx context.Context, d time.Duration, asleep func()) error {
 	if d <= 0 {
 		return nil
 	}
@@ -246,6 +246,9 @@ func (t *throttle) sleep(ctx context.Context, d time.Duration) error {
 		return ErrThrottled
 	}
 	defer t.sleeping(-1)
+	if asleep != nil {
+		asleep()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -240,26 +240,26 @@ func TestThrottleSleeps(t *testing.T) {
 			th.fail(o)
 		}
 		start := time.Now()
-		if reserved, err := th.wait(t.Context(), o); err != nil || !reserved || time.Since(start) != 2*time.Second {
+		if reserved, err := th.wait(t.Context(), o, nil); err != nil || !reserved || time.Since(start) != 2*time.Second {
 			t.Errorf("reserved %v, %v, after %v", reserved, err, time.Since(start))
 		}
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(gone) })
 		start = time.Now()
-		if _, err := th.wait(ctx, o); !errors.Is(err, gone) || time.Since(start) != time.Second {
+		if _, err := th.wait(ctx, o, nil); !errors.Is(err, gone) || time.Since(start) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		if th.sleepers != 0 {
 			t.Errorf("%d still sleep", th.sleepers)
 		}
 		th.sleepers = sleeperMax
-		if _, err := th.wait(t.Context(), o); !errors.Is(err, ErrThrottled) {
+		if _, err := th.wait(t.Context(), o, nil); !errors.Is(err, ErrThrottled) {
 			t.Errorf("one sleeper too many: %v", err)
 		}
 		th.sleepers = 0
 		time.Sleep(time.Hour)
-		if reserved, err := th.wait(t.Context(), o); err != nil || reserved {
+		if reserved, err := th.wait(t.Context(), o, nil); err != nil || reserved {
 			t.Errorf("an hour later: %v, %v", reserved, err)
 		}
 	})
