@@ -143,8 +143,8 @@ func (c *client) cmdRetr(arg string) (*transfer, error) { return c.ofFile("RETR"
 func (c *client) cmdStor(arg string) (*transfer, error) { return c.ofFile("STOR", arg) }
 func (c *client) cmdAppe(arg string) (*transfer, error) { return c.ofFile("APPE", arg) }
 
-// appendAt is where an APPE goes on, or 0 for the end of what there is: of a part that was left by a cut upload, else of the file. Where there
-// are both, a client that asked for SIZE was told of the file, and sends what comes behind that many bytes.
+// appendAt is where an APPE goes on, or 0 for the end of what there is: of the file (RFC 959 section 4.1.3), else of a part that was left by a
+// cut upload. Where there are both, a client that asked for SIZE was told of the file, and sends what comes behind that many bytes.
 func (c *client) appendAt(path string) int64 {
 	if c.told.path != path || c.told.size == 0 {
 		return 0

@@ -259,6 +259,30 @@ func TestDeletePart(t *testing.T) {
 	}
 }
 
+// TestAppendBesideAPart: APPE appends to the file that is there (RFC 959 section 4.1.3), whatever was to replace it and was cut.
+func TestAppendBesideAPart(t *testing.T) {
+	h := newHouse(t)
+	h.put("/log", "one,")
+	w, err := h.fs.Tree(h.ann).Create(t.Context(), "/log", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, "X")
+	if err := w.Abort(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	p := h.login()
+	if code := p.stor("two", "APPE log"); code != 226 {
+		t.Fatal(code)
+	}
+	if got, _ := h.get("/log"); got != "one,two" {
+		t.Fatal(got)
+	}
+	p.cmd(350, "REST 100")
+	p.epsv()
+	p.cmd(553, "STOR log")
+}
+
 // TestDownloadCut: a download that ends early never looks whole, and the session goes on.
 func TestDownloadCut(t *testing.T) {
 	h := newHouse(t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/packetboat/packetboat/storage/watch"
@@ -112,8 +113,9 @@ func (t *tx) fileGoes(a *accountRow, parent int64) error {
 	return err
 }
 
-// ResumeUpload begins an upload that starts with the first n bytes of the partial upload of parent/name, or when there is none of the file there
-// (n = -1: all of it). ErrInvalid when there are fewer than n bytes, fs.ErrNotExist when there is neither.
+// ResumeUpload begins an upload that starts with the first n bytes of the partial upload of parent/name, or when there is none of the file there.
+// n = -1: with all of the file, or when there is none of the partial upload: to append to a file is not to go on with what was
+// to replace it. ErrInvalid when there are fewer than n bytes, fs.ErrNotExist when there is neither.
 func (s *Store) ResumeUpload(ctx context.Context, account, parent int64, name string, n int64) (*Upload, error) {
 	u, err := s.resume(ctx, account, parent, name, n)
 	return u, fail("resume upload", err)
@@ -121,9 +123,16 @@ func (s *Store) ResumeUpload(ctx context.Context, account, parent int64, name st
 
 func (s *Store) resume(ctx context.Context, account, parent int64, name string, n int64) (*Upload, error) {
 	var blob, size int64
-	err := s.db.Row(`SELECT blob, size FROM partial WHERE parent = ? AND name = ? AND account = ?`, parent, name, account).Scan(&blob, &size)
+	sources := []string{
+		`SELECT blob, size FROM partial WHERE parent = ? AND name = ? AND account = ?`,
+		`SELECT blob, size FROM node WHERE parent = ? AND name = ? AND account = ? AND kind = 3`,
+	}
+	if n < 0 {
+		slices.Reverse(sources)
+	}
+	err := s.db.Row(sources[0], parent, name, account).Scan(&blob, &size)
 	if err != nil {
-		err = s.db.Row(`SELECT blob, size FROM node WHERE parent = ? AND name = ? AND account = ? AND kind = 3`, parent, name, account).Scan(&blob, &size)
+		err = s.db.Row(sources[1], parent, name, account).Scan(&blob, &size)
 	}
 	if err != nil {
 		return nil, noRows(err)

@@ -28,6 +28,7 @@ var (
 	errInbox        = &refusal{fs.ErrPermission, "INBOX cannot be removed or renamed"}
 	errSpecial      = &refusal{fs.ErrPermission, "mail programs need this mailbox: it cannot be removed"}
 	errNoRewrite    = &refusal{fs.ErrPermission, "a message is never changed; it cannot be resumed or appended to"}
+	errBeyond       = &refusal{storage.ErrInvalid, "fewer bytes than that are here to go on from"}
 	errOwnName      = &refusal{fs.ErrPermission, "a message's name is made from its date and subject and cannot be changed"}
 	errMoveOut      = &refusal{fs.ErrPermission, "a message cannot be moved out of /Mail: download it and upload it as a file"}
 	errFolderIn     = &refusal{fs.ErrPermission, "only messages can be moved into a mailbox, not folders"}

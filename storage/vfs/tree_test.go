@@ -275,7 +275,7 @@ func TestResume(t *testing.T) {
 	if n, err := h.Partial(ctx, "/f"); n != 7 || err != nil {
 		t.Fatal(n, err)
 	}
-	cut("/f", " and", vfs.CreateOptions{Append: true, Expect: -1})
+	cut("/f", " and", vfs.CreateOptions{Offset: 7, Expect: -1})
 	w, err := h.Create(ctx, "/f", vfs.CreateOptions{Offset: 8, Expect: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -306,6 +306,12 @@ func TestResume(t *testing.T) {
 	}
 	_, err = h.Create(ctx, "/none", vfs.CreateOptions{Offset: 1})
 	h.refused(err, fs.ErrNotExist, "/none")
+	cut("/f", "thrown away", vfs.CreateOptions{})
+	_, err = h.tryPut("/f", "!", vfs.CreateOptions{Append: true}) // to the file, not to what was to replace it
+	h.ok(err)
+	if got := h.get("/f"); got != "the new file, resumed!!" {
+		t.Errorf("%q", got)
+	}
 	cut("/f", "thrown away", vfs.CreateOptions{})
 	cut("/none", "thrown away", vfs.CreateOptions{})
 	for _, path := range []string{"/f", "/none"} {

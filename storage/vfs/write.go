@@ -14,7 +14,7 @@ import (
 // CreateOptions say how a file is written.
 type CreateOptions struct {
 	Offset    int64     // REST n: keep the first n bytes of the partial upload or else of the file; only for files
-	Append    bool      // APPE: keep all of it, if there is something; only for files, else as if it were not set
+	Append    bool      // APPE: keep all of the file, or else of the partial upload, if there is one; only for files, else as if it were not set
 	Expect    int64     // size announced, -1 unknown (of what will be written now, without what is kept)
 	Modified  time.Time // zero: now; of a message: its Date field
 	Exclusive bool      // fs.ErrExist when there is something already, looked at now and once more by Commit
@@ -83,7 +83,9 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 			w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
 		}
 	case w.o.Offset > 0:
-		w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, w.o.Offset)
+		if w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, w.o.Offset); errors.Is(err, storage.ErrInvalid) {
+			err = errBeyond // the name was checked
+		}
 	default:
 		w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
 	}
