@@ -287,7 +287,7 @@ func (f *fetcher) begin(i int) {
 	}
 	if o.InternalDate {
 		b = append(spaced(b, start), "INTERNALDATE "...)
-		b = wire.AppendDateTime(b, m.InternalDate)
+		b = wire.AppendDateTime(b, m.InternalDate, m.Zone)
 	}
 	if o.RFC822Size {
 		b = append(spaced(b, start), "RFC822.SIZE "...)

@@ -119,9 +119,9 @@ func (n *node) judge(m *candidate) verdict {
 	case wire.KeyFlag:
 		return truth(e.Flags&n.flags != 0 || e.Keywords&n.bit != 0)
 	case wire.KeyBefore:
-		return truth(midnight(e.InternalDate) < n.from)
+		return truth(day(e) < n.from)
 	case wire.KeySince:
-		return truth(midnight(e.InternalDate) >= n.from)
+		return truth(day(e) >= n.from)
 	case wire.KeyLarger:
 		return truth(int64(e.Size) > n.number)
 	case wire.KeySmaller:
@@ -176,6 +176,10 @@ func within(spans []span, i int) bool {
 }
 
 // midnight is the beginning of the UTC day.
+// day is the day of a message's internal date in the zone in which it was given, as midnight in UTC. RFC 9051 section 6.4.4: time and
+// zone are disregarded.
+func day(e *storage.Entry) int64 { return midnight(e.InternalDate + int64(e.Zone)*60) }
+
 func midnight(unix int64) int64 { return unix - ((unix%86400)+86400)%86400 }
 
 // run evaluates in three passes: the snapshot alone decides what it can, headers what is left, bodies what is left then.

@@ -173,8 +173,8 @@ func (t *tx) copy(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, e
 			ON CONFLICT (blob) DO UPDATE SET more = blob_shared.more + excluded.more`, src.ID, first, last); err != nil {
 			return Copied{}, err
 		}
-		if err := t.exec(`INSERT INTO message (mailbox, uid, flags, keywords, size, internal_date, save_date, modseq, blob, id)
-			SELECT ?, uid + ?, flags, ?, size, internal_date, ?, ?, blob, uid + ? FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
+		if err := t.exec(`INSERT INTO message (mailbox, uid, flags, keywords, size, internal_date, zone, save_date, modseq, blob, id)
+			SELECT ?, uid + ?, flags, ?, size, internal_date, zone, ?, ?, blob, uid + ? FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
 			dst.ID, int64(dst.UIDNext)-first, int64(words(part[0].keywords)), now, int64(seq), id-first, src.ID, first, last); err != nil {
 			return Copied{}, err
 		}

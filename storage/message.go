@@ -32,6 +32,7 @@ type Entry struct {
 	Size         uint32 // messages are limited to below 4 GiB
 	ModSeq       uint64
 	InternalDate int64 // Unix seconds
+	Zone         int16 // of InternalDate as it was given: minutes east of UTC. RFC 9051 section 6.4.4 compares days in it
 	SaveDate     int64 // Unix seconds: when it came into this mailbox
 	Blob         int64 // its bytes; shared by copies
 	ID           int64 // unique and for ever; a copy has another, a move keeps it (RFC 8474 EMAILID is the blob's id)
@@ -246,7 +247,8 @@ func (t *tx) append(d admitted, g *Target, size, blob int64) (Appended, error) {
 	now := t.now()
 	e := packed{keywords: d.bits, date: now, saved: uint32(now), size: uint32(size), blob: blob, flags: g.Flags}
 	if !g.InternalDate.IsZero() {
-		e.date = g.InternalDate.Unix()
+		_, east := g.InternalDate.Zone()
+		e.date, e.zone = g.InternalDate.Unix(), int16(east/60)
 	}
 	var err error
 	if e.id, err = t.newID(); err != nil {
@@ -261,8 +263,8 @@ func (t *tx) append(d admitted, g *Target, size, blob int64) (Appended, error) {
 // insert gives the message its UID and puts it at the mailbox's end.
 func (t *tx) insert(a *accountRow, m *mailboxRow, e *packed, modseq uint64) error {
 	e.uid, e.modseq = m.UIDNext, modseq
-	if err := t.exec(`INSERT INTO message (mailbox, uid, flags, keywords, size, internal_date, save_date, modseq, blob, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		m.ID, int64(e.uid), int64(e.flags), int64(e.keywords), int64(e.size), e.date, int64(e.saved), int64(modseq), e.blob, e.id); err != nil {
+	if err := t.exec(`INSERT INTO message (mailbox, uid, flags, keywords, size, internal_date, zone, save_date, modseq, blob, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		m.ID, int64(e.uid), int64(e.flags), int64(e.keywords), int64(e.size), e.date, int64(e.zone), int64(e.saved), int64(modseq), e.blob, e.id); err != nil {
 		return err
 	}
 	m.UIDNext++

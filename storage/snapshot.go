@@ -16,12 +16,13 @@ type packed struct {
 	uid      uint32
 	size     uint32
 	saved    uint32 // Unix seconds; enough until 2106
+	zone     int16
 	flags    Flags
 }
 
 func (e *packed) entry() Entry {
 	return Entry{UID: e.uid, Flags: e.flags, Keywords: e.keywords, Size: e.size, ModSeq: e.modseq,
-		InternalDate: e.date, SaveDate: int64(e.saved), Blob: e.blob, ID: e.id}
+		InternalDate: e.date, Zone: e.zone, SaveDate: int64(e.saved), Blob: e.blob, ID: e.id}
 }
 
 // chunkLen is how many entries a chunk has at most: what one changed flag copies.

@@ -273,7 +273,7 @@ func readSnapshotFrom(q sqldb.Querier, mailbox int64) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Query(`SELECT uid, flags, keywords, size, internal_date, save_date, modseq, blob, id FROM message WHERE mailbox = ? ORDER BY uid`, mailbox)
+	rows, err := q.Query(`SELECT uid, flags, keywords, size, internal_date, zone, save_date, modseq, blob, id FROM message WHERE mailbox = ? ORDER BY uid`, mailbox)
 	if err != nil {
 		return nil, err
 	}
@@ -281,8 +281,8 @@ func readSnapshotFrom(q sqldb.Querier, mailbox int64) (*Snapshot, error) {
 	var chunks [][]packed
 	chunk := make([]packed, 0, min(chunkLen, int(m.Messages)))
 	// Values as the driver gives them: Scan into other types goes through text, which takes longer than the query.
-	var v [9]any
-	dest := []any{&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8]}
+	var v [10]any
+	dest := []any{&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8], &v[9]}
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return nil, err
@@ -292,7 +292,7 @@ func readSnapshotFrom(q sqldb.Querier, mailbox int64) (*Snapshot, error) {
 			chunk = make([]packed, 0, chunkLen)
 		}
 		chunk = append(chunk, packed{uid: uint32(v[0].(int64)), flags: Flags(v[1].(int64)), keywords: uint64(v[2].(int64)), size: uint32(v[3].(int64)),
-			date: v[4].(int64), saved: uint32(v[5].(int64)), modseq: uint64(v[6].(int64)), blob: v[7].(int64), id: v[8].(int64)})
+			date: v[4].(int64), zone: int16(v[5].(int64)), saved: uint32(v[6].(int64)), modseq: uint64(v[7].(int64)), blob: v[8].(int64), id: v[9].(int64)})
 	}
 	if len(chunk) > 0 {
 		chunks = append(chunks, chunk)

@@ -189,11 +189,16 @@ func appendLiteral(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// AppendDateTime appends a quoted date-time of Unix seconds in UTC.
-func AppendDateTime(b []byte, unix int64) []byte {
+// AppendDateTime appends a quoted date-time of Unix seconds in a zone of that many minutes east of UTC.
+func AppendDateTime(b []byte, unix int64, zone int16) []byte {
 	b = append(b, '"')
-	b = time.Unix(unix, 0).UTC().AppendFormat(b, "02-Jan-2006 15:04:05 -0700")
-	return append(b, '"')
+	b = time.Unix(unix+int64(zone)*60, 0).UTC().AppendFormat(b, "02-Jan-2006 15:04:05 ")
+	sign := byte('+')
+	if zone < 0 {
+		sign, zone = '-', -zone
+	}
+	h, m := zone/60%100, zone%60
+	return append(b, sign, byte('0'+h/10), byte('0'+h%10), byte('0'+m/10), byte('0'+m%10), '"')
 }
 
 // AppendRange appends a range of numbers as in a set, behind a comma unless it is the first since start.

@@ -122,7 +122,8 @@ CREATE TABLE message (
     flags         INTEGER NOT NULL,
     keywords      INTEGER NOT NULL,
     size          INTEGER NOT NULL,
-    internal_date INTEGER NOT NULL,
+    internal_date INTEGER NOT NULL, -- Unix seconds
+    zone          INTEGER NOT NULL, -- of internal_date as it was given: minutes east of UTC
     save_date     INTEGER NOT NULL,
     modseq        INTEGER NOT NULL,
     blob          INTEGER NOT NULL,
