@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -84,6 +85,26 @@ func (cs *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	return cs.cert, nil
+}
+
+// renew makes the local CA's certificate anew before it ends, looking twice a day until ctx ends; get takes the new one. A certificate of
+// the operator's is his to renew.
+func (cs *certificates) renew(ctx context.Context, dir string, c *config) error {
+	if c.TLSCert != "" {
+		return nil
+	}
+	tick := time.NewTicker(12 * time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := ensureServer(filepath.Join(dir, "tls"), c); err != nil {
+			cs.logger.Error("cannot renew the server's certificate", "err", err)
+		}
+	}
 }
 
 // shown is the certificate that a connection was shown (RFC 5929 section 4: tls-server-end-point). All connections see the same one; one

@@ -116,6 +116,7 @@ func (h *house) start() (err error) {
 	background, h.stopBackground = context.WithCancel(context.Background())
 	accepting, h.stopAccepting = context.WithCancel(context.Background())
 	h.spawn("store", func() error { return h.store.Run(background) })
+	h.spawn("certificate", func() error { return h.certs.renew(background, h.dir, h.config) })
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
 		Handler:           (&control{store: h.store, door: h.door, registry: h.registry, running: true, started: h.started}).handler(),
