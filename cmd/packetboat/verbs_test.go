@@ -3,100 +3,128 @@
 package main
 
 import (
-	"fmt"
+	"encoding/json"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/packetboat/packetboat/auth/session"
 )
 
-// Verbs on a stopped server wait for one another.
-func TestEndToEndParallelVerbs(t *testing.T) {
-	b := launch(t)
-	b.stop()
-	var wg sync.WaitGroup
-	for i := range 6 {
-		wg.Go(func() {
-			if out, err := b.try("", "account", "add", fmt.Sprint("user", i)); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
-	}
-	wg.Wait()
-	var all []accountJSON
-	if b.json(&all, "account", "list"); len(all) != 9 {
-		t.Errorf("%d accounts", len(all))
-	}
-}
-
-// What is wrong with a request is said in words that name it.
-func TestEndToEndRefusedVerbs(t *testing.T) {
-	b := launch(t)
-	for _, c := range []struct{ args, want string }{
-		{"account add ann", "ann@example.test: exists already"},
-		{"account add eve --alias joe", "joe@example.test: exists already"},
-		{"account add eve --alias eve", "named twice"},
-		{"account add eve@other.test", "packetboat domain add"},
-		{"account show eve", `account "eve"`},
-		{"account show ..", "is no name"},
-		{"domain remove example.test", "addresses are in it"},
-		{"domain remove other.test", "there is none"},
-		{"session history --limit 0", "--limit"},
-		{"account nonsense", "nonsense"},
-		{"session nonsense", "nonsense"},
-	} {
-		if out, err := b.try("", strings.Fields(c.args)...); err == nil || !strings.Contains(out, c.want) {
-			t.Errorf("%s: %v\n%s", c.args, err, out)
-		}
-	}
-}
-
-// A second SIGTERM does not wait for sessions that are busy.
-func TestEndToEndSecondSignal(t *testing.T) {
-	b := launch(t)
-	l, err := b.plain(25)
+// login is an IMAP session of an account, with the reply to its LOGIN.
+func (b *boat) login(t *testing.T, user, password string) (*line, string) {
+	t.Helper()
+	l := b.dialTLS(993)
+	l.until("", "* OK")
+	out, err := l.until(`a LOGIN `+user+` "`+password+`"`, "a ")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, out)
 	}
-	defer l.Close()
-	for _, step := range [][2]string{{"", "220 "}, {"EHLO x", "250 "}, {"MAIL FROM:<>", "250 "}, {"RCPT TO:<ann@example.test>", "250 "}, {"DATA", "354 "}} {
-		if _, err := l.until(step[0], step[1]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.cmd.Process.Signal(syscall.SIGTERM)
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(b.stderr.String(), "saying goodbye"); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("SIGTERM had no effect\n%s", b.stderr)
-		}
-	}
-	b.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-b.exited:
-	case <-time.After(10 * time.Second): // drain_timeout is 20 s
-		t.Error("a second SIGTERM had no effect")
-	}
+	return l, out
 }
 
-// The history is as long as history.max says.
-func TestEndToEndHistoryMax(t *testing.T) {
+// Each verb does on a running server what it says, at once and to those who are connected.
+func TestEndToEndVerbs(t *testing.T) {
 	b := launch(t)
-	for range 5 {
-		b.imap(t).Close()
-	}
+	t.Run("domain", func(t *testing.T) {
+		b.run("", "domain", "add", "other.test")
+		var all []domainJSON
+		b.json(&all, "domain", "list")
+		if len(all) != 2 || !all[0].Default && !all[1].Default {
+			t.Errorf("domains are %+v", all)
+		}
+		b.run("x y z 1 2 3\n", "account", "add", "sue@other.test", "--password-stdin")
+		if out, err := b.try("", "domain", "remove", "other.test"); err == nil {
+			t.Errorf("a domain in use was removed: %s", out)
+		}
+		b.run("", "account", "remove", "sue@other.test")
+		b.run("", "domain", "remove", "other.test")
+		if out := b.run("", "domain", "list"); strings.Contains(out, "other.test") {
+			t.Error(out)
+		}
+	})
+	t.Run("disable, enable, remove", func(t *testing.T) {
+		l, out := b.login(t, "joe@example.test", joePassword)
+		if !strings.Contains(out, "a OK") {
+			t.Fatal(out)
+		}
+		b.run("", "account", "disable", "joe")
+		if out, err := l.until("", "* BYE"); err != nil {
+			t.Errorf("no BYE for a disabled account: %v %s", err, out)
+		}
+		if _, out := b.login(t, "joe@example.test", joePassword); !strings.Contains(out, "AUTHENTICATIONFAILED") {
+			t.Errorf("a disabled account got %s", out)
+		}
+		b.must("", "swaks", "--server", "127.0.0.1", "--port", b.port(25), "--from", "a@example.net", "--to", "joe@example.test")
+		b.run("", "account", "enable", "joe")
+		l, out = b.login(t, "joe@example.test", joePassword)
+		if !strings.Contains(out, "a OK") {
+			t.Errorf("an enabled account got %s", out)
+		}
+		if out, err := l.until("s STATUS INBOX (MESSAGES)", "s OK"); err != nil || !strings.Contains(out, "MESSAGES 1") {
+			t.Errorf("mail for a disabled account: %v %s", err, out)
+		}
+		b.run("", "account", "remove", "joe")
+		if out, err := l.until("", "* BYE"); err != nil {
+			t.Errorf("no BYE for a removed account: %v %s", err, out)
+		}
+		if out, err := b.try("", "account", "show", "joe"); err == nil {
+			t.Error(out)
+		}
+	})
+	t.Run("session show and kill --account", func(t *testing.T) {
+		one, _ := b.login(t, "ann@example.test", annPassword)
+		two, _ := b.login(t, "ann@example.test", annPassword)
+		found := b.find(t, "ann@example.test", "imaps")
+		var s session.Info
+		b.json(&s, "session", "show", found.ID)
+		if s.ID != found.ID || s.Protocol != session.IMAP || !strings.HasPrefix(s.TLS, "TLS 1.") {
+			t.Errorf("shown: %+v", s)
+		}
+		if out, err := b.try("", "session", "show", "01NOSUCH"); err == nil {
+			t.Error(out)
+		}
+		if out := b.run("", "session", "kill", "--account", "ann"); out != "2 killed\n" {
+			t.Error(out)
+		}
+		for _, l := range []*line{one, two} {
+			if out, err := l.until("", "* BYE"); err != nil {
+				t.Errorf("no BYE: %v %s", err, out)
+			}
+		}
+	})
+	t.Run("health, version, completion", func(t *testing.T) {
+		var h healthJSON
+		b.json(&h, "health")
+		var v map[string]string
+		b.json(&v, "version")
+		if !h.OK || !h.Running || h.Version != v["version"] || v["version"] == "" {
+			t.Errorf("health %+v, version %v", h, v)
+		}
+		for _, shell := range []string{"bash", "zsh", "fish"} {
+			if out := b.run("", "completion", shell); !strings.Contains(out, "packetboat") {
+				t.Errorf("completion for %s: %q", shell, out)
+			}
+		}
+	})
 	b.stop()
-	b.args = []string{"--set", "history.max=2"}
-	b.start()
-	var all []session.Info
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if b.json(&all, "session", "history"); len(all) == 2 {
-			return
+	t.Run("a stopped server", func(t *testing.T) {
+		if out, err := b.try("", "health"); err == nil {
+			t.Error(out)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d sessions are kept", len(all))
+		if out, err := b.try("", "session", "kill", "--account", "ann"); err == nil {
+			t.Error(out)
 		}
-	}
+		b.run("", "domain", "add", "later.test")
+		b.run("", "account", "disable", "ann")
+		for _, verb := range [][]string{{"account", "list"}, {"account", "show", "ann"}, {"domain", "list"}, {"session", "history"}, {"config", "print"}, {"config", "check"}, {"version"}} {
+			if out := b.run("", append(verb, "--json")...); !json.Valid([]byte(out)) {
+				t.Errorf("%v --json: %s", verb, out)
+			}
+		}
+		var a accountJSON
+		b.json(&a, "account", "show", "ann")
+		if !a.Disabled {
+			t.Errorf("ann is %+v", a)
+		}
+	})
 }
