@@ -9,13 +9,36 @@ import (
 )
 
 // always are the capabilities of every connection, before login too: many clients ask once and never again. What stands here works.
-const always = "IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE UNSELECT UIDPLUS CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE " +
-	"CREATE-SPECIAL-USE STATUS=SIZE MOVE ESEARCH SEARCHRES BINARY UTF8=ACCEPT QUOTA QUOTA=RES-STORAGE APPENDLIMIT="
+var always = []string{
+	"IMAP4rev1",
+	"IMAP4rev2",
+	"LITERAL+",
+	"ID",
+	"ENABLE",
+	"IDLE",
+	"NAMESPACE",
+	"UNSELECT",
+	"UIDPLUS",
+	"CHILDREN",
+	"LIST-EXTENDED",
+	"LIST-STATUS",
+	"SPECIAL-USE",
+	"CREATE-SPECIAL-USE",
+	"STATUS=SIZE",
+	"MOVE",
+	"ESEARCH",
+	"SEARCHRES",
+	"BINARY",
+	"UTF8=ACCEPT",
+	"QUOTA",
+	"QUOTA=RES-STORAGE",
+}
 
 // capabilities is the list for this connection as it is now.
 func (c *client) capabilities() string {
 	var b strings.Builder
-	b.WriteString(always)
+	b.WriteString(strings.Join(always, " "))
+	b.WriteString(" APPENDLIMIT=")
 	b.WriteString(strconv.FormatInt(c.srv.o.MaxAppend, 10))
 	if c.state != notAuthenticated {
 		return b.String()
