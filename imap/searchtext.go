@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/packetboat/packetboat/storage"
@@ -16,33 +15,15 @@ import (
 
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// needle is a text that is looked for: a substring, without regard to case (RFC 9051 section 6.4.4).
+// needle is a text that is looked for: a substring under the comparator i;unicode-casemap (RFC 5255 section 4.2).
 type needle struct {
 	folded  []byte
 	longest int // bytes that a match may have in text that is not folded yet
 }
 
 func newNeedle(s string) needle {
-	return needle{folded: appendFold(nil, []byte(s)), longest: utf8.RuneCountInString(s) * utf8.UTFMax}
-}
-
-// appendFold appends text so that texts which differ in case only become equal.
-func appendFold(dst, text []byte) []byte {
-	for i := 0; i < len(text); {
-		c := text[i]
-		if c < utf8.RuneSelf {
-			if c-'A' < 26 {
-				c |= 0x20
-			}
-			dst = append(dst, c)
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRune(text[i:])
-		dst = utf8.AppendRune(dst, unicode.ToLower(unicode.ToUpper(r)))
-		i += n
-	}
-	return dst
+	folded := mime.AppendCasemap(nil, []byte(s))
+	return needle{folded: folded, longest: len(folded) * utf8.UTFMax}
 }
 
 // scratch holds what is folded, so that a search over many messages allocates once.
@@ -52,7 +33,7 @@ func (s *scratch) has(text string, n needle) bool {
 	if len(n.folded) == 0 {
 		return true
 	}
-	*s = appendFold((*s)[:0], []byte(text))
+	*s = mime.AppendCasemap((*s)[:0], []byte(text))
 	return bytes.Contains(*s, n.folded)
 }
 
@@ -218,7 +199,7 @@ func (s *textScan) stream(r io.Reader) {
 		}
 		k, err := io.ReadFull(r, s.piece[used:])
 		used += k
-		s.buf = appendFold(s.buf[:0], s.piece[:used])
+		s.buf = mime.AppendCasemap(s.buf[:0], s.piece[:used])
 		s.mark(func(w *wanted) bool { return bytes.Contains(s.buf, w.folded) })
 		if err != nil {
 			if err != io.EOF && err != io.ErrUnexpectedEOF {
