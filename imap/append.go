@@ -54,7 +54,8 @@ func (c *client) append(t *task) error {
 		return &wire.Error{No: true, Code: "CANNOT", Text: "ENABLE UTF8=ACCEPT must come first"} // RFC 6855 section 4
 	}
 	c.ses.SetActivity(fmt.Sprintf("APPEND %s %d bytes", box.Name, lit.Size))
-	target := storage.Target{Account: c.account.ID, Mailbox: box.ID, Flags: flags, Keywords: keywords, InternalDate: date}
+	flags, keywords = settable(box.Rights, flags, keywords)
+	target := storage.Target{Account: box.Account, Mailbox: box.ID, Flags: flags, Keywords: keywords, InternalDate: date}
 	return c.receive(t, &lit, target, utf8)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // state of a connection (RFC 9051 section 3), as bits for the table.
@@ -18,7 +19,7 @@ const (
 )
 
 // flags of a command.
-type flags uint8
+type flags uint16
 
 const (
 	keepNumbers flags = 1 << iota // no EXPUNGE while it runs (RFC 9051 section 7.5.1)
@@ -27,6 +28,8 @@ const (
 	noUpdates                     // nothing is told at its end
 	smallArgs                     // literals of at most 1 KiB, 4 KiB in all
 	bigArgs                       // literals of up to 64 KiB: search strings
+	expunges                      // the right e on the selected mailbox is needed (RFC 4314 section 4)
+	marks                         // the right t is
 )
 
 // command is a row of the table.
@@ -75,8 +78,8 @@ var commands = table([]command{
 	{"CHECK", selected, 0, (*client).check},
 	{"CLOSE", selected, noUpdates, (*client).closeCommand},
 	{"UNSELECT", selected, noUpdates, (*client).unselectCommand},
-	{"EXPUNGE", selected, writes, (*client).expunge},
-	{"UID EXPUNGE", selected, writes | byUID, (*client).expunge},
+	{"EXPUNGE", selected, writes | expunges, (*client).expunge},
+	{"UID EXPUNGE", selected, writes | byUID | expunges, (*client).expunge},
 	{"SEARCH", selected, keepNumbers | bigArgs, (*client).search},
 	{"UID SEARCH", selected, byUID | bigArgs, (*client).search},
 	{"FETCH", selected, keepNumbers, (*client).fetch},
@@ -85,8 +88,8 @@ var commands = table([]command{
 	{"UID STORE", selected, writes | byUID, (*client).store},
 	{"COPY", selected, 0, (*client).copy},
 	{"UID COPY", selected, byUID, (*client).copy},
-	{"MOVE", selected, writes, (*client).move},
-	{"UID MOVE", selected, writes | byUID, (*client).move},
+	{"MOVE", selected, writes | marks | expunges, (*client).move},
+	{"UID MOVE", selected, writes | byUID | marks | expunges, (*client).move},
 })
 
 func table(rows []command) func(string) *command {
@@ -153,9 +156,26 @@ func (c *client) limits(f flags) {
 	}
 }
 
+// needs are the rights on the selected mailbox without which the command is refused.
+func (t *task) needs() (need storage.Rights) {
+	if t.flags&expunges != 0 {
+		need |= storage.MayExpunge
+	}
+	if t.flags&marks != 0 {
+		need |= storage.MayMark
+	}
+	return need
+}
+
 func (c *client) execute(t *task) error {
 	if t.flags&writes != 0 && c.view.readOnly {
 		return &wire.Error{No: true, Code: "READ-ONLY", Text: "Mailbox is open read-only"}
+	}
+	if err := c.recheck(); err != nil {
+		return err
+	}
+	if need := t.needs(); need != 0 && !c.view.rights().Has(need) {
+		return errNoPerm
 	}
 	if err := t.run(c, t); err != nil {
 		return err

@@ -33,7 +33,7 @@ func (c *client) copy(t *task) error {
 	if !ok {
 		return err
 	}
-	done, err := c.srv.store.Copy(c.ctx(), c.view.account, c.view.id, uids, to.ID)
+	done, err := c.srv.store.Copy(c.ctx(), c.view.account, c.view.id, uids, to.Destination())
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (c *client) move(t *task) error {
 	if !ok {
 		return err
 	}
-	done, err := c.srv.store.Move(c.ctx(), c.view.account, c.view.id, uids, to.ID)
+	done, err := c.srv.store.Move(c.ctx(), c.view.account, c.view.id, uids, to.Destination())
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (f *fetcher) plan() {
 	if f.path {
 		f.want |= storage.WantIndex
 	}
-	f.seen = f.seen && !f.view.readOnly
+	f.seen = f.seen && !f.view.readOnly && f.view.rights().Has(storage.MaySee) // RFC 4314 section 4
 	f.bodies = slices.ContainsFunc(f.sections, func(s section) bool { return !s.header() })
 }
 

@@ -212,7 +212,7 @@ func (c *client) status(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	box, err := c.mailbox(name)
+	box, err := c.mailbox(name, storage.MayRead)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"errors"
-	"io/fs"
 	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
@@ -10,24 +9,6 @@ import (
 )
 
 var errNoSelect = &wire.Error{No: true, Code: "NONEXISTENT", Text: "Mailbox cannot be selected"}
-
-// mailbox finds a mailbox of the account.
-func (c *client) mailbox(name string) (storage.Mailbox, error) {
-	clean, err := storage.CleanMailbox(name)
-	if err != nil {
-		return storage.Mailbox{}, fs.ErrNotExist // a name that cannot be is one that is not there
-	}
-	return c.srv.store.Mailbox(c.ctx(), c.account.ID, clean)
-}
-
-// target is mailbox for the commands that put messages into it.
-func (c *client) target(name string) (storage.Mailbox, error) {
-	box, err := c.mailbox(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && box.NoSelect {
-		return box, errTryCreate
-	}
-	return box, err
-}
 
 // roles are the special uses that a mailbox can have (RFC 6154 section 2); All and Flagged would be views over others.
 var roles = map[string]string{
@@ -71,14 +52,14 @@ func (c *client) deleteCommand(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	box, err := c.mailbox(name)
+	box, err := c.mailbox(name, storage.MayDelete)
 	if err != nil {
 		return err
 	}
 	if box.NoSelect && box.Children {
 		return &wire.Error{No: true, Code: "HASCHILDREN", Text: "Mailbox has names below it"}
 	}
-	if err := c.srv.store.DeleteMailbox(c.ctx(), c.account.ID, box.Name, false); err != nil {
+	if err := c.srv.store.DeleteMailbox(c.ctx(), box.Account, box.Path(), false); err != nil {
 		return err
 	}
 	if c.view != nil && c.view.id == box.ID {
@@ -97,7 +78,7 @@ func (c *client) rename(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	box, err := c.mailbox(from)
+	box, err := c.mailbox(from, storage.MayDelete)
 	if err != nil {
 		return err
 	}
@@ -106,7 +87,7 @@ func (c *client) rename(*task) error {
 		return err
 	}
 	// RFC 9051 section 6.3.6: when one of the names is spelled otherwise, the old one as it was written
-	if now, err := c.mailbox(to); err == nil && c.rev2 && (from != box.Name || to != now.Name) {
+	if now, err := c.mailbox(to, 0); err == nil && c.rev2 && (from != box.Name || to != now.Name) {
 		c.tellListed("LIST", listed{Mailbox: now, old: from}, &wire.ListOptions{})
 	}
 	if c.view != nil {
@@ -129,7 +110,7 @@ func (c *client) subscription(on bool) error {
 		return nil
 	}
 	if on {
-		if _, err := c.mailbox(name); err != nil {
+		if _, err := c.mailbox(name, storage.MayLookup); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,8 @@ func (c *client) open(t *task, readOnly bool) error {
 			c.e.Raw("* OK [CLOSED] Previous mailbox closed").CRLF()
 		}
 	}
-	box, err := c.mailbox(name)
+	epoch := c.srv.store.ACLEpoch()
+	box, err := c.mailbox(name, storage.MayRead)
 	if err != nil {
 		return err
 	}
@@ -44,14 +45,16 @@ func (c *client) open(t *task, readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	c.view = &view{account: c.account.ID, id: box.ID, name: box.Name, readOnly: readOnly, snap: p}
+	c.view = &view{id: box.ID, name: box.Name, readOnly: readOnly, snap: p}
+	c.visit(c.view, box, epoch)
 	c.state = selected
 	c.ses.Open(box.Name)
 	c.ses.SetActivity(t.name + " " + box.Name)
 	c.tellMailbox(p, readOnly)
 	c.tellSelected(name, box)
 	t.code = "READ-WRITE"
-	if readOnly {
+	// RFC 4314 section 5.2
+	if readOnly || !box.Rights.Any(storage.MayInsert|storage.MayExpunge|storage.FlagRights) {
 		t.code = "READ-ONLY"
 	}
 	return nil
@@ -61,15 +64,7 @@ func (c *client) open(t *task, readOnly bool) error {
 func (c *client) tellMailbox(p *storage.Snapshot, readOnly bool) {
 	box := p.Mailbox()
 	c.tellFlags(p)
-	if readOnly {
-		c.e.Raw("* OK [PERMANENTFLAGS ()] Nothing can be changed").CRLF()
-	} else {
-		more := ` \*` // RFC 9051 section 7.1: not there when no further keyword can be made
-		if len(p.Keywords()) >= maxKeywords {
-			more = ""
-		}
-		c.e.Raw("* OK [PERMANENTFLAGS (", flagList(p), more, ")] Limited").CRLF()
-	}
+	c.tellPermanent(p, c.view)
 	c.e.Raw("* ").Num(uint64(p.Len())).Raw(" EXISTS").CRLF()
 	c.tellRecent(true)
 	if !c.rev2 {
@@ -79,6 +74,28 @@ func (c *client) tellMailbox(p *storage.Snapshot, readOnly bool) {
 	}
 	c.e.Raw("* OK [UIDVALIDITY ").Num(uint64(box.UIDValidity)).Raw("] UIDs valid").CRLF()
 	c.e.Raw("* OK [UIDNEXT ").Num(uint64(box.UIDNext)).Raw("] Predicted next UID").CRLF()
+}
+
+// tellPermanent tells which flags can be changed (RFC 9051 section 7.1, RFC 4314 section 5.1.1).
+func (c *client) tellPermanent(p *storage.Snapshot, v *view) {
+	r := v.rights()
+	if v.readOnly || !r.Any(storage.FlagRights) {
+		c.e.Raw("* OK [PERMANENTFLAGS ()] Nothing can be changed").CRLF()
+		return
+	}
+	var names []string
+	for bit, name := range flagNames {
+		if r.Flags(1<<bit) != 0 {
+			names = append(names, name)
+		}
+	}
+	if r.Has(storage.MayWrite) {
+		names = append(names, p.Keywords()...)
+		if len(p.Keywords()) < maxKeywords {
+			names = append(names, `\*`) // not there when no further keyword can be made
+		}
+	}
+	c.e.Raw("* OK [PERMANENTFLAGS (", strings.Join(names, " "), ")] Limited").CRLF()
 }
 
 // tellSelected tells a client of rev2 the mailbox's name and attributes, and how it wrote the name if otherwise (RFC 9051 section 6.3.2).
@@ -123,7 +140,8 @@ func (c *client) closeCommand(*task) error {
 	}
 	v := c.view
 	c.unselect()
-	if v.readOnly {
+	// RFC 4314 section 4: who may not expunge closes all the same
+	if v.readOnly || !v.rights().Has(storage.MayExpunge) {
 		return nil
 	}
 	_, err := c.srv.store.Expunge(c.ctx(), v.account, v.id, nil, false)

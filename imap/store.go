@@ -65,7 +65,10 @@ func (c *client) store(t *task) error {
 	c.ses.SetActivity(fmt.Sprintf("%s %d messages", t.name, count(spans)))
 	uids, mid := v.uids(spans), v.snap
 	own := &change{uids: uids, told: !o.Silent, op: storeOps[o.Op], flags: flags, keywords: keywords}
-	_, _, err = c.srv.store.SetFlags(c.ctx(), v.account, v.id, uids, storage.FlagChange{Op: own.op, Flags: flags, Keywords: keywords})
+	if err := own.limit(v.rights()); err != nil {
+		return err
+	}
+	_, _, err = c.srv.store.SetFlags(c.ctx(), v.account, v.id, uids, storage.FlagChange{Op: own.op, Flags: own.flags, Keywords: own.keywords, Keep: own.keep, KeepKeywords: own.keepKeys})
 	if err != nil {
 		return err
 	}

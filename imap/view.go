@@ -15,10 +15,11 @@ import (
 // number n is snap.At(n-1); a new snapshot takes the old one's place only when all that
 // differs was told, so the numbers of both sides always agree (RFC 9051 section 7.5.1).
 type view struct {
-	account  int64
+	account  int64 // the owner's
 	id       int64
 	name     string
 	readOnly bool
+	guest    *guest // nil: the mailbox is the account's own
 	snap     *storage.Snapshot
 	saved    []uint32   // UIDs: the result of SEARCH RETURN (SAVE) that "$" stands for
 	recent   []uidRange // ascending; none for a client of rev2, which knows no \Recent
@@ -33,6 +34,15 @@ type change struct {
 	op       storage.FlagOp
 	flags    storage.Flags
 	keywords []string
+	keep     storage.Flags // flags that a change to those given leaves as they are
+	keepKeys bool          // so are keywords
+}
+
+func (o *change) keepWords() uint64 {
+	if o.keepKeys {
+		return ^uint64(0)
+	}
+	return 0
 }
 
 // known tells whether the client knows the flags of m without being told: it asked for them, and nobody else changed them meanwhile.
@@ -55,7 +65,7 @@ func (o *change) known(old, now *storage.Snapshot, m storage.Entry) bool {
 	case storage.FlagsRemove:
 		flags, bits = flags&^o.flags, bits&^mask
 	default:
-		flags, bits = o.flags, mask
+		flags, bits = flags&o.keep|o.flags, bits&o.keepWords()|mask
 	}
 	return flags == m.Flags && bits == m.Keywords
 }
@@ -88,6 +98,9 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	v := c.view
 	if v == nil {
 		return nil
+	}
+	if err := c.recheck(); err != nil {
+		return err
 	}
 	now, err := c.newest()
 	if err != nil {

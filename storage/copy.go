@@ -15,22 +15,45 @@ type Copied struct {
 	From, To    []uint32
 }
 
-// Copy copies messages; all or nothing. Flags, keywords and internal date go along; the blob is shared. Messages gone meanwhile are left out.
-// ErrQuota, ErrLimit (keywords), fs.ErrNotExist.
-func (s *Store) Copy(ctx context.Context, account, from int64, uids []uint32, to int64) (Copied, error) {
+// Destination is the mailbox that Copy and Move put messages into, which may be another account's. Flags that the rights of who does it
+// do not cover are not set there (RFC 4314 section 4).
+type Destination struct {
+	Account, Mailbox int64
+	Rights           Rights
+}
+
+// Destination is the mailbox as one.
+func (m *Mailbox) Destination() Destination { return Destination{m.Account, m.ID, m.Rights} }
+
+// Copy copies messages; all or nothing. Flags, keywords and internal date go along; the blob is shared. Messages gone meanwhile are left out. It is the
+// account of the destination that is charged. ErrQuota, ErrLimit (keywords), fs.ErrNotExist.
+func (s *Store) Copy(ctx context.Context, account, from int64, uids []uint32, to Destination) (Copied, error) {
 	c, err := s.transfer(ctx, account, from, uids, to, (*tx).copy)
 	return c, fail("copy", err)
 }
 
-// Move moves messages in one transaction; otherwise like Copy, but that it needs no quota and the messages keep their ids.
-func (s *Store) Move(ctx context.Context, account, from int64, uids []uint32, to int64) (Copied, error) {
+// Move moves messages in one transaction; otherwise like Copy, but that it needs no quota within one account and the messages keep their ids.
+func (s *Store) Move(ctx context.Context, account, from int64, uids []uint32, to Destination) (Copied, error) {
 	c, err := s.transfer(ctx, account, from, uids, to, (*tx).move)
 	return c, fail("move", err)
 }
 
-type transferFunc func(t *tx, a *accountRow, src, dst *mailboxRow, list []packed) (Copied, error)
+// side is one end of a Copy or Move.
+type side struct {
+	a *accountRow
+	m *mailboxRow
+}
 
-func (s *Store) transfer(ctx context.Context, account, from int64, uids []uint32, to int64, fn transferFunc) (c Copied, err error) {
+func (t *tx) side(account, mailbox int64) (s side, err error) {
+	if s.a, err = t.account(account); err == nil {
+		s.m, err = t.mailbox(account, mailbox)
+	}
+	return s, err
+}
+
+type transferFunc func(t *tx, src, dst side, list []packed, r Rights) (Copied, error)
+
+func (s *Store) transfer(ctx context.Context, account, from int64, uids []uint32, to Destination, fn transferFunc) (c Copied, err error) {
 	if uids == nil {
 		uids = []uint32{}
 	}
@@ -39,23 +62,19 @@ func (s *Store) transfer(ctx context.Context, account, from int64, uids []uint32
 		return Copied{}, err
 	}
 	err = s.do(ctx, func(t *tx) error {
-		a, err := t.account(account)
+		src, err := t.side(account, from)
 		if err != nil {
 			return err
 		}
-		src, err := t.mailbox(account, from)
+		dst, err := t.side(to.Account, to.Mailbox)
 		if err != nil {
 			return err
 		}
-		dst, err := t.mailbox(account, to)
+		p, err := t.view(src.m)
 		if err != nil {
 			return err
 		}
-		p, err := t.view(src)
-		if err != nil {
-			return err
-		}
-		c, err = fn(t, a, src, dst, slicesOf(p, uids))
+		c, err = fn(t, src, dst, slicesOf(p, uids), to.Rights)
 		return err
 	})
 	if err != nil {
@@ -106,18 +125,36 @@ func spans(list []packed) iter.Seq[[]packed] {
 	}
 }
 
-// admitAll checks that dst can take the messages and tells how their keywords are written there.
-func (t *tx) admitAll(src, dst *mailboxRow, list []packed) (words func(uint64) uint64, add []string, err error) {
+// admission is how messages are written in the mailbox that they come to.
+type admission struct {
+	flags Flags               // those that may be set there
+	words func(uint64) uint64 // of their keywords
+	add   []string            // keywords that are not there yet
+}
+
+// admitAll checks that dst can take the messages.
+func (t *tx) admitAll(src, dst *mailboxRow, list []packed, r Rights) (d admission, err error) {
+	d.flags = r.Flags(^Flags(0))
 	if uint64(dst.UIDNext)+uint64(len(list)) >= 1<<32 {
-		return nil, nil, fmt.Errorf("%w: the mailbox has no UIDs left", ErrLimit)
+		return d, fmt.Errorf("%w: the mailbox has no UIDs left", ErrLimit)
 	}
 	var used uint64
 	for i := range list {
 		used |= list[i].keywords
 	}
-	if used == 0 || src == dst {
-		return func(w uint64) uint64 { return w }, nil, nil
+	switch {
+	case !r.Has(MayWrite):
+		d.words = func(uint64) uint64 { return 0 }
+	case used == 0 || src == dst:
+		d.words = func(w uint64) uint64 { return w }
+	default:
+		d.words, d.add, err = t.admitWords(src, dst, used)
 	}
+	return d, err
+}
+
+// admitWords tells how keywords of src are written in dst and which must be made there.
+func (t *tx) admitWords(src, dst *mailboxRow, used uint64) (words func(uint64) uint64, add []string, err error) {
 	if err := t.knowKeywords(src); err != nil {
 		return nil, nil, err
 	}
@@ -143,8 +180,9 @@ func (t *tx) admitAll(src, dst *mailboxRow, list []packed) (words func(uint64) u
 	}, missing, nil
 }
 
-func (t *tx) copy(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, error) {
-	words, add, err := t.admitAll(src, dst, list)
+func (t *tx) copy(from, to side, list []packed, r Rights) (Copied, error) {
+	src, dst := from.m, to.m
+	d, err := t.admitAll(src, dst, list, r)
 	if err != nil {
 		return Copied{}, err
 	}
@@ -156,13 +194,13 @@ func (t *tx) copy(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, e
 	if len(list) == 0 {
 		return c, nil
 	}
-	if err := t.charge(a, size, int64(len(list)), 0); err != nil {
+	if err := t.charge(to.a, size, int64(len(list)), 0); err != nil {
 		return Copied{}, err
 	}
-	if err := t.addKeywords(dst, add); err != nil {
+	if err := t.addKeywords(dst, d.add); err != nil {
 		return Copied{}, err
 	}
-	seq, now := t.nextModSeq(a), t.now()
+	seq, now := t.nextModSeq(to.a), t.now()
 	for part := range spans(list) {
 		first, last := int64(part[0].uid), int64(part[len(part)-1].uid)
 		id, err := t.newIDs(len(part))
@@ -174,23 +212,23 @@ func (t *tx) copy(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, e
 			return Copied{}, err
 		}
 		if err := t.exec(`INSERT INTO message (mailbox, uid, flags, keywords, size, internal_date, zone, save_date, modseq, blob, id)
-			SELECT ?, uid + ?, flags, ?, size, internal_date, zone, ?, ?, blob, uid + ? FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
-			dst.ID, int64(dst.UIDNext)-first, int64(words(part[0].keywords)), now, int64(seq), id-first, src.ID, first, last); err != nil {
+			SELECT ?, uid + ?, flags & ?, ?, size, internal_date, zone, ?, ?, blob, uid + ? FROM message WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
+			dst.ID, int64(dst.UIDNext)-first, int64(d.flags), int64(d.words(part[0].keywords)), now, int64(seq), id-first, src.ID, first, last); err != nil {
 			return Copied{}, err
 		}
-		t.arrive(dst, part, words, seq, now, id, &c)
+		t.arrive(dst, part, &d, seq, now, id, &c)
 	}
-	t.change(watch.Change{Account: a.ID, Mailbox: dst.ID, Kind: watch.Appended, ModSeq: seq, UIDs: named(c.To), More: len(c.To) > maxNamed})
+	t.change(watch.Change{Account: to.a.ID, Mailbox: dst.ID, Kind: watch.Appended, ModSeq: seq, UIDs: named(c.To), More: len(c.To) > maxNamed})
 	return c, nil
 }
 
 // arrive keeps dst's counters and picture for messages that the database has there already. id is the first new one, 0: they keep theirs.
-func (t *tx) arrive(dst *mailboxRow, part []packed, words func(uint64) uint64, modseq uint64, now, id int64, c *Copied) {
+func (t *tx) arrive(dst *mailboxRow, part []packed, d *admission, modseq uint64, now, id int64, c *Copied) {
 	ed := t.edits(dst)
 	for i := range part {
 		e := part[i]
 		c.From = append(c.From, e.uid)
-		e.uid, e.modseq, e.saved, e.keywords = dst.UIDNext, modseq, uint32(now), words(e.keywords)
+		e.uid, e.modseq, e.saved, e.flags, e.keywords = dst.UIDNext, modseq, uint32(now), e.flags&d.flags, d.words(e.keywords)
 		if id != 0 {
 			e.id = id + int64(i)
 		}
@@ -214,8 +252,9 @@ func (t *tx) newIDs(n int) (int64, error) {
 func named(uids []uint32) []uint32 { return uids[:min(len(uids), maxNamed)] }
 
 // move renumbers the rows. src and dst may be the same mailbox.
-func (t *tx) move(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, error) {
-	words, add, err := t.admitAll(src, dst, list)
+func (t *tx) move(from, to side, list []packed, r Rights) (Copied, error) {
+	src, dst := from.m, to.m
+	d, err := t.admitAll(src, dst, list, r)
 	if err != nil {
 		return Copied{}, err
 	}
@@ -223,21 +262,43 @@ func (t *tx) move(a *accountRow, src, dst *mailboxRow, list []packed) (Copied, e
 	if len(list) == 0 {
 		return c, nil
 	}
-	if err := t.addKeywords(dst, add); err != nil {
+	if err := t.chargeMove(from.a, to.a, list); err != nil {
 		return Copied{}, err
 	}
-	seq, now := t.nextModSeq(a), t.now()
-	if err := t.leave(src, list, seq); err != nil {
+	if err := t.addKeywords(dst, d.add); err != nil {
+		return Copied{}, err
+	}
+	seq, now := t.nextModSeq(to.a), t.now()
+	left := seq
+	if from.a != to.a {
+		left = t.nextModSeq(from.a)
+	}
+	if err := t.leave(src, list, left); err != nil {
 		return Copied{}, err
 	}
 	for part := range spans(list) {
 		first, last := int64(part[0].uid), int64(part[len(part)-1].uid)
-		if err := t.exec(`UPDATE message SET mailbox = ?, uid = uid + ?, keywords = ?, save_date = ?, modseq = ? WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
-			dst.ID, int64(dst.UIDNext)-first, int64(words(part[0].keywords)), now, int64(seq), src.ID, first, last); err != nil {
+		if err := t.exec(`UPDATE message SET mailbox = ?, uid = uid + ?, flags = flags & ?, keywords = ?, save_date = ?, modseq = ? WHERE mailbox = ? AND uid BETWEEN ? AND ?`,
+			dst.ID, int64(dst.UIDNext)-first, int64(d.flags), int64(d.words(part[0].keywords)), now, int64(seq), src.ID, first, last); err != nil {
 			return Copied{}, err
 		}
-		t.arrive(dst, part, words, seq, now, 0, &c)
+		t.arrive(dst, part, &d, seq, now, 0, &c)
 	}
-	t.change(watch.Change{Account: a.ID, Mailbox: dst.ID, Kind: watch.Appended, ModSeq: seq, UIDs: named(c.To), More: len(c.To) > maxNamed})
+	t.change(watch.Change{Account: to.a.ID, Mailbox: dst.ID, Kind: watch.Appended, ModSeq: seq, UIDs: named(c.To), More: len(c.To) > maxNamed})
 	return c, nil
+}
+
+// chargeMove charges the new owner of messages and relieves the old one.
+func (t *tx) chargeMove(from, to *accountRow, list []packed) error {
+	if from == to {
+		return nil
+	}
+	var size int64
+	for i := range list {
+		size += int64(list[i].size)
+	}
+	if err := t.charge(to, size, int64(len(list)), 0); err != nil {
+		return err
+	}
+	return t.charge(from, -size, -int64(len(list)), 0)
 }

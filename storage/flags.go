@@ -23,6 +23,10 @@ type FlagChange struct {
 	Keywords       []string
 	UnchangedSince uint64 // RFC 7162 section 3.1.3; meaningful when Conditional
 	Conditional    bool
+
+	// What FlagsSet leaves as it is, because who does it may not change it.
+	Keep         Flags
+	KeepKeywords bool
 }
 
 // apply gives the flags after the change.
@@ -33,7 +37,10 @@ func (c *FlagChange) apply(flags Flags, words, bits uint64) (Flags, uint64) {
 	case FlagsRemove:
 		return flags &^ c.Flags, words &^ bits
 	}
-	return c.Flags, bits
+	if c.KeepKeywords {
+		bits |= words
+	}
+	return flags&c.Keep | c.Flags, bits
 }
 
 // SetFlags changes the messages named (ascending UIDs; those gone are left out). failed are those that changed since UnchangedSince.

@@ -27,6 +27,10 @@ type Mailbox struct {
 	Unseen        uint32
 	Deleted       uint32
 	Size          int64
+
+	// As the account sees it that asked for it. Pictures (Snapshot.Mailbox) have neither.
+	Owner  string // "" for an own one; else the name of the account whose it is, and Name is Shared/OWNER/...
+	Rights Rights // what the account may do with it
 }
 
 // maxMailboxes is how many an account may have.
@@ -63,6 +67,7 @@ func (s *Store) Mailboxes(ctx context.Context, account int64) ([]Mailbox, error)
 		if err := rows.Scan(m.dest(&m.Subscribed, &m.Children)...); err != nil {
 			return nil, fail("mailboxes", err)
 		}
+		m.Rights = AllRights
 		all = append(all, m)
 	}
 	if i := slices.IndexFunc(all, func(m Mailbox) bool { return m.Name == "INBOX" }); i > 0 {
@@ -82,6 +87,7 @@ func (s *Store) Mailbox(ctx context.Context, account int64, name string) (Mailbo
 		return m, fail("mailbox", fmt.Errorf("%w: %w", fs.ErrNotExist, err))
 	}
 	err = s.db.Row(mailboxQuery+` WHERE m.account = ? AND m.name = ?`, account, name).Scan(m.dest(&m.Subscribed, &m.Children)...)
+	m.Rights = AllRights
 	return m, fail("mailbox", err)
 }
 
@@ -89,6 +95,7 @@ func (s *Store) Mailbox(ctx context.Context, account int64, name string) (Mailbo
 func (s *Store) MailboxByID(ctx context.Context, account, id int64) (Mailbox, error) {
 	var m Mailbox
 	err := s.db.Row(mailboxQuery+` WHERE m.account = ? AND m.id = ?`, account, id).Scan(m.dest(&m.Subscribed, &m.Children)...)
+	m.Rights = AllRights
 	return m, fail("mailbox", err)
 }
 
@@ -145,10 +152,13 @@ func (t *tx) accountMailboxes(account int64) ([]*mailboxRow, error) {
 }
 
 // CreateMailbox makes a mailbox and the mailboxes above it that do not exist yet (RFC 9051 section 6.3.4). A \NoSelect name becomes a mailbox. fs.ErrExist.
-// A new mailbox of an old name gets a greater UIDVALIDITY. ErrConflict when another mailbox has the role already, ErrLimit when there are 10,000.
+// A new mailbox of an old name gets a greater UIDVALIDITY, and the access control list of the one above it (RFC 4314 section 4). fs.ErrPermission for Shared and below it. ErrConflict when another mailbox has the role already, ErrLimit when there are 10,000.
 func (s *Store) CreateMailbox(ctx context.Context, account int64, name, role string) (Mailbox, error) {
 	var m Mailbox
 	name, err := CleanMailbox(name)
+	if err == nil {
+		err = reserved(name)
+	}
 	if err == nil {
 		err = s.do(ctx, func(t *tx) error {
 			a, err := t.account(account)
@@ -160,6 +170,7 @@ func (s *Store) CreateMailbox(ctx context.Context, account int64, name, role str
 				return err
 			}
 			m = row.Mailbox
+			m.Rights = AllRights
 			return t.db.Row(`SELECT EXISTS (SELECT 1 FROM subscription WHERE account = ? AND name = ?), EXISTS (SELECT 1 FROM node WHERE parent = ?)`,
 				account, name, m.ID).Scan(&m.Subscribed, &m.Children)
 		})
@@ -237,12 +248,21 @@ func (t *tx) makeMailbox(a *accountRow, parent int64, path, name, role string, n
 		return nil, err
 	}
 	t.w.mailboxes[id] = m
+	if !noselect && parent != a.Mail {
+		if err := t.inheritACL(parent, id); err != nil {
+			return nil, err
+		}
+	}
 	t.change(watch.Change{Account: a.ID, Mailbox: id, Node: id, Kind: watch.Mailboxes, ModSeq: seq})
 	return m, nil
 }
 
 // makeSelectable makes a mailbox of a name that was one above others only.
 func (t *tx) makeSelectable(a *accountRow, m *mailboxRow, role string) (*mailboxRow, error) {
+	if err := t.exec(`INSERT INTO acl (mailbox, identifier, negative, rights) SELECT n.id, x.identifier, x.negative, x.rights FROM node n JOIN acl x ON x.mailbox = n.parent
+		WHERE n.id = ? ON CONFLICT (mailbox, identifier, negative) DO NOTHING`, m.ID); err != nil {
+		return nil, err
+	}
 	if err := t.exec(`UPDATE mailbox SET noselect = 0, role = ? WHERE id = ?`, role, m.ID); err != nil {
 		return nil, err
 	}

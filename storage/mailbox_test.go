@@ -209,7 +209,7 @@ func TestKeywordsLimit(t *testing.T) {
 		t.Fatal(p.Keywords(), err)
 	}
 	to := mailboxNamed(t, s, a.ID, "Archive")
-	if c, err := s.Copy(t.Context(), a.ID, in, []uint32{1}, to.ID); err != nil || len(c.To) != 1 {
+	if c, err := s.Copy(t.Context(), a.ID, in, []uint32{1}, Destination{a.ID, to.ID, AllRights}); err != nil || len(c.To) != 1 {
 		t.Fatal(c, err)
 	}
 	q, err := s.Snapshot(t.Context(), to.ID)
@@ -300,7 +300,7 @@ func TestUIDsInAnyOrder(t *testing.T) {
 	if _, _, err := s.SetFlags(t.Context(), a.ID, in, []uint32{3, 1, 3}, FlagChange{Flags: Seen}); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.Copy(t.Context(), a.ID, in, []uint32{2, 1, 2}, to); err != nil || !slices.Equal(c.From, []uint32{1, 2}) {
+	if c, err := s.Copy(t.Context(), a.ID, in, []uint32{2, 1, 2}, Destination{a.ID, to, AllRights}); err != nil || !slices.Equal(c.From, []uint32{1, 2}) {
 		t.Fatal(c, err)
 	}
 	if gone, err := s.Expunge(t.Context(), a.ID, in, []uint32{4, 3, 4}, true); err != nil || !slices.Equal(gone, []uint32{3, 4}) {
@@ -309,7 +309,7 @@ func TestUIDsInAnyOrder(t *testing.T) {
 	if m := mailboxNamed(t, s, a.ID, "INBOX"); m.Messages != 2 || m.Unseen != 1 {
 		t.Fatal(m)
 	}
-	if c, err := s.Move(t.Context(), a.ID, in, nil, to); err != nil || len(c.To) != 0 {
+	if c, err := s.Move(t.Context(), a.ID, in, nil, Destination{a.ID, to, AllRights}); err != nil || len(c.To) != 0 {
 		t.Fatal("no UIDs are not all:", c, err)
 	}
 	verifyStore(t, s)

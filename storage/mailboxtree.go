@@ -77,6 +77,9 @@ func (t *tx) dropMailboxRow(m *mailboxRow) error {
 	if err := t.exec(`INSERT INTO purge (id, kind) VALUES (?, ?)`, m.ID, purgeMessages); err != nil {
 		return err
 	}
+	if err := t.exec(`DELETE FROM acl WHERE mailbox = ?`, m.ID); err != nil {
+		return err
+	}
 	t.edits(m).removed = true
 	delete(t.w.mailboxes, m.ID)
 	return nil
@@ -99,9 +102,12 @@ func (t *tx) retire(m *mailboxRow) error {
 }
 
 // RenameMailbox renames it with all below it; INBOX: its messages move into a new mailbox and INBOX stays (RFC 9051 section 6.3.6).
-// fs.ErrExist; ErrInvalid for a name below its own.
+// Access control lists stay as they are. fs.ErrExist; ErrInvalid for a name below its own; fs.ErrPermission for Shared and below it.
 func (s *Store) RenameMailbox(ctx context.Context, account int64, from, to string) error {
 	to, err := CleanMailbox(to)
+	if err == nil {
+		err = reserved(to)
+	}
 	if err != nil {
 		return fail("rename mailbox", err)
 	}
@@ -152,7 +158,7 @@ func (t *tx) renameInbox(a *accountRow, inbox *mailboxRow, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.move(a, inbox, m, slicesOf(p, nil))
+	_, err = t.move(side{a, inbox}, side{a, m}, slicesOf(p, nil), AllRights)
 	return err
 }
 

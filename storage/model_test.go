@@ -191,7 +191,7 @@ func (m *model) transfer(t *rapid.T, move bool) {
 	if uids == nil {
 		return
 	}
-	c, err := fn(context.Background(), m.a.ID, from.id, uids, to.id)
+	c, err := fn(context.Background(), m.a.ID, from.id, uids, Destination{m.a.ID, to.id, AllRights})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/packetboat/packetboat/storage/blob"
@@ -88,6 +89,8 @@ type Store struct {
 	hub   watch.Hub
 	snaps snapshots
 	mails mailCache
+
+	aclEpoch atomic.Uint64 // counts changes of anybody's rights
 
 	jobs    chan *job     // to the writer
 	stop    chan struct{} // closed by Close

@@ -141,9 +141,9 @@ func (s *Store) oneAct(t *testing.T, a *Account, r *rand.Rand) error {
 	}
 	switch r.IntN(9) {
 	case 0:
-		_, err = s.Copy(ctx, a.ID, m.ID, uids, to.ID)
+		_, err = s.Copy(ctx, a.ID, m.ID, uids, Destination{a.ID, to.ID, AllRights})
 	case 1:
-		_, err = s.Move(ctx, a.ID, m.ID, uids, to.ID)
+		_, err = s.Move(ctx, a.ID, m.ID, uids, Destination{a.ID, to.ID, AllRights})
 	case 2:
 		_, err = s.Expunge(ctx, a.ID, m.ID, nil, false)
 	case 3, 4:

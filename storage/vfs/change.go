@@ -120,7 +120,7 @@ func (t *Tree) removeMessage(ctx context.Context, p *place) error {
 
 // move moves a message and returns its new UID.
 func (t *Tree) move(ctx context.Context, p *place, to int64) (uint32, error) {
-	moved, err := t.store.Move(ctx, t.account, p.node.ID, []uint32{p.entry.UID}, to)
+	moved, err := t.store.Move(ctx, t.account, p.node.ID, []uint32{p.entry.UID}, storage.Destination{Account: t.account, Mailbox: to, Rights: storage.AllRights})
 	if err != nil {
 		return 0, err
 	}
