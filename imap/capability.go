@@ -28,6 +28,7 @@ var always = []string{
 	"MOVE",
 	"ESEARCH",
 	"SEARCHRES",
+	"WITHIN",
 	"BINARY",
 	"UTF8=ACCEPT",
 	"QUOTA",

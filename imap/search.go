@@ -5,6 +5,13 @@ import (
 	"github.com/packetboat/packetboat/storage"
 )
 
+// result is what SEARCH or SORT found in a mailbox.
+type result struct {
+	p      *storage.Snapshot
+	found  []int // indexes in p: ascending, or in the order that SORT gave them
+	modSeq bool  // MODSEQ was among the keys: the highest mod-sequence is told (RFC 7162 section 3.1.5)
+}
+
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4, RFC 5182).
 func (c *client) search(t *task) error {
 	c.d.SP()
@@ -12,98 +19,65 @@ func (c *client) search(t *task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	if o.Charset != "" && c.accept && !c.rev2 {
-		return &wire.Error{Text: "CHARSET may not be given once UTF8=ACCEPT is enabled"} // RFC 6855 section 3
+	r, err := c.find(t, o, limitOf(&o.Return))
+	if err != nil {
+		return err
+	}
+	if !o.Return.Given && c.rev2 {
+		o.Return = wire.ReturnOptions{Given: true, All: true} // RFC 9051 section 6.4.4: always ESEARCH
+	}
+	return c.tellFound(t, "SEARCH", &o.Return, r)
+}
+
+// find runs the search of SEARCH, SORT or THREAD on the selected mailbox. The command was wholly read. It
+// keeps the rules that the three share: of charsets, of what "$" stands for, of what is told before. l is limit{} when all that match must be known,
+// as for an order other than the mailbox's.
+func (c *client) find(t *task, o *wire.SearchOptions, l limit) (*result, error) {
+	if err := c.allowed(o); err != nil {
+		return nil, err
 	}
 	v := c.view
 	before := v.saved // what "$" among the keys stands for, also when the search saves anew
-	if o.ReturnSave {
+	if o.Return.Save {
 		v.saved = nil // RFC 9051 section 6.4.4.1: a NO leaves it empty
 	}
-	switch o.Charset {
-	case "", "UTF-8", "US-ASCII":
-	default:
-		return &wire.Error{No: true, Code: "BADCHARSET (US-ASCII UTF-8)", Text: "Unknown charset"}
+	if err := knownCharset(o.Charset); err != nil {
+		return nil, err
 	}
 	if t.uid() {
 		// New messages, but no expunges yet: the keys may hold sequence numbers (RFC 9051 section 7.5.1).
 		if err := c.sync(false, true); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	s, err := c.compile(&o.Key, before)
+	w := c.searching(t)
+	w.goal = uint64(v.snap.Len())
+	s, err := w.compile(v, &o.Key, before)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	found, err := s.run()
+	if s.modSeq {
+		l = limit{}
+	}
+	found, err := s.run(l)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if o.ReturnSave {
-		v.saved = saved(v.snap, found, o)
+	return &result{p: v.snap, found: found, modSeq: s.modSeq}, nil
+}
+
+// allowed looks for what makes the arguments bad ones.
+func (c *client) allowed(o *wire.SearchOptions) error {
+	if o.Charset != "" && c.accept && !c.rev2 {
+		return &wire.Error{Text: "CHARSET may not be given once UTF8=ACCEPT is enabled"} // RFC 6855 section 3
 	}
-	c.tellFound(t, found, o)
 	return nil
 }
 
-// saved is what "$" stands for after a search (RFC 9051 section 6.4.4.1, table 4).
-func saved(p *storage.Snapshot, found []int, o *wire.SearchOptions) []uint32 {
-	if n := len(found); n > 0 && (o.ReturnMin || o.ReturnMax) && !o.ReturnAll && !o.ReturnCount {
-		var ends []int
-		if o.ReturnMin {
-			ends = append(ends, found[0])
-		}
-		if o.ReturnMax && (n > 1 || !o.ReturnMin) {
-			ends = append(ends, found[n-1])
-		}
-		found = ends
+func knownCharset(name string) error {
+	switch name {
+	case "", "UTF-8", "US-ASCII":
+		return nil
 	}
-	uids := make([]uint32, len(found))
-	for i, at := range found {
-		uids[i] = p.UID(at)
-	}
-	return uids
-}
-
-// tellFound gives SEARCH or ESEARCH (RFC 9051 section 7.3.4, RFC 4731).
-func (c *client) tellFound(t *task, found []int, o *wire.SearchOptions) {
-	nums := make([]uint32, len(found))
-	for i, at := range found {
-		nums[i] = uint32(at + 1)
-		if t.uid() {
-			nums[i] = c.view.snap.UID(at)
-		}
-	}
-	if !o.Return && !c.rev2 {
-		c.e.Raw("* SEARCH")
-		for _, n := range nums {
-			c.e.Raw(" ").Num(uint64(n))
-		}
-		c.e.CRLF()
-		return
-	}
-	if o.ReturnSave && !o.ReturnMin && !o.ReturnMax && !o.ReturnAll && !o.ReturnCount {
-		return // SAVE alone says nothing
-	}
-	// the tag is quoted always: some clients cannot read an atom here
-	c.e.Raw(`* ESEARCH (TAG "`, t.tag, `")`)
-	if t.uid() {
-		c.e.Raw(" UID")
-	}
-	if n := len(nums); n > 0 {
-		if o.ReturnMin {
-			c.e.Raw(" MIN ").Num(uint64(nums[0]))
-		}
-		if o.ReturnMax {
-			c.e.Raw(" MAX ").Num(uint64(nums[n-1]))
-		}
-		if o.ReturnAll || !o.Return {
-			c.e.Raw(" ALL ")
-			c.e.Set(wire.AppendSet(c.e.Buf(), nums))
-		}
-	}
-	if o.ReturnCount {
-		c.e.Raw(" COUNT ").Num(uint64(len(nums)))
-	}
-	c.e.CRLF()
+	return &wire.Error{No: true, Code: "BADCHARSET (US-ASCII UTF-8)", Text: "Unknown charset"}
 }

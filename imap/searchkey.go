@@ -37,35 +37,28 @@ const (
 // node is a key made ready for one mailbox.
 type node struct {
 	kind   wire.KeyKind
+	cost   depth // how much of a message it needs at most
 	kids   []node
 	spans  []span // KeySeq, KeyUID, KeyRecent
 	flags  storage.Flags
 	bit    uint64 // keyword; 0 with flags 0: a keyword nobody has
-	from   int64  // dates: Unix seconds of midnight UTC
+	from   int64  // times in Unix seconds; dates as midnight UTC
 	number int64
 	field  string
 	needle needle
 	slot   int // KeyBody, KeyText: which of the searcher's texts
 }
 
-// searcher is a search being run.
-type searcher struct {
-	*client
-	p     *storage.Snapshot
-	saved []uint32
-	texts []wanted // the needles of BODY and TEXT
-	root  node
-}
-
-// compile makes a search ready. saved is what "$" stands for.
-func (c *client) compile(k *wire.Key, saved []uint32) (*searcher, error) {
-	s := &searcher{client: c, p: c.view.snap, saved: saved}
+// compile makes a search of what v shows ready. saved is what "$" stands for.
+func (w *work) compile(v *view, k *wire.Key, saved []uint32) (*searcher, error) {
+	s := &searcher{client: w.c, work: w, v: v, p: v.snap, saved: saved}
 	n, err := s.node(k)
 	s.root = n
 	return s, err
 }
 
 func (s *searcher) node(k *wire.Key) (node, error) {
+	s.nodes++
 	n := node{kind: k.Kind, number: k.Number, field: k.Field, from: k.Date.Unix()}
 	var err error
 	switch k.Kind {
@@ -73,29 +66,42 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 		if k.Set.Saved {
 			n.spans = savedSpans(s.p, s.saved)
 		} else {
-			n.spans, err = s.view.resolve(k.Set, k.Kind == wire.KeyUID, false)
+			n.spans, err = s.v.resolve(k.Set, k.Kind == wire.KeyUID, false)
 		}
 	case wire.KeyRecent:
-		n.spans = s.view.recentSpans()
+		n.spans = s.v.recentSpans()
 	case wire.KeyFlag:
 		n.flags = systemFlags[strings.ToLower(string(k.Flag))]
 		if n.flags == 0 {
 			n.bit = keywordBits(s.p, []string{string(k.Flag)})
 		}
-	case wire.KeyHeader, wire.KeyAddress, wire.KeySubject, wire.KeyBody, wire.KeyText:
-		n.needle = newNeedle(k.Text)
-		if k.Kind == wire.KeyBody || k.Kind == wire.KeyText {
-			n.slot = len(s.texts)
-			s.texts = append(s.texts, wanted{n.needle, k.Kind == wire.KeyText})
-		}
+	case wire.KeyOlder, wire.KeyYounger:
+		n.from = s.start.Unix() - k.Number // RFC 5032 section 2
+	case wire.KeyModSeq:
+		s.modSeq = true
+	case wire.KeyEmailID:
+		n.number, _ = parseObjectID(k.Text, emailPrefix) // 0 is nobody's
+	case wire.KeyThreadID:
+		n.number, _ = parseObjectID(k.Text, threadPrefix)
+	case wire.KeySentBefore, wire.KeySentSince:
+		n.cost = withHeader
+	case wire.KeyHeader, wire.KeyAddress, wire.KeySubject:
+		n.cost, n.needle = withHeader, newNeedle(k.Text)
+	case wire.KeyBody, wire.KeyText:
+		n.cost, n.needle = withBody, newNeedle(k.Text)
+		n.slot = len(s.texts)
+		s.texts = append(s.texts, wanted{n.needle, k.Kind == wire.KeyText})
 	}
 	for i := range k.Keys {
 		kid, e := s.node(&k.Keys[i])
 		if e != nil {
 			return n, e
 		}
+		n.cost = max(n.cost, kid.cost)
 		n.kids = append(n.kids, kid)
 	}
+	// What is cheap decides first.
+	slices.SortStableFunc(n.kids, func(a, b node) int { return int(a.cost) - int(b.cost) })
 	return n, err
 }
 
@@ -122,6 +128,20 @@ func (n *node) judge(m *candidate) verdict {
 		return truth(day(e) < n.from)
 	case wire.KeySince:
 		return truth(day(e) >= n.from)
+	case wire.KeyOlder:
+		return truth(e.InternalDate <= n.from)
+	case wire.KeyYounger:
+		return truth(e.InternalDate >= n.from)
+	case wire.KeySavedBefore:
+		return truth(midnight(e.SaveDate) < n.from)
+	case wire.KeySavedSince:
+		return truth(midnight(e.SaveDate) >= n.from)
+	case wire.KeyModSeq:
+		return truth(e.ModSeq >= uint64(n.number))
+	case wire.KeyEmailID:
+		return truth(e.Blob == n.number)
+	case wire.KeyThreadID:
+		return no // no thread has an identifier yet
 	case wire.KeyLarger:
 		return truth(int64(e.Size) > n.number)
 	case wire.KeySmaller:
@@ -129,7 +149,13 @@ func (n *node) judge(m *candidate) verdict {
 	case wire.KeyNot:
 		return -n.kids[0].judge(m)
 	case wire.KeyOr:
-		return max(n.kids[0].judge(m), n.kids[1].judge(m))
+		v := no
+		for i := range n.kids {
+			if v = max(v, n.kids[i].judge(m)); v == yes {
+				break
+			}
+		}
+		return v
 	case wire.KeyAnd:
 		v := yes
 		for i := range n.kids {
@@ -175,125 +201,12 @@ func within(spans []span, i int) bool {
 	return at < len(spans) && spans[at].first <= i
 }
 
-// midnight is the beginning of the UTC day.
 // day is the day of a message's internal date in the zone in which it was given, as midnight in UTC. RFC 9051 section 6.4.4: time and
 // zone are disregarded.
 func day(e *storage.Entry) int64 { return midnight(e.InternalDate + int64(e.Zone)*60) }
 
+// midnight is the beginning of the UTC day.
 func midnight(unix int64) int64 { return unix - ((unix%86400)+86400)%86400 }
-
-// run evaluates in three passes: the snapshot alone decides what it can, headers what is left, bodies what is left then.
-func (s *searcher) run() ([]int, error) {
-	var found, open []int
-	for i := range s.p.Len() {
-		m := candidate{i: i, entry: s.p.At(i)}
-		switch s.root.judge(&m) {
-		case yes:
-			found = append(found, i)
-		case unknown:
-			open = append(open, i)
-		}
-	}
-	if len(open) == 0 {
-		return found, nil
-	}
-	more, open, err := s.headers(open)
-	if err != nil {
-		return nil, err
-	}
-	found = append(found, more...)
-	if len(open) > 0 {
-		if more, err = s.bodies(open); err != nil {
-			return nil, err
-		}
-		found = append(found, more...)
-	}
-	slices.Sort(found)
-	return found, nil
-}
-
-// searchBatch is how many rows are asked for at a time.
-const searchBatch = 512
-
-// headers judges the messages at the indexes by their headers.
-func (s *searcher) headers(indexes []int) (found, open []int, err error) {
-	var buf scratch
-	for batch := range slices.Chunk(indexes, searchBatch) {
-		if err := s.broken(); err != nil {
-			return nil, nil, err
-		}
-		for i, row := range s.srv.store.Mail(s.ctx(), s.p, batch, storage.WantHeader) {
-			if row.Err != nil {
-				if missing(row.Err) {
-					continue
-				}
-				return nil, nil, row.Err
-			}
-			if row.Header == nil {
-				open = append(open, i)
-				continue
-			}
-			m := candidate{i: i, entry: s.p.At(i), at: withHeader, header: header{row.Header, &buf}}
-			switch s.root.judge(&m) {
-			case yes:
-				found = append(found, i)
-			case unknown:
-				open = append(open, i)
-			}
-		}
-	}
-	return found, open, nil
-}
-
-// bodies judges the messages at the indexes by all their bytes.
-func (s *searcher) bodies(indexes []int) (found []int, err error) {
-	scan := textScan{wanted: s.texts, broken: s.broken}
-	for batch := range slices.Chunk(indexes, bodyBatch) {
-		for i, row := range s.srv.store.Mail(s.ctx(), s.p, batch, storage.WantHeader|storage.WantIndex) {
-			if err := s.broken(); err != nil {
-				return nil, err
-			}
-			if row.Err != nil {
-				if missing(row.Err) {
-					continue
-				}
-				return nil, row.Err
-			}
-			ok, err := s.body(i, &row.Mail, &scan)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				found = append(found, i)
-			}
-		}
-	}
-	return found, nil
-}
-
-func (s *searcher) body(i int, mail *storage.Mail, scan *textScan) (bool, error) {
-	m := candidate{i: i, entry: s.p.At(i), at: withBody, header: header{mail.Header, &scan.buf}, text: scan}
-	x, err := mail.Index()
-	if err != nil {
-		return false, err
-	}
-	b, err := s.srv.store.OpenBlob(s.ctx(), m.entry.Blob)
-	if err != nil {
-		if missing(err) {
-			return false, nil
-		}
-		return false, err
-	}
-	defer b.Close()
-	if m.header.block == nil {
-		h := make([]byte, min(x.Root.BodyOffset, headerMax))
-		k, _ := b.ReadAt(h, 0)
-		m.header.block = h[:k]
-	}
-	scan.reset(b, x)
-	v := s.root.judge(&m)
-	return v == yes, scan.err
-}
 
 // sentDay is the day of a Date field as written, its time and zone disregarded (RFC 9051 section 6.4.4).
 func sentDay(t time.Time) int64 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type Options struct {
 	ImplicitTLS   bool          // TLS begins with the connection (RFC 8314 section 3.2)
 	MaxAppend     int64         // bytes of a message; 0 means 50 MiB
 	IdleKeepalive time.Duration // between two signs of life in IDLE; 0 means 2 min
+	SearchTimeout time.Duration // after which a search is given up; 0 means 60 s
+	Searches      int           // searches that read messages at a time; the others take turns; 0 means as many as there are processors
+	Progress      time.Duration // between two signs of life of a long command (RFC 9585); 0 means 10 s
 	Logger        *slog.Logger  // nil: discard
 	Recents       *Recents      // what the Servers of one store share of \Recent; nil: the Server's own
 }
@@ -33,6 +37,7 @@ type Server struct {
 	store *storage.Store
 	door  *auth.Door
 	o     Options
+	heavy chan struct{} // holds one for each search that works
 }
 
 // New returns a Server.
@@ -46,13 +51,22 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	if o.IdleKeepalive == 0 {
 		o.IdleKeepalive = 2 * time.Minute
 	}
+	if o.SearchTimeout == 0 {
+		o.SearchTimeout = time.Minute
+	}
+	if o.Searches == 0 {
+		o.Searches = runtime.GOMAXPROCS(0)
+	}
+	if o.Progress == 0 {
+		o.Progress = 10 * time.Second
+	}
 	if o.Recents == nil {
 		o.Recents = NewRecents()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{store: store, door: door, o: o}
+	return &Server{store: store, door: door, o: o, heavy: make(chan struct{}, o.Searches)}
 }
 
 // Refusal is the line for a connection that is turned away before it gets a session's rights (RFC 9051 section 7.1.5).

@@ -18,25 +18,32 @@ type KeyKind uint8
 
 // The kinds of keys. The keys that RFC 9051 section 6.4.4 names beside them are made of them: UNSEEN is NOT SEEN, ON is SINCE and BEFORE.
 const (
-	KeyAll        KeyKind = iota
-	KeySeq                // Set
-	KeyUID                // Set
-	KeyFlag               // Flag, system flag or keyword
-	KeyRecent             // \Recent to this session
-	KeyBefore             // Date: internal date
-	KeySince              // Date
-	KeySentBefore         // Date: Date field
-	KeySentSince          // Date
-	KeyLarger             // Number
-	KeySmaller            // Number
-	KeyHeader             // Field, Text
-	KeyAddress            // Field (From, To, Cc, Bcc), Text
-	KeySubject            // Text
-	KeyBody               // Text
-	KeyText               // Text
-	KeyNot                // Keys[0]
-	KeyOr                 // Keys[0], Keys[1]
-	KeyAnd                // Keys
+	KeyAll         KeyKind = iota
+	KeySeq                 // Set
+	KeyUID                 // Set
+	KeyFlag                // Flag, system flag or keyword
+	KeyRecent              // \Recent to this session
+	KeyBefore              // Date: internal date
+	KeySince               // Date
+	KeySentBefore          // Date: Date field
+	KeySentSince           // Date
+	KeyLarger              // Number
+	KeySmaller             // Number
+	KeyOlder               // Number: seconds (RFC 5032)
+	KeyYounger             // Number
+	KeySavedBefore         // Date: save date (RFC 8514)
+	KeySavedSince          // Date
+	KeyModSeq              // Number (RFC 7162 section 3.1.5)
+	KeyEmailID             // Text (RFC 8474)
+	KeyThreadID            // Text
+	KeyHeader              // Field, Text
+	KeyAddress             // Field (From, To, Cc, Bcc), Text
+	KeySubject             // Text
+	KeyBody                // Text
+	KeyText                // Text
+	KeyNot                 // Keys[0]
+	KeyOr                  // any of Keys
+	KeyAnd                 // Keys
 )
 
 // Key is a search key. imap.SearchCriteria cannot tell all of them apart (LARGER 0, two sizes, later SAVEDATE or
@@ -52,47 +59,36 @@ type Key struct {
 	Keys   []Key
 }
 
-// SearchOptions are the options of a SEARCH with what it asks.
+// SearchOptions are the arguments of SEARCH.
 type SearchOptions struct {
-	imap.SearchOptions
-	Return  bool   // RETURN was given: the answer is ESEARCH
+	Return  ReturnOptions
 	Charset string // upper case; "" when not given
 	Key     Key    // KeyAnd
 }
 
 // Search reads the arguments of SEARCH.
 func (d *Decoder) Search() *SearchOptions {
-	o := &SearchOptions{Key: Key{Kind: KeyAnd}}
-	if d.word("RETURN") {
-		o.Return = true
-		if !d.SP() {
-			return o
-		}
-		d.List(func() { d.searchReturn(o) })
-		if !d.SP() {
-			return o
-		}
-		if !o.ReturnMin && !o.ReturnMax && !o.ReturnCount && !o.ReturnSave {
-			o.ReturnAll = true // RFC 9051 section 6.4.4: () is ALL
-		}
-	}
+	o := &SearchOptions{Return: d.Return()}
 	if d.word("CHARSET") {
-		if !d.SP() {
-			return o
-		}
-		o.Charset = strings.ToUpper(d.AString())
-		if !d.SP() {
-			return o
-		}
+		d.SP()
+		o.Charset = d.Charset()
+		d.SP()
 	}
+	o.Key = d.SearchKeys()
+	return o
+}
+
+// SearchKeys reads the keys up to the end of the command: all of them must match.
+func (d *Decoder) SearchKeys() Key {
+	k := Key{Kind: KeyAnd}
 	var n count
 	for d.err == nil {
-		o.Key.Keys = append(o.Key.Keys, d.searchKey(&n))
+		k.Keys = append(k.Keys, d.searchKey(&n))
 		if d.AtEnd() || !d.SP() {
 			break
 		}
 	}
-	return o
+	return k
 }
 
 // word consumes the word w if it is next and a space follows.
@@ -108,34 +104,37 @@ func (d *Decoder) word(w string) bool {
 	return true
 }
 
-func (d *Decoder) searchReturn(o *SearchOptions) {
-	switch d.Label() {
-	case "MIN":
-		o.ReturnMin = true
-	case "MAX":
-		o.ReturnMax = true
-	case "ALL":
-		o.ReturnAll = true
-	case "COUNT":
-		o.ReturnCount = true
-	case "SAVE":
-		o.ReturnSave = true
-	default:
-		d.Fail("Unknown RETURN option")
-	}
-}
-
 // count is how many keys there were.
 type count struct{ keys, texts int }
 
-func (d *Decoder) searchKey(n *count) Key {
+// one counts another key.
+func (n *count) one(d *Decoder) {
 	if n.keys++; n.keys > maxKeys {
 		d.fail(&Error{Code: "LIMIT", Text: "Too many search keys"})
 	}
+}
+
+// searchKey reads a key. What clients nest without parentheses, NOT and OR, is read in loops: a long chain is not a deep tree.
+func (d *Decoder) searchKey(n *count) Key {
+	negated := false
+	for d.word("NOT") {
+		n.one(d)
+		d.SP()
+		negated = !negated
+	}
+	n.one(d)
 	if d.err != nil || !d.enter() {
 		return Key{}
 	}
 	defer d.leave()
+	k := d.positiveKey(n)
+	if negated {
+		return not(k)
+	}
+	return k
+}
+
+func (d *Decoder) positiveKey(n *count) Key {
 	switch c := d.peek(); {
 	case c == '(':
 		k := Key{Kind: KeyAnd}
@@ -143,11 +142,33 @@ func (d *Decoder) searchKey(n *count) Key {
 		if d.err == nil && len(k.Keys) == 0 {
 			d.Fail("Empty list of search keys")
 		}
+		if len(k.Keys) == 1 {
+			return k.Keys[0]
+		}
 		return k
 	case isDigit(c) || c == '*' || c == '$':
 		return Key{Kind: KeySeq, Set: d.NumSet()}
 	}
+	if d.word("OR") {
+		return d.orKey(n)
+	}
 	return d.namedKey(d.Label(), n)
+}
+
+// orKey reads what follows OR. OR in OR makes one key with as many parts.
+func (d *Decoder) orKey(n *count) Key {
+	k := Key{Kind: KeyOr}
+	for missing := 2; missing > 0 && d.err == nil; {
+		d.SP()
+		if d.word("OR") {
+			n.one(d)
+			missing++
+			continue
+		}
+		k.Keys = append(k.Keys, d.searchKey(n))
+		missing--
+	}
+	return k
 }
 
 // flagKeys are the keys that ask for a system flag.
@@ -166,6 +187,7 @@ var textKeys = map[string]Key{
 // dateKeys are the keys with one date.
 var dateKeys = map[string]KeyKind{
 	"BEFORE": KeyBefore, "SINCE": KeySince, "SENTBEFORE": KeySentBefore, "SENTSINCE": KeySentSince,
+	"SAVEDBEFORE": KeySavedBefore, "SAVEDSINCE": KeySavedSince, // RFC 8514 section 4.3
 }
 
 func (d *Decoder) namedKey(name string, n *count) Key {
@@ -189,6 +211,10 @@ func (d *Decoder) namedKey(name string, n *count) Key {
 		d.SP()
 		return Key{Kind: kind, Date: d.Date()}
 	}
+	if kinds, ok := days[name]; ok {
+		d.SP()
+		return day(kinds, d.Date())
+	}
 	switch name {
 	case "ALL":
 		return Key{Kind: KeyAll}
@@ -198,9 +224,6 @@ func (d *Decoder) namedKey(name string, n *count) Key {
 		return not(Key{Kind: KeyRecent})
 	case "NEW":
 		return Key{Kind: KeyAnd, Keys: []Key{{Kind: KeyRecent}, not(Key{Kind: KeyFlag, Flag: imap.FlagSeen})}}
-	case "ON", "SENTON":
-		d.SP()
-		return day(name, d.Date())
 	case "HEADER":
 		d.SP()
 		k := Key{Kind: KeyHeader, Field: d.AString()}
@@ -222,26 +245,64 @@ func (d *Decoder) namedKey(name string, n *count) Key {
 	case "UID":
 		d.SP()
 		return Key{Kind: KeyUID, Set: d.NumSet()}
-	case "NOT":
+	case "OLDER": // RFC 5032
 		d.SP()
-		return not(d.searchKey(n))
-	case "OR":
+		return Key{Kind: KeyOlder, Number: int64(d.nzNumber())}
+	case "YOUNGER":
 		d.SP()
-		a := d.searchKey(n)
+		return Key{Kind: KeyYounger, Number: int64(d.nzNumber())}
+	case "SAVEDATESUPPORTED": // RFC 8514 section 4.3: every mailbox here does
+		return Key{Kind: KeyAll}
+	case "MODSEQ":
 		d.SP()
-		return Key{Kind: KeyOr, Keys: []Key{a, d.searchKey(n)}}
+		return d.modSeqKey()
+	case "EMAILID": // RFC 8474 section 4.4
+		d.SP()
+		return Key{Kind: KeyEmailID, Text: d.ObjectID()}
+	case "THREADID":
+		d.SP()
+		return Key{Kind: KeyThreadID, Text: d.ObjectID()}
 	}
 	d.Fail("Unknown search key")
 	return Key{}
 }
 
+// modSeqKey reads what follows MODSEQ. The metadata item that may be named has no mod-sequence of its own here, so that it is to be
+// ignored (RFC 7162 section 3.1.5).
+func (d *Decoder) modSeqKey() Key {
+	if d.Peek('"') {
+		if name, ok := strings.CutPrefix(strings.ToLower(d.quoted()), "/flags/"); d.err == nil && (!ok || name == "") {
+			d.Fail("Unknown metadata item")
+		}
+		d.SP()
+		switch d.Label() {
+		case "PRIV", "SHARED", "ALL":
+		default:
+			d.Fail("Expected priv, shared or all")
+		}
+		d.SP()
+	}
+	return Key{Kind: KeyModSeq, Number: d.Number64()}
+}
+
+// ObjectID reads an objectid of RFC 8474 section 7.
+func (d *Decoder) ObjectID() string {
+	s := d.AString()
+	if d.err == nil && (s == "" || len(s) > 255 || strings.ContainsFunc(s, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+	})) {
+		d.Fail("Bad object identifier")
+	}
+	return s
+}
+
 func not(k Key) Key { return Key{Kind: KeyNot, Keys: []Key{k}} }
 
-// day is ON and SENTON.
-func day(name string, t time.Time) Key {
-	since, before := KeySince, KeyBefore
-	if name == "SENTON" {
-		since, before = KeySentSince, KeySentBefore
-	}
-	return Key{Kind: KeyAnd, Keys: []Key{{Kind: since, Date: t}, {Kind: before, Date: t.AddDate(0, 0, 1)}}}
+// days are the keys of one whole day, as those from and before it.
+var days = map[string][2]KeyKind{
+	"ON": {KeySince, KeyBefore}, "SENTON": {KeySentSince, KeySentBefore}, "SAVEDON": {KeySavedSince, KeySavedBefore},
+}
+
+func day(kinds [2]KeyKind, t time.Time) Key {
+	return Key{Kind: KeyAnd, Keys: []Key{{Kind: kinds[0], Date: t}, {Kind: kinds[1], Date: t.AddDate(0, 0, 1)}}}
 }

@@ -1,0 +1,115 @@
+package imap
+
+import (
+	"strings"
+	"time"
+
+	"github.com/packetboat/packetboat/imap/wire"
+)
+
+// work is a command that may take long: it tells the client how far it got (INPROGRESS, RFC 9585), and ends at a deadline.
+type work struct {
+	c        *client
+	tag      string
+	text     string // what is being done: "Searching"
+	goal     uint64 // how many messages there are to look at; 0: not known
+	looked   uint64 // how many were looked at
+	start    time.Time
+	told     time.Time // when the client last heard of us
+	deadline time.Time // zero: none
+	held     bool      // one of Server.heavy is ours
+}
+
+// searching begins the work of a command that searches.
+func (c *client) searching(t *task) *work {
+	now := time.Now()
+	return &work{c: c, tag: t.tag, text: "Searching", start: now, told: now, deadline: now.Add(c.srv.o.SearchTimeout)}
+}
+
+var errTooLong = &wire.Error{No: true, Code: "LIMIT", Text: "Search takes too long"}
+
+// tick is called while the work goes on; it says when it must end. It costs a look at the clock.
+func (w *work) tick() error {
+	if err := w.c.broken(); err != nil {
+		return err
+	}
+	now := time.Now()
+	if !w.deadline.IsZero() && now.After(w.deadline) {
+		return errTooLong
+	}
+	if now.Sub(w.told) >= w.c.srv.o.Progress {
+		w.told = now
+		return w.tell()
+	}
+	return nil
+}
+
+// tell gives an INPROGRESS. RFC 9585 section 4: what is done is less than the goal, the goal stays; of a tag that cannot stand in a response code
+// nothing more than the sign of life.
+func (w *work) tell() error {
+	c := w.c
+	c.e.Raw("* OK [INPROGRESS")
+	if !strings.Contains(w.tag, "]") {
+		c.e.Raw(` ("`, w.tag, `" `)
+		switch {
+		case w.looked > 0 && w.goal > w.looked:
+			c.e.Num(w.looked).Raw(" ").Num(w.goal)
+		case w.looked > 0 && w.goal == 0:
+			c.e.Num(w.looked).Raw(" NIL")
+		default:
+			c.e.Raw("NIL NIL")
+		}
+		c.e.Raw(")")
+	}
+	c.e.Raw("] ", w.text).CRLF()
+	return c.e.Flush()
+}
+
+// claim waits for the right to work hard, of which the Server has few: the rest of a thousand searches waits, and other commands find the
+// machine free. It is held for a few messages at a time, so that a short search never waits for the end of a long one.
+func (w *work) claim() error {
+	if w.held {
+		return nil
+	}
+	select {
+	case w.c.srv.heavy <- struct{}{}:
+		w.held = true
+		return nil
+	default:
+	}
+	look := time.NewTicker(waitTick)
+	defer look.Stop()
+	for {
+		select {
+		case w.c.srv.heavy <- struct{}{}:
+			w.held = true
+			return nil
+		case <-w.c.ctx().Done():
+			return w.c.broken()
+		case <-look.C:
+			if err := w.tick(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// waitTick is how often work that waits looks at the clock.
+const waitTick = 100 * time.Millisecond
+
+// release gives the right back, if it is held.
+func (w *work) release() {
+	if w.held {
+		<-w.c.srv.heavy
+		w.held = false
+	}
+}
+
+// step is tick between two pieces of work, of which heavy ones need the right.
+func (w *work) step(heavy bool) error {
+	w.release()
+	if err := w.tick(); err != nil || !heavy {
+		return err
+	}
+	return w.claim()
+}

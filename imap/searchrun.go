@@ -1,0 +1,250 @@
+package imap
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// searcher is a search being run: over the snapshot first, which decides what it can; then, some messages at a time, over headers, and over
+// bodies for what is still open.
+type searcher struct {
+	*client
+	v     *view
+	p     *storage.Snapshot
+	saved []uint32
+	texts []wanted // the needles of BODY and TEXT
+	root  node
+	nodes int
+
+	modSeq bool // MODSEQ is among the keys
+	*work
+	base uint64 // what was done before this mailbox
+	buf  scratch
+	scan *textScan
+}
+
+// limit is how many messages from one end a search may stop at; the zero value means all.
+type limit struct {
+	n    int
+	last bool // from the end
+}
+
+// limitOf is what suffices for the answer.
+func limitOf(o *wire.ReturnOptions) limit {
+	p := o.Partial
+	switch {
+	case !o.Data() || o.All || o.Count || o.Update:
+		return limit{}
+	case p != nil && (p.FromEnd && o.Min || !p.FromEnd && o.Max), o.Min && o.Max:
+		return limit{}
+	case p != nil:
+		return limit{int(max(p.First, p.Last)), p.FromEnd}
+	}
+	return limit{1, o.Max}
+}
+
+// cut leaves what is within the limit.
+func (l limit) cut(found []int) []int {
+	switch n := len(found); {
+	case l.n == 0 || n <= l.n:
+		return found
+	case l.last:
+		return found[n-l.n:]
+	}
+	return found[:l.n]
+}
+
+// Sizes of the steps of a search.
+const (
+	searchBatch = 512 // messages that are judged in one go
+	firstBatch  = 32  // at first, when few may suffice
+	manyNodes   = 64  // keys from which on even a search of the snapshot alone is taken for a heavy one
+)
+
+// run gives the indexes of what matches, ascending.
+func (s *searcher) run(l limit) ([]int, error) {
+	s.base = s.looked
+	defer func() { s.looked = s.base + uint64(s.p.Len()) }()
+	found, open, err := s.entries(l)
+	if err != nil || len(open) == 0 {
+		return l.cut(found), err
+	}
+	s.looked += uint64(s.p.Len() - len(open))
+	size := searchBatch
+	if l.n > 0 {
+		size = firstBatch
+	}
+	sure := len(found) // found[:sure] is what the snapshot decided
+	for len(open) > 0 {
+		var part []int
+		part, open = next(open, size, l.last)
+		size = min(2*size, searchBatch)
+		more, err := s.judge(part)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+		if l.n > 0 && len(found)-sure+reached(found[:sure], part, l.last) >= l.n {
+			found = slices.DeleteFunc(found, func(i int) bool { return beyond(i, part, l.last) })
+			break
+		}
+	}
+	slices.Sort(found)
+	return l.cut(found), nil
+}
+
+// next takes the first or the last n of open.
+func next(open []int, n int, last bool) (part, rest []int) {
+	n = min(n, len(open))
+	if last {
+		return open[len(open)-n:], open[:len(open)-n]
+	}
+	return open[:n], open[n:]
+}
+
+// reached is how many of the sure ones lie before the end of part, or with last behind its beginning.
+func reached(sure, part []int, last bool) int {
+	if last {
+		return len(sure) - sort.SearchInts(sure, part[0])
+	}
+	return sort.SearchInts(sure, part[len(part)-1])
+}
+
+// beyond tells whether an index lies where was not looked yet.
+func beyond(i int, part []int, last bool) bool {
+	if last {
+		return i < part[0]
+	}
+	return i > part[len(part)-1]
+}
+
+// entries evaluates what the snapshot alone decides.
+func (s *searcher) entries(l limit) (found, open []int, err error) {
+	n := s.p.Len()
+	heavy := s.nodes > manyNodes
+	defer s.release()
+	for k := range n {
+		if k%searchBatch == 0 {
+			if err := s.step(heavy); err != nil {
+				return nil, nil, err
+			}
+		}
+		i := k
+		if l.last {
+			i = n - 1 - k
+		}
+		m := candidate{i: i, entry: s.p.At(i)}
+		switch s.root.judge(&m) {
+		case yes:
+			found = append(found, i)
+		case unknown:
+			open = append(open, i)
+		}
+		if l.n > 0 && len(open) == 0 && len(found) == l.n {
+			break
+		}
+	}
+	if l.last {
+		slices.Reverse(found)
+		slices.Reverse(open)
+	}
+	return found, open, nil
+}
+
+// judge gives those of the indexes that match.
+func (s *searcher) judge(indexes []int) ([]int, error) {
+	if err := s.claim(); err != nil {
+		return nil, err
+	}
+	defer s.release()
+	found, open, err := s.headers(indexes)
+	if err != nil {
+		return nil, err
+	}
+	s.looked += uint64(len(indexes) - len(open))
+	if len(open) == 0 {
+		return found, nil
+	}
+	more, err := s.bodies(open)
+	return append(found, more...), err
+}
+
+// headers judges the messages at the indexes by their headers.
+func (s *searcher) headers(indexes []int) (found, open []int, err error) {
+	for i, row := range s.srv.store.Mail(s.ctx(), s.p, indexes, storage.WantHeader) {
+		if row.Err != nil {
+			if missing(row.Err) {
+				continue
+			}
+			return nil, nil, row.Err
+		}
+		if row.Header == nil {
+			open = append(open, i)
+			continue
+		}
+		m := candidate{i: i, entry: s.p.At(i), at: withHeader, header: header{row.Header, &s.buf}}
+		switch s.root.judge(&m) {
+		case yes:
+			found = append(found, i)
+		case unknown:
+			open = append(open, i)
+		}
+	}
+	return found, open, s.tick()
+}
+
+// bodies judges the messages at the indexes by all their bytes.
+func (s *searcher) bodies(indexes []int) (found []int, err error) {
+	if s.scan == nil {
+		s.scan = &textScan{wanted: s.texts, broken: s.tick}
+	}
+	for batch := range slices.Chunk(indexes, bodyBatch) {
+		for i, row := range s.srv.store.Mail(s.ctx(), s.p, batch, storage.WantHeader|storage.WantIndex) {
+			if err := s.tick(); err != nil {
+				return nil, err
+			}
+			if row.Err != nil {
+				if missing(row.Err) {
+					continue
+				}
+				return nil, row.Err
+			}
+			ok, err := s.body(i, &row.Mail)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				found = append(found, i)
+			}
+			s.looked++
+		}
+	}
+	return found, nil
+}
+
+func (s *searcher) body(i int, mail *storage.Mail) (bool, error) {
+	m := candidate{i: i, entry: s.p.At(i), at: withBody, header: header{mail.Header, &s.scan.buf}, text: s.scan}
+	x, err := mail.Index()
+	if err != nil {
+		return false, err
+	}
+	b, err := s.srv.store.OpenBlob(s.ctx(), m.entry.Blob)
+	if err != nil {
+		if missing(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	defer b.Close()
+	if m.header.block == nil {
+		h := make([]byte, min(x.Root.BodyOffset, headerMax))
+		k, _ := b.ReadAt(h, 0)
+		m.header.block = h[:k]
+	}
+	s.scan.reset(b, x)
+	v := s.root.judge(&m)
+	return v == yes, s.scan.err
+}
