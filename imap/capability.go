@@ -22,6 +22,7 @@ var always = []string{
 	"CHILDREN",
 	"LIST-EXTENDED",
 	"LIST-STATUS",
+	"LIST-MYRIGHTS",
 	"SPECIAL-USE",
 	"CREATE-SPECIAL-USE",
 	"STATUS=SIZE",
@@ -31,6 +32,8 @@ var always = []string{
 	"WITHIN",
 	"BINARY",
 	"UTF8=ACCEPT",
+	"ACL",
+	"RIGHTS=kxte",
 	"QUOTA",
 	"QUOTA=RES-STORAGE",
 }

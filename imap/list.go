@@ -2,20 +2,11 @@ package imap
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
 )
-
-// listed is a name that LIST may return.
-type listed struct {
-	storage.Mailbox
-	missing bool   // there is a subscription or a name below it, but no mailbox
-	inner   bool   // RECURSIVEMATCH: subscribed names below it that are not returned themselves
-	old     string // the name as the client wrote it, when that is another spelling
-}
 
 // list is LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154).
 func (c *client) list(*task) error {
@@ -35,11 +26,23 @@ func (c *client) list(*task) error {
 	}
 	for _, b := range choose(rows, o) {
 		c.tellListed("LIST", b, o)
-		if o.Status != nil && !b.NoSelect && !b.missing {
-			if err := c.tellStatus(b.Mailbox, o.Status); err != nil {
-				return err
-			}
+		if err := c.tellMore(b, o); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// tellMore gives what RETURN asks for of a name beside the LIST response, which comes before it.
+func (c *client) tellMore(b listed, o *wire.ListOptions) error {
+	if !b.meets(o) {
+		return nil // RFC 8440 section 4: it is there for names below it alone
+	}
+	if o.MyRights && !b.missing && b.Rights.Any(storage.AnyRight) {
+		c.tellRights(b.Mailbox)
+	}
+	if o.Status != nil && b.readable() {
+		return c.tellStatus(b.Mailbox, o.Status)
 	}
 	return nil
 }
@@ -72,105 +75,6 @@ func (c *client) lsub(*task) error {
 	return nil
 }
 
-// names are the account's mailboxes by name; with subscriptions, the names subscribed to that do not exist, and those above them, too.
-func (c *client) names(subscriptions bool) ([]listed, error) {
-	boxes, err := c.srv.store.Mailboxes(c.ctx(), c.account.ID)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]listed, len(boxes))
-	have := make(map[string]bool, len(boxes))
-	for i, b := range boxes {
-		rows[i].Mailbox = b
-		have[b.Name] = true
-	}
-	if !subscriptions {
-		return rows, nil
-	}
-	subs, err := c.srv.store.Subscriptions(c.ctx(), c.account.ID)
-	if err != nil {
-		return nil, err
-	}
-	n := len(rows)
-	for _, name := range subs {
-		rows = addMissing(rows, have, name, true)
-		for i := strings.LastIndexByte(name, '/'); i > 0; i = strings.LastIndexByte(name[:i], '/') {
-			rows = addMissing(rows, have, name[:i], false)
-		}
-	}
-	slices.SortFunc(rows[n:], func(a, b listed) int { return strings.Compare(a.Name, b.Name) })
-	return rows, nil
-}
-
-func addMissing(rows []listed, have map[string]bool, name string, subscribed bool) []listed {
-	if have[name] {
-		for i := range rows {
-			if rows[i].missing && rows[i].Name == name {
-				rows[i].Subscribed = rows[i].Subscribed || subscribed
-			}
-		}
-		return rows
-	}
-	have[name] = true
-	return append(rows, listed{missing: true, Mailbox: storage.Mailbox{Name: name, Subscribed: subscribed}})
-}
-
-// choose applies patterns and selection options.
-func choose(rows []listed, o *wire.ListOptions) []listed {
-	var out, others []listed
-	for _, b := range rows {
-		if !matches(o, b.Name) {
-			continue
-		}
-		switch {
-		case o.SelectSubscribed && !b.Subscribed, o.SelectSpecialUse && b.Role == "", b.missing && !b.Subscribed:
-			others = append(others, b)
-		default:
-			out = append(out, b)
-		}
-	}
-	if !o.SelectRecursiveMatch {
-		return out
-	}
-	return recursive(rows, out, others)
-}
-
-// recursive marks names below which there are subscribed ones that are not returned, and adds those that are returned for
-// that reason alone (RFC 5258 section 3.5).
-func recursive(rows, out, others []listed) []listed {
-	returned := make(map[string]bool, len(out))
-	for _, b := range out {
-		returned[b.Name] = true
-	}
-	above := map[string]bool{}
-	for _, b := range rows {
-		if !b.Subscribed || returned[b.Name] {
-			continue
-		}
-		for i := strings.LastIndexByte(b.Name, '/'); i > 0; i = strings.LastIndexByte(b.Name[:i], '/') {
-			above[b.Name[:i]] = true
-		}
-	}
-	for i := range out {
-		out[i].inner = above[out[i].Name]
-	}
-	for _, b := range others {
-		if b.inner = above[b.Name]; b.inner {
-			out = append(out, b)
-		}
-	}
-	return out
-}
-
-func matches(o *wire.ListOptions, name string) bool {
-	for _, p := range o.Patterns {
-		if wire.Match(o.Reference+p, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // tellListed gives one LIST response.
 func (c *client) tellListed(word string, b listed, o *wire.ListOptions) {
 	var attrs []string
@@ -180,7 +84,8 @@ func (c *client) tellListed(word string, b listed, o *wire.ListOptions) {
 		}
 	}
 	add(b.missing, `\NonExistent`)
-	add(b.NoSelect && !b.missing, `\Noselect`)
+	// RFC 5819 section 2: so is what may be looked up, but not read. Older clients know nothing of \NonExistent, which implies it.
+	add(!b.readable() && (!b.missing || b.Children), `\Noselect`)
 	add(b.Children, `\HasChildren`)
 	add(!b.Children && !b.missing, `\HasNoChildren`)
 	add(o.ReturnSubscribed && b.Subscribed, `\Subscribed`)

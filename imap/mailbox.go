@@ -35,14 +35,22 @@ func (c *client) create(*task) error {
 	}
 	// RFC 9051 section 6.3.4: a trailing delimiter tells that names below it will follow
 	name = strings.TrimSuffix(name, "/")
-	box, err := c.srv.store.CreateMailbox(c.ctx(), c.account.ID, name, role)
+	owner, path, err := c.place(name)
+	if err != nil {
+		return err
+	}
+	if role != "" && owner != c.account.ID {
+		return &wire.Error{No: true, Code: "USEATTR", Text: "A mailbox of somebody else has no special use"}
+	}
+	box, err := c.srv.store.CreateMailbox(c.ctx(), owner, path, role)
 	if role != "" && errors.Is(err, storage.ErrConflict) {
 		return &wire.Error{No: true, Code: "USEATTR", Text: "Another mailbox has that special use"}
 	}
-	if err == nil {
-		c.tellSpelling(name, listed{Mailbox: box})
+	if err != nil || owner != c.account.ID {
+		return err
 	}
-	return err
+	c.tellSpelling(name, listed{Mailbox: box})
+	return nil
 }
 
 // deleteCommand is DELETE (RFC 9051 section 6.3.5).
@@ -83,20 +91,39 @@ func (c *client) rename(*task) error {
 		return err
 	}
 	to = strings.TrimSuffix(to, "/")
-	if err := c.srv.store.RenameMailbox(c.ctx(), c.account.ID, box.Name, to); err != nil {
+	owner, path, err := c.place(to)
+	if err != nil {
+		return err
+	}
+	if owner != box.Account {
+		return &wire.Error{No: true, Code: "CANNOT", Text: "A mailbox stays with its owner"}
+	}
+	if err := c.srv.store.RenameMailbox(c.ctx(), owner, box.Path(), path); err != nil {
 		return err
 	}
 	// RFC 9051 section 6.3.6: when one of the names is spelled otherwise, the old one as it was written
 	if now, err := c.mailbox(to, 0); err == nil && c.rev2 && (from != box.Name || to != now.Name) {
 		c.tellListed("LIST", listed{Mailbox: now, old: from}, &wire.ListOptions{})
 	}
-	if c.view != nil {
-		if now, err := c.srv.store.MailboxByID(c.ctx(), c.account.ID, c.view.id); err == nil {
-			c.view.name = now.Name
-			c.ses.Open(now.Name)
-		}
-	}
+	c.renamed()
 	return nil
+}
+
+// renamed looks whether the mailbox that is open has another name by now.
+func (c *client) renamed() {
+	v := c.view
+	if v == nil {
+		return
+	}
+	now, err := c.srv.store.MailboxByID(c.ctx(), v.account, v.id)
+	if err != nil {
+		return // its end is told when it is looked at
+	}
+	if v.guest != nil {
+		now.Name = storage.SharedName(v.guest.owner, now.Name)
+	}
+	v.name = now.Name
+	c.ses.Open(now.Name)
 }
 
 func (c *client) subscribe(*task) error   { return c.subscription(true) }

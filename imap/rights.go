@@ -41,10 +41,42 @@ func permit(have, need storage.Rights) error {
 // target is mailbox for the commands that put messages into it.
 func (c *client) target(name string) (storage.Mailbox, error) {
 	box, err := c.mailbox(name, storage.MayInsert)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && box.NoSelect {
-		return storage.Mailbox{}, errTryCreate
+	if !errors.Is(err, fs.ErrNotExist) && (err != nil || !box.NoSelect) {
+		return box, err
 	}
-	return box, err
+	// RFC 9051 section 6.3.12: TRYCREATE, unless it is certain that it cannot be created
+	if _, _, err := c.place(name); err != nil {
+		return storage.Mailbox{}, fs.ErrNotExist
+	}
+	return storage.Mailbox{}, errTryCreate
+}
+
+// place tells where a new mailbox of a name would be: whose, and its path there.
+//
+// RFC 4314 section 4: below a mailbox of somebody else the right k is needed on the nearest name above it that exists. Without it the answer is the same
+// whether there is something or not.
+func (c *client) place(name string) (owner int64, path string, err error) {
+	if !storage.IsShared(name) || name == storage.SharedRoot {
+		return c.account.ID, name, nil // storage refuses Shared
+	}
+	for up := range above(name) {
+		box, err := c.srv.store.Find(c.ctx(), c.account.ID, up)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return 0, "", err
+		case box.Owner == "":
+			return c.account.ID, name, nil // an own one that was called Shared before there was an ACL; storage refuses
+		case !box.Rights.Has(storage.MayCreate):
+			return 0, "", errNoPerm
+		}
+		return box.Account, name[len(box.Name)-len(box.Path()):], nil
+	}
+	if box, err := c.srv.store.Find(c.ctx(), c.account.ID, name); err == nil && box.Owner == "" {
+		return c.account.ID, name, nil
+	}
+	return 0, "", errNoPerm
 }
 
 // settable are the flags and keywords that rights allow to set; the others are passed over by APPEND and COPY (RFC 4314 section 4).
@@ -57,6 +89,7 @@ func settable(r storage.Rights, flags storage.Flags, keywords []string) (storage
 
 // guest is what a view keeps of a mailbox that is another account's.
 type guest struct {
+	owner  string // the name of its account
 	rights storage.Rights
 	epoch  uint64 // Store.ACLEpoch when rights were read
 }
@@ -73,7 +106,7 @@ func (v *view) rights() storage.Rights {
 func (c *client) visit(v *view, box storage.Mailbox, epoch uint64) {
 	v.account = box.Account
 	if box.Owner != "" {
-		v.guest = &guest{rights: box.Rights, epoch: epoch}
+		v.guest = &guest{owner: box.Owner, rights: box.Rights, epoch: epoch}
 	}
 }
 

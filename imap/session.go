@@ -71,12 +71,13 @@ func (c *client) id(*task) error {
 	return nil
 }
 
-// namespace is NAMESPACE (RFC 2342): one personal namespace.
+// namespace is NAMESPACE (RFC 2342): one personal namespace, and that of other users, because what is shared are mailboxes of
+// people and the next level is the name of the account (sections 2 and 5). Clients that tell the classes apart take the owner from there.
 func (c *client) namespace(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	c.e.Raw(`* NAMESPACE (("" "/")) NIL NIL`).CRLF()
+	c.e.Raw(`* NAMESPACE (("" "/")) (("Shared/" "/")) NIL`).CRLF()
 	return nil
 }
 

@@ -237,11 +237,17 @@ func (t *tx) inheritACL(parent, id int64) error {
 
 // reserved tells whether a name is kept for the mailboxes of others.
 func reserved(name string) error {
-	if name == SharedRoot || strings.HasPrefix(name, SharedRoot+"/") {
+	if IsShared(name) {
 		return fmt.Errorf("%w: %s holds the mailboxes of others", fs.ErrPermission, SharedRoot)
 	}
 	return nil
 }
+
+// IsShared tells whether a name is kept for the mailboxes of others.
+func IsShared(name string) bool { return name == SharedRoot || strings.HasPrefix(name, SharedRoot+"/") }
+
+// SharedName is how others name a mailbox of an account.
+func SharedName(owner, path string) string { return SharedRoot + "/" + owner + "/" + path }
 
 // splitShared takes a name of another's mailbox apart. It is not looked whether it is one.
 func splitShared(name string) (owner, path string, ok bool) {
@@ -264,7 +270,7 @@ func (m *Mailbox) Path() string {
 // share makes of a row of its owner's what another sees.
 func (m *Mailbox) share(owner string, r Rights) {
 	m.Owner, m.Rights = owner, r
-	m.Name = SharedRoot + "/" + owner + "/" + m.Name
+	m.Name = SharedName(owner, m.Name)
 	m.Role = "" // the owner's Drafts and Trash are not those of who looks
 	m.Subscribed, m.Children = false, false
 }

@@ -19,6 +19,7 @@ type ListOptions struct {
 	Reference string
 	Patterns  []string
 	Status    *StatusOptions // of RETURN STATUS
+	MyRights  bool           // RETURN MYRIGHTS (RFC 8440)
 	bytes     int            // of the patterns
 }
 
@@ -89,6 +90,8 @@ func (d *Decoder) listReturn(o *ListOptions) {
 		o.ReturnChildren = true
 	case "SPECIAL-USE":
 		o.ReturnSpecialUse = true
+	case "MYRIGHTS":
+		o.MyRights = true
 	case "STATUS":
 		d.SP()
 		o.Status = d.StatusItems()
