@@ -30,6 +30,7 @@ var always = []string{
 	"ESEARCH",
 	"SEARCHRES",
 	"WITHIN",
+	"MULTISEARCH",
 	"BINARY",
 	"UTF8=ACCEPT",
 	"ACL",

@@ -87,6 +87,7 @@ var commands = table([]command{
 	{"UID EXPUNGE", selected, writes | byUID | expunges, (*client).expunge},
 	{"SEARCH", selected, keepNumbers | bigArgs, (*client).search},
 	{"UID SEARCH", selected, byUID | bigArgs, (*client).search},
+	{"ESEARCH", loggedIn, byUID | bigArgs, (*client).multiSearch},
 	{"FETCH", selected, keepNumbers, (*client).fetch},
 	{"UID FETCH", selected, byUID, (*client).fetch},
 	{"STORE", selected, writes | keepNumbers, (*client).store},

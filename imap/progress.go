@@ -9,7 +9,7 @@ import (
 
 // work is a command that may take long: it tells the client how far it got (INPROGRESS, RFC 9585), and ends at a deadline.
 type work struct {
-	c        *client
+	*client
 	tag      string
 	text     string // what is being done: "Searching"
 	goal     uint64 // how many messages there are to look at; 0: not known
@@ -23,21 +23,21 @@ type work struct {
 // searching begins the work of a command that searches.
 func (c *client) searching(t *task) *work {
 	now := time.Now()
-	return &work{c: c, tag: t.tag, text: "Searching", start: now, told: now, deadline: now.Add(c.srv.o.SearchTimeout)}
+	return &work{client: c, tag: t.tag, text: "Searching", start: now, told: now, deadline: now.Add(c.srv.o.SearchTimeout)}
 }
 
 var errTooLong = &wire.Error{No: true, Code: "LIMIT", Text: "Search takes too long"}
 
 // tick is called while the work goes on; it says when it must end. It costs a look at the clock.
 func (w *work) tick() error {
-	if err := w.c.broken(); err != nil {
+	if err := w.broken(); err != nil {
 		return err
 	}
 	now := time.Now()
 	if !w.deadline.IsZero() && now.After(w.deadline) {
 		return errTooLong
 	}
-	if now.Sub(w.told) >= w.c.srv.o.Progress {
+	if now.Sub(w.told) >= w.srv.o.Progress {
 		w.told = now
 		return w.tell()
 	}
@@ -47,7 +47,7 @@ func (w *work) tick() error {
 // tell gives an INPROGRESS. RFC 9585 section 4: what is done is less than the goal, the goal stays; of a tag that cannot stand in a response code
 // nothing more than the sign of life.
 func (w *work) tell() error {
-	c := w.c
+	c := w.client
 	c.e.Raw("* OK [INPROGRESS")
 	if !strings.Contains(w.tag, "]") {
 		c.e.Raw(` ("`, w.tag, `" `)
@@ -72,7 +72,7 @@ func (w *work) claim() error {
 		return nil
 	}
 	select {
-	case w.c.srv.heavy <- struct{}{}:
+	case w.srv.heavy <- struct{}{}:
 		w.held = true
 		return nil
 	default:
@@ -81,11 +81,11 @@ func (w *work) claim() error {
 	defer look.Stop()
 	for {
 		select {
-		case w.c.srv.heavy <- struct{}{}:
+		case w.srv.heavy <- struct{}{}:
 			w.held = true
 			return nil
-		case <-w.c.ctx().Done():
-			return w.c.broken()
+		case <-w.ctx().Done():
+			return w.broken()
 		case <-look.C:
 			if err := w.tick(); err != nil {
 				return err
@@ -100,7 +100,7 @@ const waitTick = 100 * time.Millisecond
 // release gives the right back, if it is held.
 func (w *work) release() {
 	if w.held {
-		<-w.c.srv.heavy
+		<-w.srv.heavy
 		w.held = false
 	}
 }

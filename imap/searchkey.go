@@ -51,7 +51,7 @@ type node struct {
 
 // compile makes a search of what v shows ready. saved is what "$" stands for.
 func (w *work) compile(v *view, k *wire.Key, saved []uint32) (*searcher, error) {
-	s := &searcher{client: w.c, work: w, v: v, p: v.snap, saved: saved}
+	s := &searcher{work: w, v: v, p: v.snap, saved: saved}
 	n, err := s.node(k)
 	s.root = n
 	return s, err

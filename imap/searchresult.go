@@ -17,8 +17,7 @@ func (c *client) tellFound(t *task, word string, o *wire.ReturnOptions, r *resul
 	if o.Save && !o.Data() && !o.Update && !o.Context {
 		return nil // RFC 9051 section 6.4.4: SAVE alone says nothing
 	}
-	// the tag is quoted always: some clients cannot read an atom here
-	c.e.Raw(`* ESEARCH (TAG "`, t.tag, `")`)
+	c.correlate(t.tag, nil)
 	if t.uid() {
 		c.e.Raw(" UID")
 	}

@@ -11,7 +11,7 @@ import (
 // searcher is a search being run: over the snapshot first, which decides what it can; then, some messages at a time, over headers, and over
 // bodies for what is still open.
 type searcher struct {
-	*client
+	*work
 	v     *view
 	p     *storage.Snapshot
 	saved []uint32
@@ -19,11 +19,10 @@ type searcher struct {
 	root  node
 	nodes int
 
-	modSeq bool // MODSEQ is among the keys
-	*work
-	base uint64 // what was done before this mailbox
-	buf  scratch
-	scan *textScan
+	modSeq bool   // MODSEQ is among the keys
+	base   uint64 // what was done before this mailbox
+	buf    scratch
+	scan   *textScan
 }
 
 // limit is how many messages from one end a search may stop at; the zero value means all.

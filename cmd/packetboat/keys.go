@@ -37,6 +37,7 @@ type config struct {
 	SMTPIdle          time.Duration
 	IMAPIdle          time.Duration
 	IMAPKeepalive     time.Duration
+	IMAPSearch        time.Duration
 	FTPIdle           time.Duration
 	FTPPassive        portRange
 	FTPPublicAddress  string
@@ -143,6 +144,7 @@ var keys = []key{
 	{"smtp.idle_timeout", "5m", "Silence after which an SMTP session ends (RFC 5321 section 4.5.3.2: at least 5 minutes).", duration(func(c *config) *time.Duration { return &c.SMTPIdle })},
 	{"imap.idle_timeout", "30m", "Silence after which an IMAP session ends (RFC 9051 section 5.4: at least 30 minutes).", duration(func(c *config) *time.Duration { return &c.IMAPIdle })},
 	{"imap.keepalive", "2m", "How often a client in IDLE is told that the server is still there.", duration(func(c *config) *time.Duration { return &c.IMAPKeepalive })},
+	{"imap.search_timeout", "1m", "How long an IMAP search may take before it is given up.", duration(func(c *config) *time.Duration { return &c.IMAPSearch })},
 	{"ftp.idle_timeout", "15m", "Silence on both connections after which an FTP session ends.", duration(func(c *config) *time.Duration { return &c.FTPIdle })},
 	{"ftp.passive_ports", "auto", "Ports for passive data connections, FIRST-LAST; auto is base_port+1100 to +1199 (30000-30099 when base_port is 0).", func(c *config, v string) error {
 		return c.FTPPassive.parse(v)

@@ -163,7 +163,7 @@ func (h *house) makeServers() {
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
 		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit,
-			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, Logger: h.logger, Recents: recents})
+			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, SearchTimeout: c.IMAPSearch, Logger: h.logger, Recents: recents})
 	}
 	var public []ftp.PublicAddress
 	if a, err := netip.ParseAddr(c.FTPPublicAddress); err == nil {
