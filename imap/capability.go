@@ -97,7 +97,18 @@ func (c *client) enable(*task) error {
 		case w == "IMAP4REV2" && !c.rev2:
 			c.rev2, c.utf8 = true, true
 			done = append(done, "IMAP4rev2")
-		case w == "UTF8=ACCEPT" && !slices.Contains(done, w):
+		case slices.Contains(done, w):
+		case w == "CONDSTORE":
+			c.modSeqAware()
+			done = append(done, w)
+		case w == "QRESYNC": // RFC 7162 section 3.2.3
+			c.modSeqAware()
+			c.qresync = true
+			done = append(done, w)
+		case w == "UIDONLY":
+			c.uidOnly = true
+			done = append(done, w)
+		case w == "UTF8=ACCEPT":
 			c.utf8, c.accept = true, true
 			done = append(done, "UTF8=ACCEPT")
 		}

@@ -48,7 +48,10 @@ type client struct {
 	rev2    bool             // ENABLE IMAP4rev2 was said
 	utf8    bool             // ENABLE UTF8=ACCEPT or IMAP4rev2 was said
 	accept  bool             // ENABLE UTF8=ACCEPT was said
-	badRow  int              // bad commands in a row
+	// condstore: a CONDSTORE enabling command was given; qresync, uidOnly: ENABLE QRESYNC, ENABLE UIDONLY was said. uidOnly: numbers are
+	// neither taken nor told.
+	condstore, qresync, uidOnly bool
+	badRow                      int // bad commands in a row
 
 	idling   *idling     // set during IDLE; Read is interrupted by wake then
 	woken    atomic.Bool // there is something new; set by wake

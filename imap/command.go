@@ -30,6 +30,7 @@ const (
 	bigArgs                       // literals of up to 64 KiB: search strings
 	expunges                      // the right e on the selected mailbox is needed (RFC 4314 section 4)
 	marks                         // the right t is
+	byNumber                      // it names messages by number, and so does its answer: refused once UIDONLY is enabled
 )
 
 // command is a row of the table.
@@ -46,6 +47,11 @@ type task struct {
 	tag  string
 	code string // response code of the tagged OK
 	text string // "" means "NAME completed"
+
+	// further codes: see codes
+	expunged bool   // some of the messages no longer exist
+	highest  bool   // HIGHESTMODSEQ
+	lowest   uint32 // MESSAGELIMIT: the lowest UID that was processed; 0: all were
 }
 
 func (t *task) uid() bool { return t.flags&byUID != 0 }
@@ -85,16 +91,16 @@ var commands = table([]command{
 	{"UNSELECT", selected, noUpdates, (*client).unselectCommand},
 	{"EXPUNGE", selected, writes | expunges, (*client).expunge},
 	{"UID EXPUNGE", selected, writes | byUID | expunges, (*client).expunge},
-	{"SEARCH", selected, keepNumbers | bigArgs, (*client).search},
+	{"SEARCH", selected, keepNumbers | bigArgs | byNumber, (*client).search},
 	{"UID SEARCH", selected, byUID | bigArgs, (*client).search},
 	{"ESEARCH", loggedIn, byUID | bigArgs, (*client).multiSearch},
-	{"FETCH", selected, keepNumbers, (*client).fetch},
+	{"FETCH", selected, keepNumbers | byNumber, (*client).fetch},
 	{"UID FETCH", selected, byUID, (*client).fetch},
-	{"STORE", selected, writes | keepNumbers, (*client).store},
+	{"STORE", selected, writes | keepNumbers | byNumber, (*client).store},
 	{"UID STORE", selected, writes | byUID, (*client).store},
-	{"COPY", selected, 0, (*client).copy},
+	{"COPY", selected, byNumber, (*client).copy},
 	{"UID COPY", selected, byUID, (*client).copy},
-	{"MOVE", selected, writes | marks | expunges, (*client).move},
+	{"MOVE", selected, writes | byNumber | marks | expunges, (*client).move},
 	{"UID MOVE", selected, writes | byUID | marks | expunges, (*client).move},
 })
 
@@ -174,6 +180,9 @@ func (t *task) needs() (need storage.Rights) {
 }
 
 func (c *client) execute(t *task) error {
+	if t.flags&byNumber != 0 && c.uidOnly {
+		return errUIDRequired // RFC 9586 section 3.2
+	}
 	if t.flags&writes != 0 && c.view.readOnly {
 		return &wire.Error{No: true, Code: "READ-ONLY", Text: "Mailbox is open read-only"}
 	}
@@ -209,6 +218,7 @@ func (c *client) answer(t *task, err error) error {
 		if err := c.sync(t.flags&keepNumbers == 0, t.uid()); err != nil {
 			return err
 		}
+		c.tellBehind()
 	}
 	if err == nil {
 		c.badRow = 0
@@ -222,6 +232,7 @@ func (c *client) answer(t *task, err error) error {
 }
 
 func (c *client) ok(t *task) {
+	c.codes(t)
 	c.e.Raw(t.tag, " OK ")
 	c.code(t.code)
 	if t.text != "" {

@@ -7,33 +7,35 @@ import (
 	"github.com/packetboat/packetboat/storage"
 )
 
-// transfer reads the arguments of COPY and MOVE. ok false: there is nothing to be done.
-func (c *client) transfer(t *task) (uids []uint32, to storage.Mailbox, ok bool, err error) {
+// transfer reads the arguments of COPY and MOVE. No spans: there is nothing to be done.
+func (c *client) transfer(t *task) (spans []span, to storage.Mailbox, err error) {
 	c.d.SP()
 	set := c.d.NumSet()
 	c.d.SP()
 	name := c.d.Mailbox()
 	if !c.d.EOL() {
-		return nil, to, false, nil
+		return nil, to, nil
 	}
-	spans, err := c.named(t, set)
-	if err != nil {
-		return nil, to, false, err
+	if spans, err = c.named(t, set); err != nil {
+		return nil, to, err
 	}
 	if to, err = c.target(name); err != nil {
-		return nil, to, false, err
+		return nil, to, err
 	}
 	c.ses.SetActivity(fmt.Sprintf("%s %d messages to %s", t.name, count(spans), to.Name))
-	return c.view.uids(spans), to, len(spans) > 0, nil
+	return spans, to, nil
 }
 
 // copy is COPY and UID COPY (RFC 9051 section 6.4.7).
 func (c *client) copy(t *task) error {
-	uids, to, ok, err := c.transfer(t)
-	if !ok {
+	spans, to, err := c.transfer(t)
+	if err != nil || len(spans) == 0 {
 		return err
 	}
-	done, err := c.srv.store.Copy(c.ctx(), c.view.account, c.view.id, uids, to.Destination())
+	if err := c.mayCopy(spans); err != nil {
+		return err
+	}
+	done, err := c.srv.store.Copy(c.ctx(), c.view.account, c.view.id, c.view.uids(spans), to.Destination())
 	if err != nil {
 		return err
 	}
@@ -43,22 +45,21 @@ func (c *client) copy(t *task) error {
 	return nil
 }
 
-// move is MOVE and UID MOVE (RFC 9051 section 6.4.8). The EXPUNGEs come with the updates at the end of the command.
+// move is MOVE and UID MOVE (RFC 9051 section 6.4.8). The EXPUNGEs come with the updates at the end of the command. What was moved before an error
+// is told too.
 func (c *client) move(t *task) error {
-	uids, to, ok, err := c.transfer(t)
-	if !ok {
+	spans, to, err := c.transfer(t)
+	if err != nil || len(spans) == 0 {
 		return err
 	}
-	done, err := c.srv.store.Move(c.ctx(), c.view.account, c.view.id, uids, to.Destination())
-	if err != nil {
-		return err
-	}
-	code := copyUID(done)
-	if code == "" {
+	done, err := c.srv.store.Move(c.ctx(), c.view.account, c.view.id, c.view.uids(c.bound(t, spans)), to.Destination())
+	if code := copyUID(done); code != "" {
+		c.e.Raw("* OK [", code, "] Moved").CRLF() // RFC 6851 section 4.3: before the EXPUNGEs
+		t.highest = true                          // RFC 6851 section 4.4
+	} else if err == nil {
 		return errGone
 	}
-	c.e.Raw("* OK [", code, "] Moved").CRLF() // RFC 6851 section 4.3: before the EXPUNGEs
-	return nil
+	return err
 }
 
 // copyUID is the COPYUID code (RFC 4315 section 3); "" when nothing was copied.
@@ -74,22 +75,30 @@ func copyUID(d storage.Copied) string {
 // expunge is EXPUNGE and UID EXPUNGE (RFC 9051 sections 6.4.3 and 6.4.9).
 func (c *client) expunge(t *task) error {
 	v := c.view
-	if !t.uid() {
+	var uids []uint32
+	if t.uid() {
+		c.d.SP()
+		set := c.d.NumSet()
 		if !c.d.EOL() {
 			return nil
 		}
-		_, err := c.srv.store.Expunge(c.ctx(), v.account, v.id, nil, false)
-		return err
-	}
-	c.d.SP()
-	set := c.d.NumSet()
-	if !c.d.EOL() {
+		spans, err := c.named(t, set)
+		if err != nil {
+			return err
+		}
+		if spans = c.bound(t, deleted(v.snap, spans)); len(spans) == 0 {
+			return nil
+		}
+		uids = v.uids(spans)
+	} else if !c.d.EOL() {
 		return nil
 	}
-	spans, err := c.named(t, set)
-	if err != nil || len(spans) == 0 {
-		return err
-	}
-	_, err = c.srv.store.Expunge(c.ctx(), v.account, v.id, v.uids(spans), false)
+	gone, err := c.srv.store.Expunge(c.ctx(), v.account, v.id, uids, false)
+	t.highest = c.condstore && len(gone) > 0 // RFC 7162 sections 3.2.7 and 3.2.9
 	return err
+}
+
+// deleted keeps the messages of spans that have \Deleted.
+func deleted(p *storage.Snapshot, spans []span) []span {
+	return filter(spans, func(i int) bool { return p.At(i).Flags&storage.Deleted != 0 })
 }

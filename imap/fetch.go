@@ -36,6 +36,7 @@ type fetcher struct {
 
 	// of the message that is answered now
 	p        *storage.Snapshot // where its flags are
+	now      *storage.Snapshot // and those of the ones in marked
 	entry    storage.Entry
 	first    bool
 	tellSeen bool
@@ -45,20 +46,40 @@ type fetcher struct {
 	scratch  []byte
 }
 
-// fetch is FETCH and UID FETCH (RFC 9051 section 6.4.5).
+// fetch is FETCH and UID FETCH (RFC 9051 section 6.4.5, RFC 7162 section 3.1.4).
 func (c *client) fetch(t *task) error {
 	c.d.SP()
 	set := c.d.NumSet()
 	c.d.SP()
 	o := c.d.Fetch()
+	c.d.FetchModifiers(o)
 	if !c.d.EOL() {
 		return nil
+	}
+	if err := c.mayModify(t, o); err != nil {
+		return err
 	}
 	spans, err := c.named(t, set)
 	if err != nil {
 		return err
 	}
-	o.UID = o.UID || t.uid() // RFC 9051 section 6.4.9: UID is always told
+	if o.ModSeq {
+		c.modSeqAware()
+	}
+	if o.Vanished {
+		if err := c.tellEarlier(c.uidRanges(set), o.ChangedSince, 0); err != nil {
+			return err
+		}
+	}
+	// RFC 9051 section 6.4.9: UID is always told, RFC 9586 section 3.3: when it does not stand in front
+	o.UID = o.UID || t.uid() && !c.uidOnly
+	if o.Partial != nil {
+		spans = cutRange(spans, *o.Partial)
+	}
+	if o.Changed {
+		spans = changedSince(c.view.snap, spans, o.ChangedSince)
+	}
+	spans = c.bound(t, spans)
 	c.ses.SetActivity(fmt.Sprintf("%s %d messages", t.name, count(spans)))
 	f := &fetcher{client: c, t: t, o: o}
 	f.plan()
@@ -67,11 +88,58 @@ func (c *client) fetch(t *task) error {
 	}
 	switch {
 	case f.unknown:
-		return &wire.Error{No: true, Code: "UNKNOWN-CTE", Text: "A part has an encoding that is not known"}
+		err = &wire.Error{No: true, Code: "UNKNOWN-CTE", Text: "A part has an encoding that is not known"}
 	case f.gone:
-		return errGone
+		err = errGone
+	}
+	if err != nil && t.lowest != 0 {
+		t.code = "-" // the tagged response has another
+		c.codes(t)
+	}
+	return err
+}
+
+// mayModify checks the modifiers of a FETCH.
+func (c *client) mayModify(t *task, o *wire.FetchOptions) error {
+	switch {
+	case o.Vanished && (!t.uid() || !c.qresync || !o.Changed):
+		return &wire.Error{Text: "VANISHED needs UID FETCH, ENABLE QRESYNC and CHANGEDSINCE"} // RFC 7162 section 3.2.6
+	case o.Partial != nil && !t.uid():
+		return &wire.Error{Text: "PARTIAL needs UID FETCH"} // RFC 9394 section 3.3
+	case o.Partial != nil && c.srv.o.MessageLimit > 0 && o.Partial.Width() > int64(c.srv.o.MessageLimit):
+		// RFC 9738 section 3.1: what is known to be too much is not begun
+		return &wire.Error{No: true, Code: fmt.Sprintf("MESSAGELIMIT %d", c.srv.o.MessageLimit), Text: "Too many messages for one command"}
 	}
 	return nil
+}
+
+// cutRange keeps that part of the messages of spans which PARTIAL names.
+func cutRange(spans []span, p wire.PartialRange) []span {
+	n := count(spans)
+	first, end := p.Cut(n)
+	if first >= end {
+		return nil
+	}
+	spans = cutFront(spans, first)
+	for over := n - end; over > 0; {
+		last := &spans[len(spans)-1]
+		if k := last.end - last.first; k <= over {
+			over -= k
+			spans = spans[:len(spans)-1]
+			continue
+		}
+		last.end -= over
+		over = 0
+	}
+	return spans
+}
+
+// changedSince keeps the messages of spans that changed after modseq.
+func changedSince(p *storage.Snapshot, spans []span, modseq uint64) []span {
+	if modseq >= p.HighestModSeq() {
+		return nil
+	}
+	return filter(spans, func(i int) bool { return p.At(i).ModSeq > modseq })
 }
 
 // plan works out what is needed of each message.
@@ -137,11 +205,14 @@ func (f *fetcher) run(spans []span) error {
 	if f.seen || f.bodies {
 		size = bodyBatch
 	}
+	if f.t.lowest != 0 {
+		size = 1
+	}
 	if f.bodies && (f.want != 0 || count(spans) > 1) {
 		f.want |= storage.WantBody // one query for many small messages; one message alone is opened
 	}
 	batch := make([]int, 0, min(size, count(spans)))
-	for i := range each(spans) {
+	for i := range f.order(spans) {
 		if batch = append(batch, i); len(batch) == size {
 			if err := f.batch(batch); err != nil {
 				return err
@@ -152,10 +223,26 @@ func (f *fetcher) run(spans []span) error {
 	return f.batch(batch)
 }
 
+// order is in which order messages are answered: when not all are, from the last on (RFC 9738 section 3.1).
+func (f *fetcher) order(spans []span) func(func(int) bool) {
+	if f.t.lowest == 0 {
+		return each(spans)
+	}
+	return func(yield func(int) bool) {
+		for _, s := range slices.Backward(spans) {
+			for i := s.end - 1; i >= s.first; i-- {
+				if !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // plain answers from the snapshot alone.
 func (f *fetcher) plain(spans []span) error {
 	f.p = f.view.snap
-	for i := range each(spans) {
+	for i := range f.order(spans) {
 		f.entry = f.p.At(i)
 		f.begin(i)
 		f.end()
@@ -210,7 +297,7 @@ func (f *fetcher) batch(indexes []int) error {
 // markSeen sets \Seen for those of a batch that have it not. It comes before the bodies, so that their responses can tell it.
 func (f *fetcher) markSeen(indexes []int) error {
 	v := f.view
-	f.p, f.marked = v.snap, nil
+	f.p, f.now, f.marked = v.snap, nil, nil
 	if !f.seen {
 		return nil
 	}
@@ -227,11 +314,20 @@ func (f *fetcher) markSeen(indexes []int) error {
 	if err != nil {
 		return err
 	}
-	if err := f.syncBut(false, f.t.uid(), &change{uids: uids, told: true}); err != nil {
+	if err := f.syncBut(false, f.t.uid(), &change{uids: uids}); err != nil {
 		return err
 	}
 	f.p, f.marked = v.snap, uids
-	return nil
+	f.now, err = f.newest()
+	return err
+}
+
+// justSeen makes the message's entry what it is since \Seen was set: f.p does not know it when expunges wait to be told.
+func (f *fetcher) justSeen() {
+	if i, ok := f.now.Find(f.entry.UID); ok {
+		f.entry = f.now.At(i)
+	}
+	f.entry.Flags |= storage.Seen
 }
 
 // message answers one.
@@ -241,7 +337,7 @@ func (f *fetcher) message(i int, mail *storage.Mail) error {
 	}
 	f.entry, f.mail, f.index = f.p.At(i), mail, nil
 	if f.tellSeen = slices.Contains(f.marked, f.entry.UID); f.tellSeen {
-		f.entry.Flags |= storage.Seen // f.p does not know it when expunges wait to be told
+		f.justSeen()
 	}
 	defer f.closeBody()
 	if f.path {
@@ -274,16 +370,18 @@ func (f *fetcher) message(i int, mail *storage.Mail) error {
 // begin gives the items that the snapshot knows.
 func (f *fetcher) begin(i int) {
 	o, m := f.o, f.entry
-	b := append(f.e.Buf(), "* "...)
-	b = wire.AppendNumber(b, uint64(i+1))
-	b = append(b, " FETCH ("...)
+	b := f.head(f.e.Buf(), i, m.UID)
 	start := len(b)
-	if o.UID {
+	aware := f.tellSeen && f.condstore // RFC 7162 section 3.2.4: flags that were not asked for come with both
+	if o.UID || aware && !f.uidOnly {
 		b = append(b, "UID "...)
 		b = wire.AppendNumber(b, uint64(m.UID))
 	}
 	if o.Flags || f.tellSeen {
 		b = appendFlags(spaced(b, start), m, f.p.Keywords(), f.view.isRecent(m.UID))
+	}
+	if o.ModSeq || aware {
+		b = f.appendModSeq(spaced(b, start), m)
 	}
 	if o.InternalDate {
 		b = append(spaced(b, start), "INTERNALDATE "...)
@@ -292,6 +390,16 @@ func (f *fetcher) begin(i int) {
 	if o.RFC822Size {
 		b = append(spaced(b, start), "RFC822.SIZE "...)
 		b = wire.AppendNumber(b, uint64(m.Size))
+	}
+	if o.SaveDate {
+		b = append(spaced(b, start), "SAVEDATE "...)
+		b = wire.AppendDateTime(b, m.SaveDate, 0)
+	}
+	if o.EmailID {
+		b = append(appendObjectID(append(spaced(b, start), "EMAILID ("...), emailPrefix, m.Blob), ')')
+	}
+	if o.ThreadID {
+		b = append(spaced(b, start), "THREADID NIL"...) // RFC 8474 section 5.2: threads are not kept
 	}
 	f.first = len(b) == start
 	f.e.Set(b)

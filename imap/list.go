@@ -137,6 +137,9 @@ func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
 		}
 	}
 	var storageUsed, recent uint64
+	if o.HighestModSeq {
+		c.modSeqAware() // RFC 7162 section 3.1
+	}
 	if o.NumRecent && c.srv.o.Recents.any(b) {
 		p, err := c.srv.store.Snapshot(c.ctx(), b.ID)
 		if err != nil {
@@ -167,6 +170,10 @@ func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
 	item(o.Size, "SIZE", uint64(b.Size))
 	item(o.AppendLimit, "APPENDLIMIT", uint64(c.srv.o.MaxAppend))
 	item(o.DeletedStorage, "DELETED-STORAGE", storageUsed) // RFC 9208 section 4.1.4, in octets
+	item(o.HighestModSeq, "HIGHESTMODSEQ", b.HighestModSeq)
+	if o.MailboxID {
+		c.e.Raw(sep, "MAILBOXID ", mailboxObjectID(b.ID))
+	}
 	c.e.Raw(")").CRLF()
 	return nil
 }

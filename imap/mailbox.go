@@ -16,7 +16,7 @@ var roles = map[string]string{
 }
 
 // create is CREATE (RFC 9051 section 6.3.4, RFC 6154 section 3).
-func (c *client) create(*task) error {
+func (c *client) create(t *task) error {
 	c.d.SP()
 	name := c.d.Mailbox()
 	role := ""
@@ -46,8 +46,12 @@ func (c *client) create(*task) error {
 	if role != "" && errors.Is(err, storage.ErrConflict) {
 		return &wire.Error{No: true, Code: "USEATTR", Text: "Another mailbox has that special use"}
 	}
-	if err != nil || owner != c.account.ID {
+	if err != nil {
 		return err
+	}
+	t.code = "MAILBOXID " + mailboxObjectID(box.ID) // RFC 8474 section 4.1
+	if owner != c.account.ID {
+		return nil
 	}
 	c.tellSpelling(name, listed{Mailbox: box})
 	return nil

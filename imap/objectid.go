@@ -22,3 +22,8 @@ func parseObjectID(s string, prefix byte) (int64, bool) {
 	id, err := strconv.ParseInt(s[1:], 10, 64)
 	return id, err == nil
 }
+
+// mailboxObjectID is (objectid) of a mailbox.
+func mailboxObjectID(id int64) string {
+	return string(append(appendObjectID([]byte{'('}, mailboxPrefix, id), ')'))
+}

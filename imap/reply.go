@@ -27,6 +27,9 @@ var (
 	errGone      = errors.New("some of the messages no longer exist")
 )
 
+// errUIDRequired: message numbers were used by a client that said it would not (RFC 9586 section 3).
+var errUIDRequired = &wire.Error{Code: "UIDREQUIRED", Text: "Message numbers are not taken once UIDONLY is enabled"}
+
 // replies maps the kinds of errors to response codes (RFC 9051 section 7.1, RFC 5530 section 3). The first that matches counts.
 var replies = []struct {
 	err  error

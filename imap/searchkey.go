@@ -63,6 +63,9 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 	var err error
 	switch k.Kind {
 	case wire.KeySeq, wire.KeyUID:
+		if k.Kind == wire.KeySeq && !k.Set.Saved && s.uidOnly {
+			return n, errUIDRequired // RFC 9586 section 3.2
+		}
 		if k.Set.Saved {
 			n.spans = savedSpans(s.p, s.saved)
 		} else {
@@ -79,6 +82,7 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 		n.from = s.start.Unix() - k.Number // RFC 5032 section 2
 	case wire.KeyModSeq:
 		s.modSeq = true
+		s.modSeqAware()
 	case wire.KeyEmailID:
 		n.number, _ = parseObjectID(k.Text, emailPrefix) // 0 is nobody's
 	case wire.KeyThreadID:

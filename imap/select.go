@@ -19,19 +19,21 @@ func (c *client) selectCommand(t *task) error { return c.open(t, false) }
 
 func (c *client) examine(t *task) error { return c.open(t, true) }
 
-// open is SELECT and EXAMINE (RFC 9051 section 6.3.2).
+// open is SELECT and EXAMINE (RFC 9051 section 6.3.2, RFC 7162 sections 3.1.8 and 3.2.5).
 func (c *client) open(t *task, readOnly bool) error {
 	c.d.SP()
 	name := c.d.Mailbox()
+	o := c.d.SelectParams()
 	if !c.d.EOL() {
 		return nil
 	}
-	// the old mailbox is closed whether the new one opens or not
+	if err := c.mayResync(o.QResync); err != nil {
+		return err
+	}
+	// The old mailbox is closed whether the new one opens or not, and that is told whatever the client has enabled (RFC 7162 section 3.2.11).
 	if c.view != nil {
 		c.unselect()
-		if c.rev2 {
-			c.e.Raw("* OK [CLOSED] Previous mailbox closed").CRLF()
-		}
+		c.e.Raw("* OK [CLOSED] Previous mailbox closed").CRLF()
 	}
 	epoch := c.srv.store.ACLEpoch()
 	box, err := c.mailbox(name, storage.MayRead)
@@ -48,14 +50,34 @@ func (c *client) open(t *task, readOnly bool) error {
 	c.view = &view{id: box.ID, name: box.Name, readOnly: readOnly, snap: p}
 	c.visit(c.view, box, epoch)
 	c.state = selected
+	c.condstore = c.condstore || o.CondStore
 	c.ses.Open(box.Name)
 	c.ses.SetActivity(t.name + " " + box.Name)
 	c.tellMailbox(p, readOnly)
 	c.tellSelected(name, box)
+	if o.QResync != nil {
+		if err := c.resync(o.QResync); err != nil {
+			c.unselect()
+			return err
+		}
+	}
 	t.code = "READ-WRITE"
 	// RFC 4314 section 5.2
 	if readOnly || !box.Rights.Any(storage.MayInsert|storage.MayExpunge|storage.FlagRights) {
 		t.code = "READ-ONLY"
+	}
+	return nil
+}
+
+// mayResync checks the QRESYNC parameter, nil when there is none.
+func (c *client) mayResync(q *wire.QResync) error {
+	switch {
+	case q == nil:
+		return nil
+	case !c.qresync:
+		return &wire.Error{Text: "ENABLE QRESYNC must come first"} // RFC 7162 section 3.2.5
+	case c.uidOnly && q.Match:
+		return errUIDRequired // RFC 9586 section 3.7
 	}
 	return nil
 }
@@ -67,13 +89,15 @@ func (c *client) tellMailbox(p *storage.Snapshot, readOnly bool) {
 	c.tellPermanent(p, c.view)
 	c.e.Raw("* ").Num(uint64(p.Len())).Raw(" EXISTS").CRLF()
 	c.tellRecent(true)
-	if !c.rev2 {
+	if !c.rev2 && !c.uidOnly { // RFC 9586 section 3: no numbers are told
 		if i := p.FirstUnseen(); i >= 0 {
 			c.e.Raw("* OK [UNSEEN ").Num(uint64(i + 1)).Raw("] First unseen").CRLF()
 		}
 	}
 	c.e.Raw("* OK [UIDVALIDITY ").Num(uint64(box.UIDValidity)).Raw("] UIDs valid").CRLF()
 	c.e.Raw("* OK [UIDNEXT ").Num(uint64(box.UIDNext)).Raw("] Predicted next UID").CRLF()
+	c.tellHighest()
+	c.e.Raw("* OK [MAILBOXID ", mailboxObjectID(box.ID), "] Object identifier").CRLF() // RFC 8474 section 4.2
 }
 
 // tellPermanent tells which flags can be changed (RFC 9051 section 7.1, RFC 4314 section 5.1.1).

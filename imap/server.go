@@ -30,6 +30,8 @@ type Options struct {
 	Progress      time.Duration // between two signs of life of a long command (RFC 9585); 0 means 10 s
 	Logger        *slog.Logger  // nil: discard
 	Recents       *Recents      // what the Servers of one store share of \Recent; nil: the Server's own
+	MessageLimit  int           // messages that one command processes (RFC 9738); 0 means 1,000,000, less than 0 any number
+	SaveLimit     int           // messages that one COPY or APPEND saves, when that is to be less; 0 means any number
 }
 
 // Server serves IMAP over one account store. Several listeners may be served at a time.
@@ -59,6 +61,9 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	}
 	if o.Progress == 0 {
 		o.Progress = 10 * time.Second
+	}
+	if o.MessageLimit == 0 {
+		o.MessageLimit = defaultMessageLimit
 	}
 	if o.Recents == nil {
 		o.Recents = NewRecents()

@@ -40,45 +40,61 @@ var storeOps = map[imap.StoreFlagsOp]storage.FlagOp{
 	imap.StoreFlagsDel: storage.FlagsRemove,
 }
 
-// store is STORE and UID STORE (RFC 9051 section 6.4.6).
+// storing is a STORE being answered.
+type storing struct {
+	wire.StoreOptions
+	own    change
+	before *storage.Snapshot // what the client knew when the command came
+	mid    *storage.Snapshot // and when it began: a UID STORE tells first what is new
+	failed []uint32          // UNCHANGEDSINCE
+}
+
+// store is STORE and UID STORE (RFC 9051 section 6.4.6, RFC 7162 section 3.1.3).
 func (c *client) store(t *task) error {
 	c.d.SP()
 	set := c.d.NumSet()
 	c.d.SP()
-	o := c.d.Store()
+	s := storing{StoreOptions: c.d.Store()}
 	if !c.d.EOL() {
 		return nil
 	}
 	v := c.view
-	before := v.snap
+	s.before = v.snap
 	spans, err := c.named(t, set)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(o.Flags, func(f imap.Flag) bool { return strings.EqualFold(string(f), `\Recent`) }) {
+	if slices.ContainsFunc(s.Flags, func(f imap.Flag) bool { return strings.EqualFold(string(f), `\Recent`) }) {
 		return &wire.Error{Code: "CLIENTBUG", Text: `\Recent cannot be changed`} // RFC 3501 section 2.3.2
 	}
-	flags, keywords, err := splitFlags(o.Flags)
-	if err != nil || len(spans) == 0 {
-		return err
-	}
-	c.ses.SetActivity(fmt.Sprintf("%s %d messages", t.name, count(spans)))
-	uids, mid := v.uids(spans), v.snap
-	own := &change{uids: uids, told: !o.Silent, op: storeOps[o.Op], flags: flags, keywords: keywords}
-	if err := own.limit(v.rights()); err != nil {
-		return err
-	}
-	_, _, err = c.srv.store.SetFlags(c.ctx(), v.account, v.id, uids, storage.FlagChange{Op: own.op, Flags: own.flags, Keywords: own.keywords, Keep: own.keep, KeepKeywords: own.keepKeys})
+	flags, keywords, err := splitFlags(s.Flags)
 	if err != nil {
 		return err
 	}
-	if err := c.syncBut(false, t.uid(), own); err != nil {
+	if s.Conditional {
+		c.modSeqAware()
+	}
+	spans = c.bound(t, spans)
+	if len(spans) == 0 {
+		return nil
+	}
+	c.ses.SetActivity(fmt.Sprintf("%s %d messages", t.name, count(spans)))
+	s.own, s.mid = change{uids: v.uids(spans), op: storeOps[s.Op], flags: flags, keywords: keywords}, v.snap
+	if err := s.own.limit(v.rights()); err != nil {
 		return err
 	}
-	return c.tellStored(t, spans, uids, func(uid uint32) bool { return !o.Silent || updated(before, mid, uid) })
+	_, s.failed, err = c.srv.store.SetFlags(c.ctx(), v.account, v.id, s.own.uids, storage.FlagChange{Op: s.own.op, Flags: s.own.flags, Keywords: s.own.keywords,
+		Keep: s.own.keep, KeepKeywords: s.own.keepKeys, Conditional: s.Conditional, UnchangedSince: s.UnchangedSince})
+	if err != nil {
+		return err
+	}
+	if err := c.syncBut(false, t.uid(), &s.own); err != nil {
+		return err
+	}
+	return c.tellStored(t, spans, &s)
 }
 
-// updated tells whether the client was told flags of a message when before gave way to now.
+// updated tells whether a message's flags are others now than before.
 func updated(before, now *storage.Snapshot, uid uint32) bool {
 	if before == now {
 		return false
@@ -88,24 +104,59 @@ func updated(before, now *storage.Snapshot, uid uint32) bool {
 	return was && is && (before.At(i).Flags != now.At(j).Flags || before.At(i).Keywords != now.At(j).Keywords)
 }
 
-// tellStored tells the flags of those messages of a STORE that are to be told. Numbers are those that the client knows, flags those of now.
-// Of a message whose older flags were told at the beginning of the command, the new ones are told even when it is silent: else
-// the client would take the older ones for the last word.
-func (c *client) tellStored(t *task, spans []span, uids []uint32, tell func(uid uint32) bool) error {
+// tellStored tells what became of the messages of a STORE. Numbers are those that the client knows, flags those of now.
+func (c *client) tellStored(t *task, spans []span, s *storing) error {
 	p, err := c.newest()
 	if err != nil {
 		return err
 	}
+	s.own.bits = keywordBits(p, s.own.keywords)
+	var modified []uint32
 	k := 0
 	for i := range each(spans) {
-		j, ok := p.Find(uids[k])
+		uid := s.own.uids[k]
 		k++
+		failed := len(s.failed) > 0 && s.failed[0] == uid
+		if failed {
+			s.failed = s.failed[1:]
+			modified = append(modified, c.number(t, i, uid))
+		}
+		j, ok := p.Find(uid)
 		if !ok {
-			t.code = "EXPUNGEISSUED" // RFC 2180 section 4.2.1
-		} else if tell(uids[k-1]) {
-			m := p.At(j)
+			t.expunged = true // RFC 2180 section 4.2.1
+			continue
+		}
+		switch m := p.At(j); {
+		case failed, s.tells(m):
 			c.tellMessage(p, i, m, t.uid())
+		case c.condstore && (s.Conditional || s.modseq(m.UID) != m.ModSeq):
+			c.tellModSeq(i, m, t.uid())
 		}
 	}
-	return nil
+	if len(modified) > 0 {
+		t.code = "MODIFIED " + string(wire.AppendSet(nil, modified))
+	}
+	return c.e.Err()
+}
+
+// number is how the command names a message.
+func (c *client) number(t *task, i int, uid uint32) uint32 {
+	if t.uid() {
+		return uid
+	}
+	return uint32(i + 1)
+}
+
+// tells tells whether the flags of a message that was changed are to be told. Of one whose older flags were told at the beginning of the command, the
+// new ones are told even when it is silent: else the client would take the older ones for the last word.
+func (s *storing) tells(m storage.Entry) bool {
+	return !s.Silent || updated(s.before, s.mid, m.UID) || !s.own.known(s.mid, m)
+}
+
+// modseq is the mod-sequence that the client knew of a message.
+func (s *storing) modseq(uid uint32) uint64 {
+	if i, ok := s.mid.Find(uid); ok {
+		return s.mid.At(i).ModSeq
+	}
+	return 0
 }

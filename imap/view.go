@@ -23,17 +23,19 @@ type view struct {
 	snap     *storage.Snapshot
 	saved    []uint32   // UIDs: the result of SEARCH RETURN (SAVE) that "$" stands for
 	recent   []uidRange // ascending; none for a client of rev2, which knows no \Recent
+	toldSeq  uint64     // greatest mod-sequence told since tellBehind looked; 0: none
+	behind   bool       // tellBehind told HIGHESTMODSEQ below what was told
 }
 
 func (v *view) topic() watch.Topic { return watch.Topic{Account: v.account, Mailbox: v.id} }
 
-// change is what this session did to flags itself, just now.
+// change is what this session did to flags itself, just now. The command that did it tells of these messages.
 type change struct {
 	uids     []uint32 // ascending
-	told     bool     // the command that did it tells the flags of all of them
 	op       storage.FlagOp
 	flags    storage.Flags
 	keywords []string
+	bits     uint64        // of keywords, for known
 	keep     storage.Flags // flags that a change to those given leaves as they are
 	keepKeys bool          // so are keywords
 }
@@ -45,27 +47,30 @@ func (o *change) keepWords() uint64 {
 	return 0
 }
 
-// known tells whether the client knows the flags of m without being told: it asked for them, and nobody else changed them meanwhile.
-func (o *change) known(old, now *storage.Snapshot, m storage.Entry) bool {
+// mine tells whether a message is one of those.
+func (o *change) mine(uid uint32) bool {
 	if o == nil {
 		return false
 	}
-	if _, mine := slices.BinarySearch(o.uids, m.UID); !mine || o.told {
-		return mine
-	}
+	_, ok := slices.BinarySearch(o.uids, uid)
+	return ok
+}
+
+// known tells whether the client knows the flags of m without being told: it asked for them, and nobody else changed them meanwhile. old is
+// what it knew before.
+func (o *change) known(old *storage.Snapshot, m storage.Entry) bool {
 	i, ok := old.Find(m.UID)
 	if !ok {
 		return false
 	}
 	flags, bits := old.At(i).Flags, old.At(i).Keywords
-	mask := keywordBits(now, o.keywords)
 	switch o.op {
 	case storage.FlagsAdd:
-		flags, bits = flags|o.flags, bits|mask
+		flags, bits = flags|o.flags, bits|o.bits
 	case storage.FlagsRemove:
-		flags, bits = flags&^o.flags, bits&^mask
+		flags, bits = flags&^o.flags, bits&^o.bits
 	default:
-		flags, bits = flags&o.keep|o.flags, bits&o.keepWords()|mask
+		flags, bits = flags&o.keep|o.flags, bits&o.keepWords()|o.bits
 	}
 	return flags == m.Flags && bits == m.Keywords
 }
@@ -93,7 +98,7 @@ func (c *client) newest() (*storage.Snapshot, error) {
 // FETCH responses tell UIDs too (RFC 9051 section 6.4.9).
 func (c *client) sync(expunge, uid bool) error { return c.syncBut(expunge, uid, nil) }
 
-// syncBut leaves out what the client knows of its own change.
+// syncBut leaves out the messages of the client's own change.
 func (c *client) syncBut(expunge, uid bool, own *change) error {
 	v := c.view
 	if v == nil {
@@ -113,7 +118,7 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	if len(gone) > 0 && !expunge {
 		return nil
 	}
-	c.tellGone(gone)
+	c.tellGone(v.snap, gone)
 	old := v.snap
 	v.snap = now
 	if added > 0 {
@@ -124,15 +129,19 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 		c.tellFlags(now)
 	}
 	for _, i := range changed {
-		if m := now.At(i); !own.known(old, now, m) {
+		if m := now.At(i); !own.mine(m.UID) && (c.condstore || updated(old, now, m.UID)) {
 			c.tellMessage(now, i, m, uid)
 		}
 	}
 	return c.e.Err()
 }
 
-// tellGone tells expunges; indexes are descending, so that no number is moved by the one before it.
-func (c *client) tellGone(gone []int) {
+// tellGone tells expunges; indexes in old are descending, so that no number is moved by the one before it.
+func (c *client) tellGone(old *storage.Snapshot, gone []int) {
+	if c.qresync || c.uidOnly {
+		c.tellVanished(old, gone)
+		return
+	}
 	for _, i := range gone {
 		b := append(c.e.Buf(), "* "...)
 		b = wire.AppendNumber(b, uint64(i+1))
@@ -155,18 +164,17 @@ func (c *client) tellRecent(always bool) {
 	}
 }
 
-// tellMessage tells a message's flags.
+// tellMessage tells a message's flags. uid: during a UID command.
 func (c *client) tellMessage(p *storage.Snapshot, i int, m storage.Entry, uid bool) {
-	b := append(c.e.Buf(), "* "...)
-	b = wire.AppendNumber(b, uint64(i+1))
-	b = append(b, " FETCH ("...)
-	if uid || c.rev2 { // RFC 9051 section 7.5.2: what was not asked for always tells the UID
-
-		b = append(b, "UID "...)
-		b = wire.AppendNumber(b, uint64(m.UID))
+	b := c.head(c.e.Buf(), i, m.UID)
+	if c.tellUID(uid) {
+		b = wire.AppendNumber(append(b, "UID "...), uint64(m.UID))
 		b = append(b, ' ')
 	}
 	b = appendFlags(b, m, p.Keywords(), c.view.isRecent(m.UID))
+	if c.condstore {
+		b = c.appendModSeq(append(b, ' '), m)
+	}
 	c.e.Set(append(b, ')'))
 	c.e.CRLF()
 }
@@ -223,6 +231,22 @@ func each(spans []span) func(func(int) bool) {
 			}
 		}
 	}
+}
+
+// filter keeps the indexes of spans for which keep holds.
+func filter(spans []span, keep func(i int) bool) []span {
+	var out []span
+	for i := range each(spans) {
+		if !keep(i) {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1].end == i {
+			out[n-1].end++
+		} else {
+			out = append(out, span{i, i + 1})
+		}
+	}
+	return out
 }
 
 // named are the messages that the set of a command names. The command was wholly read: so for a UID command what changed may be

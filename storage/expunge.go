@@ -193,18 +193,23 @@ func (t *tx) ints(query string, args ...any) ([]int64, error) {
 // UIDRange is first <= last.
 type UIDRange struct{ First, Last uint32 }
 
-// Expunged are the UIDs that went since modseq, merged and ascending, for QRESYNC (RFC 7162 section 3.2.10). known false: tombstones that old were swept, all UIDs
-// not in the mailbox may have gone.
-func (s *Store) Expunged(ctx context.Context, mailbox int64, since uint64) (gone []UIDRange, known bool, err error) {
+// Expunged are the UIDs that went after since and up to the picture p, merged and ascending, for QRESYNC (RFC 7162 section 3.2.10). So none of them is in p. known
+// false: tombstones that old were swept; all UIDs below p's UIDNEXT that are not in p may have gone since.
+func (s *Store) Expunged(ctx context.Context, p *Snapshot, since uint64) (gone []UIDRange, known bool, err error) {
+	m := &p.mailbox
+	if since >= m.HighestModSeq {
+		return nil, true, nil
+	}
 	err = s.db.View(ctx, func(v *sqldb.View) error {
 		var floor uint64
-		if err := v.Row(`SELECT floor FROM mailbox WHERE id = ? AND noselect = 0`, mailbox).Scan(&floor); err != nil {
+		if err := v.Row(`SELECT floor FROM mailbox WHERE id = ? AND noselect = 0`, m.ID).Scan(&floor); err != nil {
 			return fmt.Errorf("mailbox: %w", noRows(err))
 		}
+		// Rows may be newer than p, and the floor with them: then the answer is "not known", which is right for p too.
 		if known = since >= floor; !known {
 			return nil
 		}
-		gone, err = readTombs(v, mailbox, since)
+		gone, err = readTombs(v, m.ID, since, m.HighestModSeq)
 		return err
 	})
 	if err != nil {
@@ -213,8 +218,8 @@ func (s *Store) Expunged(ctx context.Context, mailbox int64, since uint64) (gone
 	return gone, known, nil
 }
 
-func readTombs(q sqldb.Querier, mailbox int64, since uint64) (gone []UIDRange, err error) {
-	rows, err := q.Query(`SELECT first, last FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY first`, mailbox, int64(min(since, 1<<63-1)))
+func readTombs(q sqldb.Querier, mailbox int64, since, until uint64) (gone []UIDRange, err error) {
+	rows, err := q.Query(`SELECT first, last FROM expunged WHERE mailbox = ? AND modseq > ? AND modseq <= ? ORDER BY first`, mailbox, int64(since), int64(until))
 	if err != nil {
 		return nil, err
 	}

@@ -43,20 +43,32 @@ func (c *FlagChange) apply(flags Flags, words, bits uint64) (Flags, uint64) {
 	return flags&c.Keep | c.Flags, bits
 }
 
+// flagStep is how many messages one transaction gives flags, so that others get their turn.
+const flagStep = 4000
+
 // SetFlags changes the messages named (ascending UIDs; those gone are left out). failed are those that changed since UnchangedSince.
 // A message whose flags are already so keeps its modseq. modseq is that of the change, or the mailbox's when nothing changed. ErrLimit: keywords.
+// Many messages go in several transactions, each with a modseq of its own, of which the last is returned; an error leaves what was done until then.
 func (s *Store) SetFlags(ctx context.Context, account, mailbox int64, uids []uint32, c FlagChange) (modseq uint64, failed []uint32, err error) {
 	uids = ascending(uids)
 	// Loaded here if it is cold, so that the writer need not.
 	if _, err := s.Snapshot(ctx, mailbox); err != nil {
 		return 0, nil, err
 	}
-	err = s.do(ctx, func(t *tx) error {
-		modseq, failed, err = t.setFlags(account, mailbox, uids, &c)
-		return err
-	})
-	if err != nil {
-		return 0, nil, fail("set flags", err)
+	// Also without any: the mailbox must be the account's.
+	for first := true; first || len(uids) > 0; first = false {
+		n := min(len(uids), flagStep)
+		part := uids[:n]
+		uids = uids[n:]
+		var bad []uint32
+		err = s.do(ctx, func(t *tx) (err error) {
+			modseq, bad, err = t.setFlags(account, mailbox, part, &c)
+			return err
+		})
+		if err != nil {
+			return 0, nil, fail("set flags", err)
+		}
+		failed = append(failed, bad...)
 	}
 	return modseq, failed, nil
 }

@@ -282,10 +282,14 @@ func TestTombstonesAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, known, err := s.Expunged(t.Context(), in.ID, 50); err != nil || known {
+	p, err := s.Snapshot(t.Context(), in.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, known, err := s.Expunged(t.Context(), p, 50); err != nil || known {
 		t.Error(known, err)
 	}
-	gone, known, err := s.Expunged(t.Context(), in.ID, 100+maxTombs-1)
+	gone, known, err := s.Expunged(t.Context(), p, 100+maxTombs-1)
 	if err != nil || !known || len(gone) != 1 || gone[0].First != 2*maxTombs+1 {
 		t.Error(gone, known, err)
 	}

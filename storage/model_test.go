@@ -340,7 +340,7 @@ func (m *model) checkDiff(t *rapid.T, b *modelBox, p *Snapshot) {
 		t.Fatalf("Diff leads elsewhere: %s", d)
 	}
 	since := old.Mailbox().HighestModSeq
-	ranges, known, err := m.s.Expunged(context.Background(), b.id, since)
+	ranges, known, err := m.s.Expunged(context.Background(), p, since)
 	if err != nil || !known {
 		t.Fatal(ranges, known, err)
 	}

@@ -56,6 +56,12 @@ func newSnapshot(m Mailbox, keywords []string, chunks [][]packed) *Snapshot {
 // Mailbox has the name, counters, UIDNEXT and HIGHESTMODSEQ at this picture.
 func (p *Snapshot) Mailbox() Mailbox { return p.mailbox }
 
+// HighestModSeq is Mailbox's: every change up to it is in this picture, none after it.
+func (p *Snapshot) HighestModSeq() uint64 { return p.mailbox.HighestModSeq }
+
+// UIDNext is Mailbox's.
+func (p *Snapshot) UIDNext() uint32 { return p.mailbox.UIDNext }
+
 // Len is how many messages there are.
 func (p *Snapshot) Len() int { return p.n }
 

@@ -22,6 +22,12 @@ type FetchOptions struct {
 	RFC822Header bool
 	RFC822Text   bool
 	BinaryText   []BinaryText
+	EmailID      bool // RFC 8474 section 5.3
+	ThreadID     bool
+	SaveDate     bool // RFC 8514 section 4.2
+	Changed      bool // CHANGEDSINCE was given: FetchOptions.ChangedSince counts
+	Vanished     bool // RFC 7162 section 3.2.6
+	Partial      *PartialRange
 	items        int
 }
 
@@ -60,6 +66,14 @@ func (d *Decoder) fetchItem(o *FetchOptions, alone bool) {
 		o.InternalDate = true
 	case "RFC822.SIZE":
 		o.RFC822Size = true
+	case "MODSEQ": // RFC 7162 section 3.1.4.2
+		o.ModSeq = true
+	case "SAVEDATE":
+		o.SaveDate = true
+	case "EMAILID":
+		o.EmailID = true
+	case "THREADID":
+		o.ThreadID = true
 	case "ENVELOPE":
 		o.Envelope = true
 	case "BODYSTRUCTURE":

@@ -24,11 +24,16 @@ func (d *Decoder) Flags() []imap.Flag {
 // StoreOptions are the flags of a STORE: the ways are imap.StoreFlags'.
 type StoreOptions struct {
 	imap.StoreFlags
+	Conditional    bool // UNCHANGEDSINCE was given
+	UnchangedSince uint64
 }
 
 // Store reads what follows the set of a STORE (RFC 9051 section 6.4.6).
 func (d *Decoder) Store() (o StoreOptions) {
 	o.Op = imap.StoreFlagsSet
+	if d.Peek('(') {
+		d.storeModifiers(&o)
+	}
 	switch {
 	case d.Accept('+'):
 		o.Op = imap.StoreFlagsAdd

@@ -103,6 +103,7 @@ func (d *Decoder) listReturn(o *ListOptions) {
 // StatusOptions are the items of STATUS (RFC 9051 section 6.3.11).
 type StatusOptions struct {
 	imap.StatusOptions
+	MailboxID bool // RFC 8474 section 4.3
 }
 
 // StatusItems reads the list of items of STATUS.
@@ -129,6 +130,10 @@ func (d *Decoder) StatusItems() *StatusOptions {
 			o.AppendLimit = true
 		case "DELETED-STORAGE":
 			o.DeletedStorage = true
+		case "HIGHESTMODSEQ":
+			o.HighestModSeq = true
+		case "MAILBOXID":
+			o.MailboxID = true
 		default:
 			d.Fail("Unknown STATUS item")
 		}

@@ -42,6 +42,11 @@ func (r PartialRange) Cut(n int) (from, to int) {
 	return a, b
 }
 
+// Width is how many results the range may name.
+func (r PartialRange) Width() int64 {
+	return int64(max(r.First, r.Last)) - int64(min(r.First, r.Last)) + 1
+}
+
 // String is the range as it was written.
 func (r PartialRange) String() string {
 	sign := ""

@@ -1,0 +1,79 @@
+package imap
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/packetboat/packetboat/imap/wire"
+)
+
+// defaultMessageLimit is Options.MessageLimit when none is given: more than people keep in a mailbox, less than would hurt others.
+const defaultMessageLimit = 1_000_000
+
+// bound keeps the last messages of spans, as many as one command may process, and has the answer say where it stopped (RFC 9738
+// section 3.1).
+func (c *client) bound(t *task, spans []span) []span {
+	over := count(spans) - c.srv.o.MessageLimit
+	if c.srv.o.MessageLimit <= 0 || over <= 0 {
+		return spans
+	}
+	spans = cutFront(spans, over)
+	t.lowest = c.view.snap.UID(spans[0].first)
+	return spans
+}
+
+// cutFront takes away the first n messages of spans.
+func cutFront(spans []span, n int) []span {
+	for len(spans) > 0 && n >= spans[0].end-spans[0].first {
+		n -= spans[0].end - spans[0].first
+		spans = spans[1:]
+	}
+	if len(spans) > 0 {
+		spans[0].first += n
+	}
+	return spans
+}
+
+// mayCopy refuses to copy more messages than one command may, all or nothing.
+func (c *client) mayCopy(spans []span) error {
+	limit := c.srv.o.copyLimit()
+	n := count(spans)
+	if limit <= 0 || n <= limit {
+		return nil
+	}
+	rest := cutFront(append([]span(nil), spans...), n-limit)
+	return &wire.Error{No: true, Code: fmt.Sprintf("MESSAGELIMIT %d %d", limit, c.view.snap.UID(rest[0].first)), Text: "Too many messages to copy, try a smaller subset"}
+}
+
+// copyLimit is how many messages one command may save; 0 or less: any number.
+func (o *Options) copyLimit() int {
+	if o.MessageLimit > 0 && (o.SaveLimit <= 0 || o.MessageLimit < o.SaveLimit) {
+		return o.MessageLimit
+	}
+	return o.SaveLimit
+}
+
+// codes are the response codes of a task beside its own. The first becomes its own when it has none; others go in untagged
+// responses (RFC 9738 section 3.1: MESSAGELIMIT gives way, with NO).
+func (c *client) codes(t *task) {
+	add := func(kind, code, text string) {
+		if t.code == "" {
+			t.code = code
+			return
+		}
+		c.e.Raw("* ", kind, " [", code, "] ", text).CRLF()
+	}
+	if t.expunged {
+		add("OK", "EXPUNGEISSUED", "Some of the messages no longer exist")
+	}
+	if t.highest && c.view != nil {
+		add("OK", "HIGHESTMODSEQ "+strconv.FormatUint(c.view.highest(), 10), "Highest mod-sequence")
+	}
+	if t.lowest != 0 {
+		limit := c.srv.o.MessageLimit
+		if t.text == "" {
+			t.text = fmt.Sprintf("%s completed for the last %d messages", t.name, limit)
+		}
+		add("NO", fmt.Sprintf("MESSAGELIMIT %d %d", limit, t.lowest), t.text)
+	}
+}
