@@ -40,7 +40,7 @@ func (t *tx) putBlob(u *Upload) (int64, error) {
 		return 0, err
 	}
 	if u.mail {
-		err = t.exec(`INSERT INTO mail (blob, envelope, structure, parts) VALUES (?, ?, ?, ?)`, id, u.envelope, u.struc, u.parts)
+		err = t.exec(`INSERT INTO mail (blob, envelope, structure, parts, keys, preview) VALUES (?, ?, ?, ?, ?, ?)`, id, u.envelope, u.struc, u.parts, u.keys, u.preview)
 	}
 	return id, err
 }

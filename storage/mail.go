@@ -15,10 +15,12 @@ import (
 // Mail is what was parsed of a message when it was stored; the slices must not be changed and live until the next turn of the iterator only.
 type Mail struct {
 	Blob      int64
-	Envelope  []byte // as IMAP writes it
-	Structure []byte // BODYSTRUCTURE as IMAP writes it
-	Header    []byte // the header block with the empty line; nil when it is over 64 KiB: read the blob
-	Body      []byte // the whole message; nil when it is a file: OpenBlob
+	Envelope  []byte    // as IMAP writes it
+	Structure []byte    // BODYSTRUCTURE as IMAP writes it
+	Header    []byte    // the header block with the empty line; nil when it is over 64 KiB: read the blob
+	Body      []byte    // the whole message; nil when it is a file: OpenBlob
+	Keys      mime.Keys // nil when they were not worked out yet: Store.Keys
+	Preview   []byte    // nil when it was not worked out yet: Store.Preview
 	index     []byte
 }
 
@@ -49,7 +51,12 @@ const (
 	WantHeader
 	WantIndex
 	WantBody
+	WantKeys
+	WantPreview
 )
+
+// columns are what a row of Mail is made of.
+const columns = 7
 
 // MailRow is a Mail or why it could not be had: fs.ErrNotExist when the message went and was swept.
 type MailRow struct {
@@ -98,7 +105,7 @@ func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailW
 
 // mailRows has the rows from the cache, or reads them into own. They must not be changed.
 func (s *Store) mailRows(own *mailRows, p *Snapshot, indexes []int, want MailWant) (*mailRows, error) {
-	if len(indexes) < mailCached || want&WantBody != 0 {
+	if len(indexes) < mailCached || want&WantBody != 0 || want == WantKeys {
 		return own, own.read(s, p, indexes, want)
 	}
 	if b := s.mails.get(p, indexes, want); b != nil {
@@ -136,8 +143,8 @@ var mailRowsPool = sync.Pool{New: func() any { return new(mailRows) }}
 type mailAt struct {
 	blob   int64
 	from   int
-	len    [5]int // of the columns; -1: NULL
-	inline bool   // all of it is in head and data
+	len    [columns]int // of the columns; -1: NULL
+	inline bool         // all of it is in head and data
 }
 
 func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) error {
@@ -176,8 +183,11 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 	}
 	var id any
 	var inline any
-	var cols [5]sql.RawBytes
-	dest := []any{&id, &inline, &cols[0], &cols[1], &cols[2], &cols[3], &cols[4]}
+	var cols [columns]sql.RawBytes
+	dest := []any{&id, &inline}
+	for i := range cols {
+		dest = append(dest, &cols[i])
+	}
 	for rows.Next() {
 		if b.cut = len(b.arena) > limit; b.cut {
 			return nil
@@ -221,8 +231,8 @@ func mailQuery(want MailWant) string {
 			id, from = "b.id", "blob b"
 		}
 	}
-	return fmt.Sprintf(`SELECT %s, %s, %s, %s, %s, %s, %s FROM %s WHERE %[1]s `, id, inline,
-		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader|WantBody, "b.head"), col(WantBody, "b.data"), col(WantIndex, "l.parts"), from)
+	return fmt.Sprintf(`SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s FROM %s WHERE %[1]s `, id, inline,
+		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader|WantBody, "b.head"), col(WantBody, "b.data"), col(WantIndex, "l.parts"), col(WantKeys, "l.keys"), col(WantPreview, "l.preview"), from)
 }
 
 // size is how many bytes of the arena are the row's.
@@ -276,5 +286,9 @@ func (b *mailRows) find(k int, blob int64) MailRow {
 		m.Header = nil
 	}
 	m.index = cut(4)
+	if k := mime.Keys(cut(5)); k.Check() == nil {
+		m.Keys = k
+	}
+	m.Preview = cut(6)
 	return MailRow{Mail: m}
 }

@@ -77,8 +77,8 @@ func (c *mailCache) put(rows *mailRows, p *Snapshot, indexes []int, want MailWan
 	size := 0
 	for n, i := range indexes {
 		r := rows.at(n, p.at(i).blob)
-		if r == nil {
-			return
+		if r == nil || rows.want&WantKeys != 0 && r.len[5] < 0 || rows.want&WantPreview != 0 && r.len[6] < 0 {
+			return // what is not worked out yet may be in a moment
 		}
 		b.rows.rows = append(b.rows.rows, *r)
 		size += r.size()

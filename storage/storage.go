@@ -44,6 +44,7 @@ type Options struct {
 
 	SnapshotEntries int           // entries of mailbox pictures kept in memory, 56 bytes each; 0 means 1,000,000
 	MailCache       int           // bytes of envelopes, structures and headers kept in memory; 0 means 32 MiB, below 0 none
+	KeysCache       int           // bytes of what SORT, THREAD and SEARCH ask of messages kept in memory; 0 means 64 MiB, below 0 none
 	GarbageAge      time.Duration // how long bytes stay readable that nothing refers to any more; 0 means one minute
 	PartialAge      time.Duration // how long cut uploads are kept; 0 means 7 days
 	JournalMax      int           // records kept; 0 means 100,000
@@ -65,6 +66,7 @@ func (o Options) withDefaults() Options {
 	def(&o.BatchMax, 256)
 	def(&o.SnapshotEntries, 1_000_000)
 	def(&o.MailCache, 32<<20)
+	def(&o.KeysCache, 64<<20)
 	def(&o.GarbageAge, time.Minute)
 	def(&o.PartialAge, 7*24*time.Hour)
 	def(&o.JournalMax, 100_000)
@@ -89,6 +91,7 @@ type Store struct {
 	hub   watch.Hub
 	snaps snapshots
 	mails mailCache
+	keys  keysCache
 
 	aclEpoch atomic.Uint64 // counts changes of anybody's rights
 
@@ -133,6 +136,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	}
 	s.snaps.init(o.SnapshotEntries, o.Now)
 	s.mails.init(o.MailCache)
+	s.keys.init(o.KeysCache)
 	s.journal.init()
 	if s.blobs == nil {
 		if s.blobs, err = blob.OpenDisk(filepath.Join(dir, "blobs")); err != nil {

@@ -34,7 +34,7 @@ func (s *Store) wakeSweeper() {
 	}
 }
 
-// Run does the store's background work (sweeper, journal trim) until ctx ends. What it finds is in the database, so
+// Run does the store's background work (sweeper, journal trim, what older versions did not keep) until ctx ends. What it finds is in the database, so
 // that it goes on where it was after a crash.
 func (s *Store) Run(ctx context.Context) error {
 	short := time.NewTicker(max(time.Second, s.o.GarbageAge/2))
@@ -43,11 +43,22 @@ func (s *Store) Run(ctx context.Context) error {
 	defer long.Stop()
 	// What is older than this process, which alone has the store open, was left by a crash.
 	all, before := true, s.began.Add(-coarse)
+	fill := time.NewTimer(0)
+	defer fill.Stop()
+	due := true
 	for {
-		if err := s.sweep(ctx, all, before); err != nil && ctx.Err() == nil {
-			s.log.Warn("sweeping the store", "error", err)
+		if due {
+			if err := s.sweep(ctx, all, before); err != nil && ctx.Err() == nil {
+				s.log.Warn("sweeping the store", "error", err)
+			}
 		}
+		due = true
 		select {
+		case <-fill.C:
+			due = false
+			if s.fillSome(ctx) {
+				fill.Reset(fillPause)
+			}
 		case <-ctx.Done():
 			return nil
 		case <-s.stop:
@@ -63,9 +74,13 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 // Sweep does once what Run does over time: removes rows that nobody can reach, bytes that nothing refers to, old cut uploads and
-// old records of the journal.
+// old records of the journal, and fills rows that older versions left empty.
 func (s *Store) Sweep(ctx context.Context) error {
-	return fail("sweep", s.sweep(ctx, true, s.o.Now().Add(-orphanAge)))
+	err := s.sweep(ctx, true, s.o.Now().Add(-orphanAge))
+	for more := true; more && err == nil; {
+		more, err = s.fill(ctx)
+	}
+	return fail("sweep", err)
 }
 
 // sweep does the work of some seconds; with all also what looks at every file: those from before that time which nobody needs go.

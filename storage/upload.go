@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -42,6 +43,8 @@ type Upload struct {
 	envelope []byte
 	struc    []byte
 	parts    []byte
+	keys     []byte
+	preview  []byte
 	reader   blob.Reader // for ReadAt after Prepare
 }
 
@@ -318,15 +321,21 @@ func (u *Upload) render() (err error) {
 		return err
 	}
 	n := x.Root.BodyOffset
-	switch {
-	case u.staged == nil:
+	if u.staged == nil {
 		u.head = u.mem[:n]
-	case n <= headMax:
-		u.head = make([]byte, n)
-		if _, err := u.staged.ReadAt(u.head, 0); err != nil && !(err == io.EOF && n == u.size) {
-			return err
-		}
+		u.keys = mime.AppendKeys(nil, u.head[:min(n, keysHead)], n <= keysHead)
+		u.preview = mime.AppendPreview(nil, bytes.NewReader(u.mem), x)
+		return nil
 	}
+	head := make([]byte, min(n, keysHead))
+	if _, err := u.staged.ReadAt(head, 0); err != nil && !(err == io.EOF && int64(len(head)) == u.size) {
+		return err
+	}
+	if n <= headMax {
+		u.head = head
+	}
+	u.keys = mime.AppendKeys(nil, head, n <= keysHead)
+	u.preview = mime.AppendPreview(nil, u.staged, x)
 	return nil
 }
 
@@ -373,5 +382,5 @@ func (u *Upload) end() {
 			delete(u.s.reserved, u.account)
 		}
 	}
-	u.mem, u.head, u.envelope, u.struc, u.parts, u.index = nil, nil, nil, nil, nil, nil
+	u.mem, u.head, u.envelope, u.struc, u.parts, u.keys, u.preview, u.index = nil, nil, nil, nil, nil, nil, nil, nil
 }

@@ -5,8 +5,13 @@ import "bytes"
 // addresses reads an address list (RFC 5322 section 3.4, obsolete forms included) and appends what it finds. It takes what
 // it can of what is broken, and keeps at most maxAddresses.
 func (x *fields) addresses(list []Address, v []byte) []Address {
+	return x.addressList(list, v, maxAddresses)
+}
+
+// addressList is addresses that stops when it has max of them.
+func (x *fields) addressList(list []Address, v []byte, max int) []Address {
 	grouped := false
-	for len(list) < maxAddresses {
+	for len(list) < max {
 		v = skipSeparators(v)
 		if len(v) == 0 {
 			break

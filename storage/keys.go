@@ -1,0 +1,150 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+
+	"github.com/packetboat/packetboat/storage/mime"
+)
+
+// KeysRow is what sorting, threading and searching by the usual fields ask of a message, or why it could not be had: fs.ErrNotExist when the
+// message went and was swept.
+type KeysRow struct {
+	mime.Keys
+	Blob int64
+	Err  error
+}
+
+// Thread stands for the thread that the message belongs to, for ever and in every mailbox (RFC 8474 section 5.2): the first reference of
+// References, or else the one of In-Reply-To, or else the message's own Message-ID, or else its bytes.
+func (r *KeysRow) Thread() uint64 {
+	if t := r.Keys.Thread(); t != 0 {
+		return t
+	}
+	return uint64(r.Blob)
+}
+
+// keysHead is how much of a header is looked at for Keys.
+const keysHead = 256 << 10
+
+// Keys gives the Keys of the entries of p at the indexes (ascending), in that order: from memory, or in few queries. i is the index in p. A row
+// lives until the next turn of the iterator only. No message is opened but those from before Keys were kept, as long as theirs are not worked out.
+func (s *Store) Keys(ctx context.Context, p *Snapshot, indexes []int) iter.Seq2[int, KeysRow] {
+	return func(yield func(int, KeysRow) bool) {
+		keep := len(indexes) >= mailCached
+		for len(indexes) > 0 {
+			key := keysKey{p.mailbox.ID, p.at(indexes[0]).uid / keysBatch}
+			n := 1
+			for n < len(indexes) && p.at(indexes[n]).uid/keysBatch == key.run {
+				n++
+			}
+			if !s.keysOf(ctx, p, key, indexes[:n], keep, yield) {
+				return
+			}
+			indexes = indexes[n:]
+		}
+	}
+}
+
+// keysOf gives the rows of one batch.
+func (s *Store) keysOf(ctx context.Context, p *Snapshot, key keysKey, indexes []int, keep bool, yield func(int, KeysRow) bool) bool {
+	b := s.keys.get(key)
+	var missing []int
+	for k, i := range indexes {
+		if b.find(k, p.at(i).uid) == nil {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) > 0 && !keep {
+		return s.readKeys(ctx, p, indexes, yield)
+	}
+	var failed map[int]error
+	if len(missing) > 0 {
+		uids, rows := make([]uint32, 0, len(missing)), make([]mime.Keys, 0, len(missing))
+		failed = map[int]error{}
+		s.readKeys(ctx, p, missing, func(i int, r KeysRow) bool {
+			if r.Err != nil {
+				failed[i] = r.Err
+				return true
+			}
+			uids, rows = append(uids, p.at(i).uid), append(rows, append(mime.Keys(nil), r.Keys...))
+			return true
+		})
+		if len(uids) > 0 {
+			b = b.with(key, uids, rows)
+			s.keys.put(b)
+		}
+	}
+	for k, i := range indexes {
+		e := p.at(i)
+		row := KeysRow{Keys: b.find(k, e.uid), Blob: e.blob}
+		if row.Keys == nil {
+			row.Err = failed[i]
+		}
+		if !yield(i, row) {
+			return false
+		}
+	}
+	return true
+}
+
+// readKeys reads rows.
+func (s *Store) readKeys(ctx context.Context, p *Snapshot, indexes []int, yield func(int, KeysRow) bool) bool {
+	for i, m := range s.Mail(ctx, p, indexes, WantKeys) {
+		row := KeysRow{Keys: m.Keys, Blob: p.at(i).blob, Err: m.Err}
+		if m.Err == nil && m.Keys == nil {
+			row.Keys, row.Err = s.makeKeys(ctx, row.Blob)
+			row.Err = fail("keys", row.Err)
+		}
+		if !yield(i, row) {
+			return false
+		}
+	}
+	return true
+}
+
+// makeKeys works the Keys of a message out that was stored before they were kept.
+func (s *Store) makeKeys(ctx context.Context, blob int64) (mime.Keys, error) {
+	b, err := s.openBlob(ctx, blob)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	return keysFrom(b)
+}
+
+func keysFrom(b Body) (mime.Keys, error) {
+	head := make([]byte, min(b.Size(), keysHead))
+	if _, err := b.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	n := 0
+	for _, raw := range mime.HeaderFields(head) {
+		n += len(raw)
+	}
+	return mime.AppendKeys(nil, head, n < len(head) || int64(n) == b.Size()), nil
+}
+
+// Preview is the beginning of a message's text (RFC 8970), in at most 200 characters; empty when it has none. It opens the message, which
+// Mail.Preview spares for all but those that were stored before previews were kept.
+func (s *Store) Preview(ctx context.Context, blob int64) ([]byte, error) {
+	b, err := s.openBlob(ctx, blob)
+	if err != nil {
+		return nil, fail("preview", err)
+	}
+	defer b.Close()
+	p, err := previewFrom(b)
+	return p, fail("preview", err)
+}
+
+func previewFrom(b Body) ([]byte, error) {
+	x := mime.NewIndexer(mime.Limits{})
+	_, err := io.Copy(x, io.NewSectionReader(b, 0, b.Size()))
+	index := x.Finish()
+	if err != nil {
+		return nil, err
+	}
+	return mime.AppendPreview([]byte{}, b, index), nil
+}

@@ -1,0 +1,97 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// fillPause is how long the filling waits between two steps.
+const fillPause = 20 * time.Millisecond
+
+// fillStep is how many rows one transaction of the filling changes: about a millisecond for the others to wait.
+const fillStep = 32
+
+// fillSome is one step of the filling; false when it has ended.
+func (s *Store) fillSome(ctx context.Context) bool {
+	more, err := s.fill(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("filling the keys of messages", "error", err)
+	}
+	return more
+}
+
+// fill works out the Keys and previews of the newest messages that have none, and tells whether there may be more.
+func (s *Store) fill(ctx context.Context) (more bool, err error) {
+	var bound int64
+	if err := s.db.Row(`SELECT value FROM counter WHERE name = 'keys'`).Scan(&bound); err != nil || bound == 0 {
+		return false, err
+	}
+	blobs, err := s.withoutKeys(bound)
+	if err != nil {
+		return false, err
+	}
+	type made struct{ keys, preview []byte }
+	all := make([]made, len(blobs))
+	for i, id := range blobs {
+		if all[i].keys, all[i].preview, err = s.remake(ctx, id); err != nil {
+			return false, err
+		}
+	}
+	return len(blobs) == fillStep, s.do(ctx, func(t *tx) error {
+		next := int64(0)
+		for i, id := range blobs {
+			next = id - 1
+			if all[i].keys == nil {
+				continue
+			}
+			if err := t.exec(`UPDATE mail SET keys = ?, preview = ? WHERE blob = ?`, all[i].keys, all[i].preview, id); err != nil {
+				return err
+			}
+		}
+		if len(blobs) < fillStep {
+			next = 0
+		}
+		return t.exec(`UPDATE counter SET value = ? WHERE name = 'keys'`, next)
+	})
+}
+
+// withoutKeys are the next messages up to bound, the newest first.
+func (s *Store) withoutKeys(bound int64) (blobs []int64, err error) {
+	rows, err := s.db.Query(`SELECT blob FROM mail WHERE blob <= ? ORDER BY blob DESC LIMIT ?`, bound, fillStep)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		blobs = append(blobs, id)
+	}
+	return blobs, rows.Err()
+}
+
+// remake works out what is kept of a message that is there already; nil when its bytes are gone or cannot be read: it is done when they are
+// asked for then.
+func (s *Store) remake(ctx context.Context, blob int64) (keys, preview []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	b, err := s.openBlob(ctx, blob)
+	if err == nil {
+		defer b.Close()
+		if keys, err = keysFrom(b); err == nil {
+			preview, err = previewFrom(b)
+		}
+	}
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("a message cannot be read for its keys", "blob", blob, "error", err)
+		}
+		return nil, nil, ctx.Err()
+	}
+	return keys, preview, nil
+}
