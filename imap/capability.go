@@ -38,6 +38,7 @@ var always = []string{
 	"OBJECTID",
 	"SAVEDATE",
 	"PARTIAL",
+	"UIDONLY",
 	"ACL",
 	"RIGHTS=kxte",
 	"QUOTA",

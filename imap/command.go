@@ -104,12 +104,12 @@ var commands = table([]command{
 	{"UID MOVE", selected, writes | byUID | marks | expunges, (*client).move},
 })
 
-func table(rows []command) func(string) *command {
+func table(rows []command) map[string]*command {
 	m := make(map[string]*command, len(rows))
 	for i := range rows {
 		m[rows[i].name] = &rows[i]
 	}
-	return func(name string) *command { return m[name] }
+	return m
 }
 
 // command reads, runs and answers the command whose first segment lies in the decoder.
@@ -126,7 +126,7 @@ func (c *client) command() error {
 	if c.d.Err() != nil {
 		return c.answer(t, c.d.Err())
 	}
-	if t.command = commands(name); t.command == nil {
+	if t.command = commands[name]; t.command == nil {
 		return c.answer(t, &wire.Error{Text: "Unknown command"})
 	}
 	if t.states&c.state == 0 {
