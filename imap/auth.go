@@ -8,6 +8,7 @@ import (
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/imap/deflate"
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
 )
@@ -29,6 +30,9 @@ func (c *client) startTLS(t *task) error {
 	}
 	// What came behind the command in plaintext is discarded: nobody knows who sent it.
 	c.r.Reset(c)
+	if z, ok := c.conn.(*deflate.Conn); ok {
+		z.Discard()
+	}
 	conn, err := session.Handshake(c.ctx(), c.conn, c.srv.o.TLS)
 	if err != nil {
 		c.srv.o.Logger.Debug("tls handshake failed", "session", c.ses.ID(), "error", err)
@@ -36,7 +40,6 @@ func (c *client) startTLS(t *task) error {
 	}
 	c.conn = conn
 	c.e.Reset(conn)
-	c.ses.Done()
 	return errAnswered
 }
 
@@ -66,6 +69,7 @@ func (c *client) login(t *task) error {
 // loggedIn opens the authenticated state. The capabilities go with the tagged OK, where clients look for them (RFC 9051 section 7.1).
 func (c *client) loggedIn(t *task, a *storage.Account) {
 	c.account, c.state = a, authenticated
+	c.withhold()
 	t.code = "CAPABILITY " + c.capabilities()
 	t.text = "Logged in"
 }
@@ -84,6 +88,9 @@ func (c *client) authenticate(t *task) error {
 	}
 	if !c.d.EOL() {
 		return nil
+	}
+	if c.withholds("AUTH=" + mech) {
+		return auth.ErrMechanism
 	}
 	x, err := c.srv.door.SASL(c.ctx(), c.ses, mech)
 	if err != nil {

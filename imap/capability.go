@@ -3,7 +3,6 @@ package imap
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
 )
@@ -43,30 +42,44 @@ var always = []string{
 	"RIGHTS=kxte",
 	"QUOTA",
 	"QUOTA=RES-STORAGE",
+	"COMPRESS=DEFLATE",
+	"UNAUTHENTICATE",
 }
 
 // capabilities is the list for this connection as it is now.
 func (c *client) capabilities() string {
-	var b strings.Builder
-	b.WriteString(strings.Join(always, " "))
-	b.WriteString(" APPENDLIMIT=")
-	b.WriteString(strconv.FormatInt(c.srv.o.MaxAppend, 10))
-	if c.state != notAuthenticated {
-		return b.String()
+	list := make([]byte, 0, 1024)
+	add := func(name string) {
+		if name == "LITERAL+" && c.withholds(name) {
+			name = "LITERAL-" // RFC 7888 section 5: the lesser one, never both
+		}
+		if c.withholds(name) {
+			return
+		}
+		if len(list) > 0 {
+			list = append(list, ' ')
+		}
+		list = append(list, name...)
 	}
-	b.WriteString(" SASL-IR")
+	for _, name := range always {
+		add(name)
+	}
+	add("APPENDLIMIT=" + strconv.FormatInt(c.srv.o.MaxAppend, 10))
+	if c.state != notAuthenticated {
+		return string(list)
+	}
+	add("SASL-IR")
 	if c.canStartTLS() {
-		b.WriteString(" STARTTLS")
+		add("STARTTLS")
 	}
 	// RFC 9051 section 6.2.3: LOGINDISABLED while a password may not be sent
 	if !c.srv.door.PlaintextAllowed(c.ses) {
-		b.WriteString(" LOGINDISABLED")
+		add("LOGINDISABLED")
 	}
 	for _, m := range c.srv.door.Mechanisms(c.ses) {
-		b.WriteString(" AUTH=")
-		b.WriteString(m)
+		add("AUTH=" + m)
 	}
-	return b.String()
+	return string(list)
 }
 
 func (c *client) canStartTLS() bool {
@@ -100,6 +113,7 @@ func (c *client) enable(*task) error {
 	var done []string
 	for _, w := range words {
 		switch {
+		case c.withholds(w):
 		case w == "IMAP4REV2" && !c.rev2:
 			c.rev2, c.utf8 = true, true
 			done = append(done, "IMAP4rev2")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/imap/deflate"
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
 )
@@ -42,20 +43,27 @@ type client struct {
 	d    *wire.Decoder
 	e    wire.Encoder
 
-	state   state
-	account *storage.Account // set from login on
-	view    *view            // set while a mailbox is selected
-	rev2    bool             // ENABLE IMAP4rev2 was said
-	utf8    bool             // ENABLE UTF8=ACCEPT or IMAP4rev2 was said
-	accept  bool             // ENABLE UTF8=ACCEPT was said
-	// condstore: a CONDSTORE enabling command was given; qresync, uidOnly: ENABLE QRESYNC, ENABLE UIDONLY was said. uidOnly: numbers are
-	// neither taken nor told.
-	condstore, qresync, uidOnly bool
-	badRow                      int // bad commands in a row
+	state state
+	user
+	badRow   int    // bad commands in a row
+	knownBy  uint64 // the rules of Options.Withhold whose client this one is, by its ID
+	withheld uint64 // the rules that hold now: see withhold
 
 	idling   *idling     // set during IDLE; Read is interrupted by wake then
 	woken    atomic.Bool // there is something new; set by wake
 	lastSign time.Time   // during IDLE: when the client last heard of us
+}
+
+// user is what belongs to who is logged in: all of it goes with UNAUTHENTICATE.
+type user struct {
+	account *storage.Account
+	view    *view // set while a mailbox is selected
+	rev2    bool  // ENABLE IMAP4rev2 was said
+	utf8    bool  // ENABLE UTF8=ACCEPT or IMAP4rev2 was said
+	accept  bool  // ENABLE UTF8=ACCEPT was said
+	// condstore: a CONDSTORE enabling command was given; qresync, uidOnly: ENABLE QRESYNC, ENABLE UIDONLY was said. uidOnly: numbers are
+	// neither taken nor told.
+	condstore, qresync, uidOnly bool
 }
 
 func (c *client) ctx() context.Context { return c.ses.Context() }
@@ -74,6 +82,8 @@ func (c *client) farewell(err error) {
 	var bye *errBye
 	switch cause := c.ses.Ending(); {
 	case errors.As(err, &bye):
+	case errors.Is(err, deflate.ErrCorrupt), errors.Is(err, deflate.ErrBomb), errors.Is(err, deflate.ErrMixed):
+		bye = &errBye{code: "CLIENTBUG", text: sentence(err.Error())}
 	case cause != nil && !errors.Is(err, errClosed):
 		bye = &errBye{code: goodbye(cause), text: sentence(cause.Error())}
 	}
@@ -180,7 +190,7 @@ func (c *client) Read(p []byte) (int, error) {
 // wake interrupts a client that listens. It is called from any goroutine and does not block.
 func (c *client) wake() {
 	if !c.woken.Swap(true) {
-		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.ses.Conn().SetReadDeadline(time.Unix(1, 0)) // not conn, which is the goroutine's own
 	}
 }
 

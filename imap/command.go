@@ -66,6 +66,8 @@ var commands = table([]command{
 	{"LOGIN", notAuthenticated, smallArgs, (*client).login},
 	{"AUTHENTICATE", notAuthenticated, smallArgs, (*client).authenticate},
 	{"ENABLE", loggedIn, 0, (*client).enable},
+	{"COMPRESS", loggedIn, 0, (*client).compress},
+	{"UNAUTHENTICATE", loggedIn, noUpdates, (*client).unauthenticate},
 	{"SELECT", loggedIn, noUpdates, (*client).selectCommand},
 	{"EXAMINE", loggedIn, noUpdates, (*client).examine},
 	{"CREATE", loggedIn, 0, (*client).create},
@@ -126,7 +128,8 @@ func (c *client) command() error {
 	if c.d.Err() != nil {
 		return c.answer(t, c.d.Err())
 	}
-	if t.command = commands[name]; t.command == nil {
+	if t.command = commands[name]; t.command == nil || c.withholds(offers[name]) {
+		t.command = nil
 		return c.answer(t, &wire.Error{Text: "Unknown command"})
 	}
 	if t.states&c.state == 0 {
@@ -162,6 +165,10 @@ func (c *client) limits(f flags) {
 		c.d.LiteralMax, c.d.LiteralSum = 64<<10, 256<<10
 	default:
 		c.d.LiteralMax, c.d.LiteralSum = 4<<10, 64<<10
+	}
+	c.d.NonSyncMax = 0
+	if c.withholds("LITERAL+") {
+		c.d.NonSyncMax = nonSyncMax
 	}
 	if c.state == notAuthenticated {
 		c.d.LiteralSum = min(c.d.LiteralSum, 4<<10)

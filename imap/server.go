@@ -32,6 +32,7 @@ type Options struct {
 	Recents       *Recents      // what the Servers of one store share of \Recent; nil: the Server's own
 	MessageLimit  int           // messages that one command processes (RFC 9738); 0 means 1,000,000, less than 0 any number
 	SaveLimit     int           // messages that one COPY or APPEND saves, when that is to be less; 0 means any number
+	Withhold      []Withhold    // what is not offered to whom; at most MaxWithhold rules
 }
 
 // Server serves IMAP over one account store. Several listeners may be served at a time.
@@ -137,5 +138,6 @@ func (s *Server) client(conn net.Conn) *client {
 	c.e.Reset(conn)
 	c.d = wire.NewDecoder(&c.r)
 	c.d.Continue = c.leave
+	c.withhold()
 	return c
 }

@@ -33,7 +33,7 @@ func (c *client) logout(t *task) error {
 const maxID = 30
 
 // id is ID (RFC 2971). What the client tells is shown in the list of sessions.
-func (c *client) id(*task) error {
+func (c *client) id(t *task) error {
 	c.d.SP()
 	fields := map[string]string{}
 	if c.d.Peek('(') {
@@ -62,6 +62,9 @@ func (c *client) id(*task) error {
 	}
 	if name := strings.TrimSpace(fields["name"] + " " + fields["version"]); name != "" {
 		c.ses.SetClient(name)
+	}
+	if c.identify(fields) {
+		t.code = "CAPABILITY " + c.capabilities() // which have changed
 	}
 	c.e.Raw("* ID (\"name\" ").String(c.srv.o.Name)
 	if v := c.srv.o.Version; v != "" {
@@ -105,20 +108,41 @@ func (c *client) idle(t *task) error {
 	return errAnswered
 }
 
-// done ends IDLE with the line that lies in the decoder.
+// done ends IDLE with the line that lies in the decoder. A client that says its next command instead of DONE, as some do, ends it too: the
+// command runs (RFC 2177 section 3 forbids it to the client; a BAD for IDLE and no answer to the command would leave both sides waiting).
 func (c *client) done() error {
 	t := c.idling.task
+	t.text = "IDLE terminated"
+	if isCommand(c.d.Rest()) {
+		c.stopIdling()
+		if err := c.sync(true, false); err != nil {
+			return err
+		}
+		c.ok(t)
+		c.ses.Done()
+		return c.command()
+	}
 	c.stopIdling()
 	word := c.d.Text()
 	err := c.d.Err()
 	if err == nil && !strings.EqualFold(word, "DONE") {
 		err = &wire.Error{Text: "Expected DONE"}
 	}
-	t.text = "IDLE terminated"
 	if err = c.answer(t, err); err == nil {
 		c.ses.Done()
 	}
 	return err
+}
+
+// isCommand tells whether a line begins like one.
+func isCommand(line string) bool {
+	tag, rest, _ := strings.Cut(line, " ")
+	word, rest, _ := strings.Cut(rest, " ")
+	if strings.EqualFold(word, "UID") {
+		next, _, _ := strings.Cut(rest, " ")
+		word += " " + next
+	}
+	return tag != "" && commands[strings.ToUpper(word)] != nil
 }
 
 func (c *client) stopIdling() {

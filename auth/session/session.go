@@ -166,6 +166,9 @@ func (a *addr) AddrPort() netip.AddrPort { return a.remote }
 // ID is the session's ULID, the same in the list, the log and the journal.
 func (s *Session) ID() string { return s.id }
 
+// Conn is the session's connection, below whatever was put over it: TLS, compression.
+func (s *Session) Conn() *Conn { return &s.conn }
+
 // Protocol, Listener, Remote and Local never change. Listener is the name given to Listen ("imaps").
 func (s *Session) Protocol() Protocol     { return s.listener.o.Protocol }
 func (s *Session) Listener() string       { return s.listener.o.Name }

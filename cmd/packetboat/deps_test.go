@@ -30,10 +30,11 @@ var policy = map[string][]string{
 	"auth":        {"auth/session", "storage"},
 	"storage/vfs": {"storage", "storage/mime"},
 	// L3: servers, never one another
-	"imap/wire": {},
-	"imap":      {"imap/wire", "auth", "auth/session", "storage", "storage/mime", "storage/watch", "storage/vfs"},
-	"smtp":      {"auth", "auth/session", "storage", "storage/mime"},
-	"ftp":       {"auth", "auth/session", "storage", "storage/vfs"},
+	"imap/wire":    {},
+	"imap/deflate": {},
+	"imap":         {"imap/wire", "imap/deflate", "auth", "auth/session", "storage", "storage/mime", "storage/watch", "storage/vfs"},
+	"smtp":         {"auth", "auth/session", "storage", "storage/mime"},
+	"ftp":          {"auth", "auth/session", "storage", "storage/vfs"},
 	// L4: wires all
 	"cmd/packetboat": {"auth", "auth/session", "storage", "storage/vfs", "imap", "smtp", "ftp"},
 	// for tests only

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -37,7 +38,11 @@ type config struct {
 	SMTPIdle          time.Duration
 	IMAPIdle          time.Duration
 	IMAPKeepalive     time.Duration
+<<<<<<< HEAD
 	IMAPSearch        time.Duration
+=======
+	IMAPWithhold      []imap.Withhold
+>>>>>>> 938c7d7 (imap: COMPRESS=DEFLATE, UNAUTHENTICATE, capabilities withheld by listener, account and client)
 	FTPIdle           time.Duration
 	FTPPassive        portRange
 	FTPPublicAddress  string
@@ -144,7 +149,28 @@ var keys = []key{
 	{"smtp.idle_timeout", "5m", "Silence after which an SMTP session ends (RFC 5321 section 4.5.3.2: at least 5 minutes).", duration(func(c *config) *time.Duration { return &c.SMTPIdle })},
 	{"imap.idle_timeout", "30m", "Silence after which an IMAP session ends (RFC 9051 section 5.4: at least 30 minutes).", duration(func(c *config) *time.Duration { return &c.IMAPIdle })},
 	{"imap.keepalive", "2m", "How often a client in IDLE is told that the server is still there.", duration(func(c *config) *time.Duration { return &c.IMAPKeepalive })},
+<<<<<<< HEAD
 	{"imap.search_timeout", "1m", "How long an IMAP search may take before it is given up.", duration(func(c *config) *time.Duration { return &c.IMAPSearch })},
+=======
+	{"imap.withhold", withheldByDefault, "What IMAP does not offer to whom, comma-separated rules such as: listener imap account joe@* client Mail*: IDLE NOTIFY. " +
+		"A client is known by its name, vendor or os in ID; * stands for anything; withholding LITERAL+ leaves LITERAL-.", func(c *config, v string) error {
+		c.IMAPWithhold = nil
+		for _, rule := range strings.Split(v, ",") {
+			if strings.TrimSpace(rule) == "" {
+				continue
+			}
+			w, err := imap.ParseWithhold(rule)
+			if err != nil {
+				return err
+			}
+			c.IMAPWithhold = append(c.IMAPWithhold, w)
+		}
+		if len(c.IMAPWithhold) > imap.MaxWithhold {
+			return fmt.Errorf("want at most %d rules", imap.MaxWithhold)
+		}
+		return nil
+	}},
+>>>>>>> 938c7d7 (imap: COMPRESS=DEFLATE, UNAUTHENTICATE, capabilities withheld by listener, account and client)
 	{"ftp.idle_timeout", "15m", "Silence on both connections after which an FTP session ends.", duration(func(c *config) *time.Duration { return &c.FTPIdle })},
 	{"ftp.passive_ports", "auto", "Ports for passive data connections, FIRST-LAST; auto is base_port+1100 to +1199 (30000-30099 when base_port is 0).", func(c *config, v string) error {
 		return c.FTPPassive.parse(v)
@@ -168,6 +194,10 @@ var keys = []key{
 	{"history.keep", "720h", "How long finished sessions stay in the history.", duration(func(c *config) *time.Duration { return &c.HistoryKeep })},
 	{"history.max", "100000", "How many finished sessions the history holds at most.", func(c *config, v string) error { return intInto(&c.HistoryMax, v, 1, 10_000_000) }},
 }
+
+// withheldByDefault is for clients that are known to stumble: iOS's mail over COMPRESS, and Outlook, which enables UIDONLY and then
+// uses sequence numbers.
+const withheldByDefault = "client iOS: COMPRESS=DEFLATE, client iPhone Mail: COMPRESS=DEFLATE, client iPad Mail: COMPRESS=DEFLATE, client *Outlook*: UIDONLY"
 
 func keyNamed(name string) (key, bool) {
 	for _, k := range keys {

@@ -24,6 +24,8 @@ type Decoder struct {
 	LiteralMax, LiteralSum int64
 	// DrainMax is how many bytes of unwanted literals are skipped; 0 means 1 MiB.
 	DrainMax int64
+	// NonSyncMax is the limit of a non-synchronising literal (RFC 7888 section 5: 4096 under LITERAL-); 0 means that of any literal. Set after Next.
+	NonSyncMax int64
 
 	r      *Reader
 	line   []byte
@@ -387,6 +389,14 @@ func (d *Decoder) enter() bool {
 }
 
 func (d *Decoder) leave() { d.depth-- }
+
+// Rest is the rest of the segment, which stays to be read.
+func (d *Decoder) Rest() string {
+	if d.err != nil {
+		return ""
+	}
+	return string(d.line[d.pos:])
+}
 
 // Text is the rest of the segment, for what has no grammar of its own (a line of AUTHENTICATE).
 func (d *Decoder) Text() string {

@@ -52,7 +52,7 @@ func (d *Decoder) literal() string {
 		d.Fail("Bad literal")
 		return ""
 	}
-	if n > d.LiteralMax || n > d.LiteralSum {
+	if n > d.LiteralMax || n > d.LiteralSum || !d.mayPush(n, sync) {
 		d.fail(&Error{Code: "TOOBIG", Text: "Literal too long"})
 		return ""
 	}
@@ -78,6 +78,11 @@ func (d *Decoder) literal() string {
 		}
 	}
 	return string(b)
+}
+
+// mayPush tells whether a literal may come without leave.
+func (d *Decoder) mayPush(n int64, sync bool) bool {
+	return sync || d.NonSyncMax == 0 || n <= d.NonSyncMax
 }
 
 // here tells whether the announcement at the end of the segment begins at pos.
@@ -120,6 +125,10 @@ func (d *Decoder) Literal() (l Literal, ok bool) {
 	n, sync, lit8, ok := announced(d.line[min(d.pos, len(d.line)):])
 	if !ok || !d.here() {
 		d.expected("a literal")
+		return l, false
+	}
+	if !d.mayPush(n, sync) {
+		d.fail(&Error{Code: "TOOBIG", Text: "Non-synchronising literal too long"})
 		return l, false
 	}
 	return Literal{Size: n, Sync: sync, Binary: lit8, d: d, left: n}, true
