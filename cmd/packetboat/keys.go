@@ -38,11 +38,8 @@ type config struct {
 	SMTPIdle          time.Duration
 	IMAPIdle          time.Duration
 	IMAPKeepalive     time.Duration
-<<<<<<< HEAD
 	IMAPSearch        time.Duration
-=======
 	IMAPWithhold      []imap.Withhold
->>>>>>> 938c7d7 (imap: COMPRESS=DEFLATE, UNAUTHENTICATE, capabilities withheld by listener, account and client)
 	FTPIdle           time.Duration
 	FTPPassive        portRange
 	FTPPublicAddress  string
@@ -149,9 +146,7 @@ var keys = []key{
 	{"smtp.idle_timeout", "5m", "Silence after which an SMTP session ends (RFC 5321 section 4.5.3.2: at least 5 minutes).", duration(func(c *config) *time.Duration { return &c.SMTPIdle })},
 	{"imap.idle_timeout", "30m", "Silence after which an IMAP session ends (RFC 9051 section 5.4: at least 30 minutes).", duration(func(c *config) *time.Duration { return &c.IMAPIdle })},
 	{"imap.keepalive", "2m", "How often a client in IDLE is told that the server is still there.", duration(func(c *config) *time.Duration { return &c.IMAPKeepalive })},
-<<<<<<< HEAD
 	{"imap.search_timeout", "1m", "How long an IMAP search may take before it is given up.", duration(func(c *config) *time.Duration { return &c.IMAPSearch })},
-=======
 	{"imap.withhold", withheldByDefault, "What IMAP does not offer to whom, comma-separated rules such as: listener imap account joe@* client Mail*: IDLE NOTIFY. " +
 		"A client is known by its name, vendor or os in ID; * stands for anything; withholding LITERAL+ leaves LITERAL-.", func(c *config, v string) error {
 		c.IMAPWithhold = nil
@@ -170,7 +165,6 @@ var keys = []key{
 		}
 		return nil
 	}},
->>>>>>> 938c7d7 (imap: COMPRESS=DEFLATE, UNAUTHENTICATE, capabilities withheld by listener, account and client)
 	{"ftp.idle_timeout", "15m", "Silence on both connections after which an FTP session ends.", duration(func(c *config) *time.Duration { return &c.FTPIdle })},
 	{"ftp.passive_ports", "auto", "Ports for passive data connections, FIRST-LAST; auto is base_port+1100 to +1199 (30000-30099 when base_port is 0).", func(c *config, v string) error {
 		return c.FTPPassive.parse(v)

@@ -163,11 +163,7 @@ func (h *house) makeServers() {
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
 		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit,
-<<<<<<< HEAD
-			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, SearchTimeout: c.IMAPSearch, Logger: h.logger, Recents: recents})
-=======
-			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, Logger: h.logger, Recents: recents, Withhold: c.IMAPWithhold})
->>>>>>> 938c7d7 (imap: COMPRESS=DEFLATE, UNAUTHENTICATE, capabilities withheld by listener, account and client)
+			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, SearchTimeout: c.IMAPSearch, Logger: h.logger, Recents: recents, Withhold: c.IMAPWithhold})
 	}
 	var public []ftp.PublicAddress
 	if a, err := netip.ParseAddr(c.FTPPublicAddress); err == nil {
