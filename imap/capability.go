@@ -30,6 +30,7 @@ var always = []string{
 	"SEARCHRES",
 	"WITHIN",
 	"MULTISEARCH",
+	"INPROGRESS",
 	"BINARY",
 	"UTF8=ACCEPT",
 	"CONDSTORE",

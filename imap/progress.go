@@ -44,24 +44,25 @@ func (w *work) tick() error {
 	return nil
 }
 
-// tell gives an INPROGRESS. RFC 9585 section 4: what is done is less than the goal, the goal stays; of a tag that cannot stand in a response code
-// nothing more than the sign of life.
+// tell gives an INPROGRESS. RFC 9585 section 4: what was looked at is less than the goal; what is not known, or a tag that cannot stand in a
+// response code, is NIL.
 func (w *work) tell() error {
 	c := w.client
-	c.e.Raw("* OK [INPROGRESS")
-	if !strings.Contains(w.tag, "]") {
-		c.e.Raw(` ("`, w.tag, `" `)
-		switch {
-		case w.looked > 0 && w.goal > w.looked:
-			c.e.Num(w.looked).Raw(" ").Num(w.goal)
-		case w.looked > 0 && w.goal == 0:
-			c.e.Num(w.looked).Raw(" NIL")
-		default:
-			c.e.Raw("NIL NIL")
-		}
-		c.e.Raw(")")
+	c.e.Raw("* OK [INPROGRESS (")
+	if strings.Contains(w.tag, "]") {
+		c.e.Raw("NIL")
+	} else {
+		c.e.Raw(`"`, w.tag, `"`)
 	}
-	c.e.Raw("] ", w.text).CRLF()
+	switch {
+	case w.looked > 0 && w.goal > w.looked:
+		c.e.Raw(" ").Num(w.looked).Raw(" ").Num(w.goal)
+	case w.looked > 0 && w.goal == 0:
+		c.e.Raw(" ").Num(w.looked).Raw(" NIL")
+	default:
+		c.e.Raw(" NIL NIL")
+	}
+	c.e.Raw(")] ", w.text).CRLF()
 	return c.e.Flush()
 }
 

@@ -191,7 +191,7 @@ func TestCutLiteral(t *testing.T) {
 }
 
 func TestDepth(t *testing.T) {
-	for _, in := range []string{strings.Repeat("(", 60000), strings.Repeat("NOT ", 10000) + "ALL", strings.Repeat("OR ALL ", 8000) + "ALL"} {
+	for _, in := range []string{strings.Repeat("(", 60000), strings.Repeat("NOT ", 10000) + "ALL", strings.Repeat("NOT OR ALL ", 40) + "ALL"} {
 		d := begin(t, in+"\r\n")
 		d.Search()
 		var e *Error
