@@ -102,16 +102,16 @@ func filled(b *testing.B, n int) (*Store, *Account, int64) {
 	a := newAccount(b, s, "ann@example.test", 0)
 	in := mailboxNamed(b, s, a.ID, "INBOX")
 	text := benchMessage(2 << 10)
-	var us []*Upload
-	var targets []Target
+	batch := s.NewBatch()
 	for i := range n {
-		u := newMessage(b, s, 0, string(text))
-		us, targets = append(us, u), append(targets, Target{Account: a.ID, Mailbox: in.ID})
-		if len(us) == 1000 || i == n-1 {
-			if _, err := s.AppendAll(context.Background(), us, targets); err != nil {
+		if err := batch.Add(context.Background(), newMessage(b, s, 0, string(text)), Target{Account: a.ID, Mailbox: in.ID}); err != nil {
+			b.Fatal(err)
+		}
+		if batch.Len() == 1000 || i == n-1 {
+			if _, err := s.DeliverBatch(context.Background(), batch); err != nil {
 				b.Fatal(err)
 			}
-			us, targets = nil, nil
+			batch = s.NewBatch()
 		}
 	}
 	return s, a, in.ID

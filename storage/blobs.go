@@ -20,6 +20,13 @@ func (t *tx) putBlob(u *Upload) (int64, error) {
 	if u.size == 0 && !u.mail {
 		return 0, nil
 	}
+	if u.parked != nil {
+		// The rows are what is in memory while they are written.
+		var err error
+		if u, err = u.fetched(); err != nil {
+			return 0, err
+		}
+	}
 	id, err := t.newID()
 	if err != nil {
 		return 0, err

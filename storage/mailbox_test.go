@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -236,33 +235,6 @@ func TestConditionalStore(t *testing.T) {
 	if err != nil || p.At(0).Flags != Flagged || p.At(1).Flags != Seen || p.At(2).Flags != Flagged {
 		t.Fatal(err)
 	}
-}
-
-// TestAppendAll: all or none (RFC 3502).
-func TestAppendAll(t *testing.T) {
-	s := openTest(t, t.TempDir(), Options{})
-	a := newAccount(t, s, "ann@example.test", 100)
-	in := mailboxNamed(t, s, a.ID, "INBOX").ID
-	try := func(sizes ...int) ([]Appended, error) {
-		var us []*Upload
-		var targets []Target
-		for _, n := range sizes {
-			u := newMessage(t, s, 0, "A: b\r\n\r\n"+strings.Repeat("x", n-8))
-			defer u.Abort()
-			us, targets = append(us, u), append(targets, Target{Account: a.ID, Mailbox: in})
-		}
-		return s.AppendAll(t.Context(), us, targets)
-	}
-	if _, err := try(50, 51); !errors.Is(err, ErrQuota) {
-		t.Fatal(err)
-	}
-	if m := mailboxNamed(t, s, a.ID, "INBOX"); m.Messages != 0 || m.UIDNext != 1 {
-		t.Fatal(m)
-	}
-	if res, err := try(50, 50); err != nil || res[1].UID != 2 {
-		t.Fatal(res, err)
-	}
-	verifyStore(t, s)
 }
 
 // TestTombstonesAreBounded: of very many the older are forgotten, and that is said.

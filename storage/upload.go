@@ -45,6 +45,7 @@ type Upload struct {
 	parts    []byte
 	keys     []byte
 	preview  []byte
+	parked   *parked     // set: mem, head, envelope, struc, parts, keys and preview lie elsewhere
 	reader   blob.Reader // for ReadAt after Prepare
 }
 
@@ -66,7 +67,12 @@ func (s *Store) NewUpload(ctx context.Context, account int64, expect int64) (*Up
 
 // NewMail is NewUpload for a message: it is indexed while it is written.
 func (s *Store) NewMail(ctx context.Context, account int64, expect int64) (*Upload, error) {
-	u, err := s.newUpload(account, expect, 0)
+	return s.NewReplacement(ctx, account, expect, 0)
+}
+
+// NewReplacement is NewMail for Replace: credit is how many bytes the message has that will go.
+func (s *Store) NewReplacement(ctx context.Context, account, expect, credit int64) (*Upload, error) {
+	u, err := s.newUpload(account, expect, credit)
 	if err != nil {
 		return nil, fail("upload", err)
 	}
@@ -382,5 +388,5 @@ func (u *Upload) end() {
 			delete(u.s.reserved, u.account)
 		}
 	}
-	u.mem, u.head, u.envelope, u.struc, u.parts, u.keys, u.preview, u.index = nil, nil, nil, nil, nil, nil, nil, nil
+	u.mem, u.head, u.envelope, u.struc, u.parts, u.keys, u.preview, u.index, u.parked = nil, nil, nil, nil, nil, nil, nil, nil, nil
 }
