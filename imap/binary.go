@@ -1,7 +1,10 @@
 package imap
 
 import (
+	"bytes"
 	"io"
+
+	"github.com/emersion/go-imap/v2"
 
 	"github.com/packetboat/packetboat/storage/mime"
 )
@@ -13,7 +16,7 @@ func (f *fetcher) binary(s *section) error {
 	n, nul, err := int64(-1), false, error(nil)
 	p := s.part(f.index)
 	if p != nil {
-		if n, nul, err = f.decodedSize(p); err != nil {
+		if n, nul, err = f.decodedSize(p, s.partial()); err != nil {
 			return err
 		}
 		f.unknown = f.unknown || n < 0
@@ -43,14 +46,29 @@ func (f *fetcher) binary(s *section) error {
 	return nil
 }
 
-// decodedSize is how long a part is decoded, and whether there is a NUL in it; -1 when its encoding is not known.
-func (f *fetcher) decodedSize(p *mime.Part) (n int64, nul bool, err error) {
+// decodedSize is how long a part is decoded, and whether there is a NUL in what is wanted of it; -1 when its encoding is not known.
+func (f *fetcher) decodedSize(p *mime.Part, want *imap.SectionPartial) (n int64, nul bool, err error) {
 	r := f.decoder(p)
 	if r == nil {
 		return -1, false, nil
 	}
 	w := new(nulFinder)
-	n, err = io.Copy(w, r)
+	if want == nil {
+		n, err = io.Copy(w, r)
+		return n, w.found, err
+	}
+	k, err := io.CopyN(io.Discard, r, want.Offset)
+	if n = k; err == nil {
+		k, err = io.CopyN(w, r, want.Size)
+		n += k
+	}
+	if err == nil {
+		k, err = io.Copy(io.Discard, r)
+		n += k
+	}
+	if err == io.EOF {
+		err = nil
+	}
 	return n, w.found, err
 }
 
@@ -58,12 +76,7 @@ func (f *fetcher) decodedSize(p *mime.Part) (n int64, nul bool, err error) {
 type nulFinder struct{ found bool }
 
 func (w *nulFinder) Write(p []byte) (int, error) {
-	for _, c := range p {
-		if c == 0 {
-			w.found = true
-			break
-		}
-	}
+	w.found = w.found || bytes.IndexByte(p, 0) >= 0
 	return len(p), nil
 }
 

@@ -322,7 +322,7 @@ func (d *Decoder) quoted() string {
 		switch c := d.line[i]; c {
 		case '"':
 			d.pos = i + 1
-			return string(d.line[start:i])
+			return d.valid(string(d.line[start:i]))
 		case '\\':
 			return d.escaped(start, i)
 		case 0, '\r':
@@ -334,6 +334,17 @@ func (d *Decoder) quoted() string {
 	return ""
 }
 
+// valid is s, if it is what a quoted string may hold.
+//
+// RFC 6855 section 3: what has the high bit set and is no UTF-8 is BAD once the client said that it writes UTF-8.
+func (d *Decoder) valid(s string) string {
+	if d.UTF8 && !utf8.ValidString(s) {
+		d.Fail("Quoted string is not UTF-8")
+		return ""
+	}
+	return s
+}
+
 // escaped goes on where quoted met a backslash.
 func (d *Decoder) escaped(start, i int) string {
 	b := append([]byte(nil), d.line[start:i]...)
@@ -341,7 +352,7 @@ func (d *Decoder) escaped(start, i int) string {
 		switch c := d.line[i]; c {
 		case '"':
 			d.pos = i + 1
-			return string(b)
+			return d.valid(string(b))
 		case '\\':
 			i++
 			if i >= len(d.line) || d.line[i] != '"' && d.line[i] != '\\' {

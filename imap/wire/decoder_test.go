@@ -259,7 +259,7 @@ func TestMailboxNames(t *testing.T) {
 		utf8     bool
 	}{
 		{"INBOX", "INBOX", false}, {`"Entw&APw-rfe"`, "Entwürfe", false}, {`"Entwürfe"`, "Entwürfe", false},
-		{`"Entw&APw-rfe"`, "Entw&APw-rfe", true}, {`"R&-D"`, "R&D", false}, {`"R&D"`, "", false}, {"\"\xff\"", "", true},
+		{`"Entw&APw-rfe"`, "Entw&APw-rfe", true}, {`"R&-D"`, "R&D", false}, {`"R&D"`, "", false}, {"{1+}\r\n\xff", "", true},
 	} {
 		d := begin(t, c.in+"\r\n")
 		d.UTF8 = c.utf8

@@ -165,7 +165,8 @@ func (l *Literal) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close skips what was not read and goes on to the segment behind the literal.
+// Close skips what was not read and goes on to the segment behind the literal. The command may be as long again from
+// here on: whoever takes many literals counts them.
 func (l *Literal) Close() error {
 	if l.d.ended {
 		return l.d.err
@@ -175,5 +176,6 @@ func (l *Literal) Close() error {
 		return err
 	}
 	l.left = 0
+	l.d.budget = MaxLine
 	return l.d.segment()
 }
