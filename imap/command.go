@@ -31,6 +31,7 @@ const (
 	expunges                      // the right e on the selected mailbox is needed (RFC 4314 section 4)
 	marks                         // the right t is
 	byNumber                      // it names messages by number, and so does its answer: refused once UIDONLY is enabled
+	message                       // carries messages: those that are not wanted are skipped too
 )
 
 // command is a row of the table.
@@ -79,7 +80,7 @@ var commands = table([]command{
 	{"LSUB", loggedIn, 0, (*client).lsub},
 	{"NAMESPACE", loggedIn, 0, (*client).namespace},
 	{"STATUS", loggedIn, 0, (*client).status},
-	{"APPEND", loggedIn, 0, (*client).append},
+	{"APPEND", loggedIn, message, (*client).append},
 	{"IDLE", loggedIn, 0, (*client).idle},
 	{"GETQUOTA", loggedIn, 0, (*client).getQuota},
 	{"GETQUOTAROOT", loggedIn, 0, (*client).getQuotaRoot},
@@ -104,6 +105,8 @@ var commands = table([]command{
 	{"UID COPY", selected, byUID, (*client).copy},
 	{"MOVE", selected, writes | byNumber | marks | expunges, (*client).move},
 	{"UID MOVE", selected, writes | byUID | marks | expunges, (*client).move},
+	{"REPLACE", selected, writes | byNumber | marks | expunges | message, (*client).replace},
+	{"UID REPLACE", selected, writes | byUID | marks | expunges | message, (*client).replace},
 })
 
 func table(rows []command) map[string]*command {
@@ -158,6 +161,9 @@ func misplaced(allowed state) string {
 // limits sets what literals a command may have.
 func (c *client) limits(f flags) {
 	c.d.DrainMax = 0
+	if f&message != 0 {
+		c.d.DrainMax = 2 * c.srv.o.MaxAppend
+	}
 	switch {
 	case f&smallArgs != 0:
 		c.d.LiteralMax, c.d.LiteralSum = 1<<10, 4<<10

@@ -36,6 +36,7 @@ type change struct {
 	flags    storage.Flags
 	keywords []string
 	bits     uint64        // of keywords, for known
+	newFirst bool          // new messages are told of before those that went: REPLACE
 	keep     storage.Flags // flags that a change to those given leaves as they are
 	keepKeys bool          // so are keywords
 }
@@ -118,11 +119,17 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	if len(gone) > 0 && !expunge {
 		return nil
 	}
+	newFirst := own != nil && own.newFirst
+	if added > 0 && newFirst {
+		c.e.Raw("* ").Num(uint64(v.snap.Len() + added)).Raw(" EXISTS").CRLF()
+	}
 	c.tellGone(v.snap, gone)
 	old := v.snap
 	v.snap = now
 	if added > 0 {
-		c.e.Raw("* ").Num(uint64(now.Len())).Raw(" EXISTS").CRLF()
+		if !newFirst {
+			c.e.Raw("* ").Num(uint64(now.Len())).Raw(" EXISTS").CRLF()
+		}
 		c.tellRecent(len(v.recent) > 0)
 	}
 	if n := len(now.Keywords()); n > len(old.Keywords()) {

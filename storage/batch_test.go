@@ -24,6 +24,24 @@ func batchOf(t testing.TB, s *Store, account, mailbox int64, sizes ...int) *Batc
 	return b
 }
 
+// appendAll delivers us[i] to targets[i], as many at a time as can be.
+func appendAll(t testing.TB, s *Store, us []*Upload, targets []Target) error {
+	b := s.NewBatch()
+	for i, u := range us {
+		if err := b.Add(t.Context(), u, targets[i]); err != nil {
+			return err
+		}
+		if b.Len() < BatchMax && i < len(us)-1 {
+			continue
+		}
+		if _, err := s.DeliverBatch(t.Context(), b); err != nil {
+			return err
+		}
+		b = s.NewBatch()
+	}
+	return nil
+}
+
 func batchText(i, size int) string {
 	h := fmt.Sprintf("A: %05d\r\n\r\n", i)
 	return h + strings.Repeat(string(rune('a'+i%26)), size-len(h))

@@ -56,7 +56,7 @@ func TestKeys(t *testing.T) {
 			us = append(us, newMessage(t, s, 0, fmt.Sprintf("Subject: Re: number %d\r\nMessage-ID: <%d@x>\r\n\r\nbody\r\n", i*7, i)))
 			targets = append(targets, Target{Account: a.ID, Mailbox: in})
 		}
-		if _, err := s.AppendAll(t.Context(), us, targets); err != nil {
+		if err := appendAll(t, s, us, targets); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,7 +109,7 @@ func TestKeysCacheIsBounded(t *testing.T) {
 			us = append(us, newMessage(t, s, 0, fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", i)))
 			targets = append(targets, Target{Account: a.ID, Mailbox: mailbox})
 		}
-		if _, err := s.AppendAll(t.Context(), us, targets); err != nil {
+		if err := appendAll(t, s, us, targets); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
