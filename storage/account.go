@@ -271,6 +271,7 @@ func (s *Store) RemoveAccount(ctx context.Context, id int64) error {
 		for _, q := range []string{
 			`DELETE FROM account WHERE id = ?`, `DELETE FROM address WHERE account = ?`, `DELETE FROM credential WHERE account = ?`,
 			`DELETE FROM subscription WHERE account = ?`, `DELETE FROM retired WHERE account = ?`, `DELETE FROM acl WHERE identifier = ?`,
+			`DELETE FROM pass WHERE account = ?`,
 		} {
 			if err := t.exec(q, id); err != nil {
 				return err

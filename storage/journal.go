@@ -28,6 +28,7 @@ type journal struct {
 	mu      sync.Mutex
 	waiting []Record
 	dropped int64
+	used    map[int64]int64 // passes that were used: when, in Unix seconds
 }
 
 func (j *journal) init() { j.hint = make(chan struct{}, 1) }
@@ -80,7 +81,7 @@ func (j *journal) take() []Record {
 func (j *journal) empty() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.waiting) == 0
+	return len(j.waiting) == 0 && len(j.used) == 0
 }
 
 func (t *tx) addRecords(all []Record) error {

@@ -110,9 +110,12 @@ func (s *Store) write() {
 
 // batch runs jobs in one transaction, without those that fail.
 func (w *writer) batch(batch []*job) {
-	jobs := make([]*job, 0, len(batch)+1)
+	jobs := make([]*job, 0, len(batch)+2)
 	if r := w.s.journal.take(); len(r) > 0 {
 		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.addRecords(r) }})
+	}
+	if u := w.s.journal.takeUsed(); len(u) > 0 {
+		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.putUsed(u) }})
 	}
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err != nil {
