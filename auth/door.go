@@ -23,6 +23,9 @@ var (
 	ErrPlaintext   = errors.New("TLS required before a password may be sent")
 	ErrTooMany     = errors.New("too many failed logins on this connection") // the caller closes the connection
 	ErrMechanism   = errors.New("unknown SASL mechanism")
+
+	// ErrAuthorization is an ErrCredentials: the proof was right, but not for whom the client wants to act as.
+	ErrAuthorization = fmt.Errorf("%w: not allowed to act as somebody else", ErrCredentials)
 	// session.ErrLimit and storage.ErrTemporary come through as they are.
 )
 
@@ -49,6 +52,14 @@ type Options struct {
 	// Certificate returns the DER leaf certificate that the server shows on such a connection, for the channel binding
 	// tls-server-end-point; nil (the func or its result) means that this one is not offered.
 	Certificate func(cs tls.ConnectionState) []byte
+
+	// Mechanisms are the SASL mechanisms that may be used, by their registered names; nil means all of AllMechanisms. Without PLAIN and
+	// LOGIN no password is taken in SMTP and IMAP at all (PasswordAllowed).
+	Mechanisms []string
+	// OIDC is whose bearer tokens are taken beside our own; nil means nobody's. It must have passed Check.
+	OIDC *OIDC
+	// PinnedOnly: EXTERNAL takes the certificates that were registered (AddCertificate) and none for the addresses that it names.
+	PinnedOnly bool
 }
 
 // maxFailures on one session; the last of them is answered with ErrTooMany.
@@ -71,6 +82,7 @@ type Door struct {
 	cache    *cache
 	throttle *throttle
 	failures failures
+	issuer   *issuer // nil: none
 
 	gen atomic.Uint64 // grows with every Revoke
 }
@@ -89,13 +101,17 @@ func New(store *storage.Store, reg *session.Registry, o Options) *Door {
 	if len(o.Secret) == 0 {
 		o.Secret = randomBytes(32)
 	}
-	return &Door{
+	d := &Door{
 		store: store, reg: reg, opt: o, log: o.Logger,
 		hash:     newHasher(usualCost),
 		cache:    newCache(o.Now),
 		throttle: newThrottle(o.Now),
 		failures: failures{count: newLRU[string, int](maxFailing)},
 	}
+	if o.OIDC != nil {
+		d.issuer = newIssuer(*o.OIDC, o.Now, o.Logger)
+	}
+	return d
 }
 
 // Known tells that an account once logged in from an address, as the history says after a restart: guesses that others make at the account
@@ -106,7 +122,8 @@ func (d *Door) Known(account int64, from netip.Addr) {
 	d.throttle.know(origin{from: place(from), who: subject{account: account}})
 }
 
-// Login proves user and password for s and, when right, logs s in (session.Login).
+// Login proves user and password for s and, when right, logs s in (session.Login). One of the account's tokens that is good for the
+// protocol is as good as its password.
 // It blocks for as long as hashing and the throttle's delay take, at most until ctx or the session ends.
 // The third failure of a session is answered with ErrTooMany, and so is every attempt after it.
 func (d *Door) Login(ctx context.Context, s *session.Session, user, password string) (*storage.Account, error) {
@@ -127,6 +144,12 @@ func (d *Door) PlaintextAllowed(s *session.Session) bool {
 	default:
 		return false
 	}
+}
+
+// PasswordAllowed tells whether s may log in with a password outside of SASL (LOGIN of IMAP): as PlaintextAllowed, unless
+// the mechanisms that send a password are withheld.
+func (d *Door) PasswordAllowed(s *session.Session) bool {
+	return d.PlaintextAllowed(s) && (d.mayUse(mechPlain) || d.mayUse(mechLogin))
 }
 
 // Exchange is one SASL dialogue. After done without error the session is logged in and Account is who.
@@ -150,15 +173,18 @@ func (d *Door) SetPassword(ctx context.Context, account int64, password string) 
 	if err := d.store.SetCredentials(ctx, account, c); err != nil {
 		return fmt.Errorf("auth: set password: %w", err)
 	}
-	d.Revoke(account)
+	d.Revoke(account, session.ErrRevoked)
 	return nil
 }
 
-// Revoke is to be called after an account was disabled, removed or its credentials changed: what the cache knows of
-// it is forgotten and its sessions end (session.ErrRevoked), also those that are just logging in.
-func (d *Door) Revoke(account int64) {
+// Revoke is to be called after an account was disabled (session.ErrDisabled), removed (session.ErrRemoved) or its credentials changed (nil or
+// session.ErrRevoked): what the cache knows of it is forgotten and its sessions end for that cause, also those that are just logging in.
+func (d *Door) Revoke(account int64, cause error) {
+	if cause == nil {
+		cause = session.ErrRevoked
+	}
 	// The order matters: a login that misses the new generation has its session in the registry, where it is killed.
 	d.gen.Add(1)
 	d.cache.forget(account)
-	d.reg.KillAccount(account, session.ErrRevoked)
+	d.reg.KillAccount(account, cause)
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"github.com/xdg-go/stringprep"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/packetboat/packetboat/auth/session"
@@ -81,7 +82,13 @@ func (d *Door) login(ctx context.Context, s *session.Session, a attempt) (*stora
 		return nil, d.refuse(s, a, err)
 	}
 	a.known = t.account != nil
-	right, err := d.prove(ctx, t, a.password)
+	right, reason, err := d.appPassword(ctx, s, t, a.password)
+	if reason != "" {
+		return nil, d.fail(s, a, reason)
+	}
+	if err == nil && !right {
+		right, err = d.prove(ctx, t, a.password)
+	}
 	if err != nil {
 		return nil, d.refuse(s, a, err)
 	}
@@ -92,7 +99,7 @@ func (d *Door) login(ctx context.Context, s *session.Session, a attempt) (*stora
 		if err != nil {
 			return nil, d.refuse(s, a, err)
 		}
-		return nil, d.fail(s, a, "authzid")
+		return nil, d.failAuthorization(s, a)
 	}
 	return d.enter(ctx, s, a, t)
 }
@@ -102,7 +109,9 @@ type target struct {
 	account *storage.Account // nil: nobody
 	origin  origin
 	gen     uint64
-	asleep  func() // told before the attempt sleeps: the session is idle then, so that a drain does not wait for it
+	pass    *storage.Pass // the token or certificate that proved it; nil: a password
+	via     string        // session.Account.Via, when there is no pass
+	asleep  func()        // told before the attempt sleeps: the session is idle then, so that a drain does not wait for it
 }
 
 // usable tells whether there is a password that could be right.
@@ -130,24 +139,56 @@ func (t *target) reason() string {
 
 // find looks up who is meant. A name that nobody has is no error.
 func (d *Door) find(ctx context.Context, s *session.Session, user string) (*target, error) {
+	t := d.newTarget(s)
+	var err error
+	if t.account, err = d.lookup(ctx, user); err != nil {
+		return nil, err
+	}
+	if t.account != nil {
+		t.origin.who.account = t.account.ID
+		return t, nil
+	}
+	// Kept as a hash: the name may be long, and it may be a password typed into the wrong field.
+	k := keyedHash(d.cache.key, "name", strings.ToLower(norm.NFC.String(user)))
+	t.origin.who.name = string(k[:16])
+	return t, nil
+}
+
+// newTarget is nobody yet, for an attempt of s. What it will be read from the store must be read after it was made.
+func (d *Door) newTarget(s *session.Session) *target {
 	t := &target{gen: d.gen.Load(), asleep: func() { s.Park("waits to log in") }}
 	t.origin.from = place(s.Remote().Addr())
-	var err error
-	if validUser(user) {
-		t.account, err = d.store.AccountByLogin(ctx, user)
+	return t
+}
+
+// lookup finds the account of a name; nil when it is nobody's or cannot be a name.
+//
+// RFC 4616 section 2, RFC 5802 section 5.1: names are compared as prepared by SASLprep (RFC 4013), as query strings: what is nobody's as it was
+// typed is looked for again as that makes it.
+func (d *Door) lookup(ctx context.Context, user string) (*storage.Account, error) {
+	if !validUser(user) {
+		return nil, nil
+	}
+	a, err := d.store.AccountByLogin(ctx, user)
+	if err != nil && nobody(err) {
+		prepared, fault := stringprep.SASLprep.Prepare(user)
+		if fault != nil || prepared == user || !validUser(prepared) {
+			return nil, nil
+		}
+		a, err = d.store.AccountByLogin(ctx, prepared)
 	}
 	switch {
-	case t.account != nil && err == nil:
-		t.origin.who.account = t.account.ID
-	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal):
-		t.account = nil
-		// Kept as a hash: the name may be long, and it may be a password typed into the wrong field.
-		k := keyedHash(d.cache.key, "name", strings.ToLower(norm.NFC.String(user)))
-		t.origin.who.name = string(k[:16])
-	default:
-		return nil, fmt.Errorf("auth: find account: %w", err)
+	case err == nil:
+		return a, nil
+	case nobody(err):
+		return nil, nil
 	}
-	return t, nil
+	return nil, fmt.Errorf("auth: find account: %w", err)
+}
+
+// nobody tells whether the store says by err that a name is nobody's.
+func nobody(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrInvalid) || errors.Is(err, storage.ErrNotLocal)
 }
 
 // validUser tells whether user can be a login name at all.
@@ -303,18 +344,8 @@ func (d *Door) mayActAs(ctx context.Context, who *storage.Account, a attempt) (b
 	if a.authzid == "" || a.authzid == a.user || a.authzid == who.Name {
 		return true, nil
 	}
-	if !validUser(a.authzid) {
-		return false, nil
-	}
-	as, err := d.store.AccountByLogin(ctx, a.authzid)
-	switch {
-	case err == nil:
-		return as.ID == who.ID, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal):
-		return false, nil
-	default:
-		return false, fmt.Errorf("auth: find account: %w", err)
-	}
+	as, err := d.lookup(ctx, a.authzid)
+	return as != nil && as.ID == who.ID, err
 }
 
 // enter logs the session in after the proof.
@@ -322,7 +353,11 @@ func (d *Door) enter(ctx context.Context, s *session.Session, a attempt, t *targ
 	if !d.opt.NoThrottle {
 		d.throttle.succeed(t.origin)
 	}
-	if err := s.Login(session.Account{ID: t.account.ID, Name: t.account.Name}); err != nil {
+	as := session.Account{ID: t.account.ID, Name: t.account.Name, Via: t.via}
+	if t.pass != nil {
+		as.Via = via(t.pass)
+	}
+	if err := s.Login(as); err != nil {
 		return nil, d.refuse(s, a, err)
 	}
 	// A Revoke between find and here found no session of this account to kill.
@@ -332,6 +367,9 @@ func (d *Door) enter(ctx context.Context, s *session.Session, a attempt, t *targ
 			s.Logout()
 			return nil, d.refuse(s, a, fmt.Errorf("auth: %w: the credentials were just changed", storage.ErrTemporary))
 		}
+	}
+	if t.pass != nil {
+		d.store.UsePass(t.pass)
 	}
 	d.log.LogAttrs(ctx, slog.LevelDebug, "logged in", d.attrs(s, a, slog.String("account", t.account.Name))...)
 	return t.account, nil
@@ -345,6 +383,14 @@ func (d *Door) fail(s *session.Session, a attempt, reason string) error {
 		return ErrTooMany
 	}
 	return ErrCredentials
+}
+
+// failAuthorization is fail for a proof that was right, of somebody who may not be whom he wants to be.
+func (d *Door) failAuthorization(s *session.Session, a attempt) error {
+	if err := d.fail(s, a, "authzid"); err != ErrCredentials {
+		return err
+	}
+	return ErrAuthorization
 }
 
 // refuse logs an attempt that came to no proof, and returns why. Being throttled counts for the session like a

@@ -194,7 +194,7 @@ func TestCache(t *testing.T) {
 	if _, err := r.store.UpdateAccount(t.Context(), ann.ID, storage.AccountChange{Disabled: &disabled}); err != nil {
 		t.Fatal(err)
 	}
-	r.door.Revoke(ann.ID)
+	r.door.Revoke(ann.ID, nil)
 	login("enabled", "secret", nil, 1)
 	if err := r.store.RemoveAccount(t.Context(), ann.ID); err != nil {
 		t.Fatal(err)
@@ -239,7 +239,7 @@ func TestRevokeDuringLogin(t *testing.T) {
 		return to
 	}
 	to := proved()
-	r.door.Revoke(accountOf(t, r, "bob").ID) // somebody else's
+	r.door.Revoke(accountOf(t, r, "bob").ID, nil) // somebody else's
 	if _, err := r.door.enter(t.Context(), s, a, to); err != nil {
 		t.Errorf("not let in: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -15,34 +16,60 @@ import (
 const (
 	mechScramPlus = "SCRAM-SHA-256-PLUS" // RFC 7677
 	mechScram     = "SCRAM-SHA-256"      // RFC 7677
+	mechBearer    = "OAUTHBEARER"        // RFC 7628
+	mechXOAuth2   = "XOAUTH2"            // what there was before it, by Google
+	mechExternal  = "EXTERNAL"           // RFC 4422 appendix A
 	mechPlain     = "PLAIN"              // RFC 4616
 	mechLogin     = "LOGIN"              // draft-murchison-sasl-login
 )
 
-// maxResponse is how long a response of the client may be, decoded, in bytes.
-const maxResponse = 8192
+// AllMechanisms are the SASL mechanisms (RFC 4422) that there are, strongest first.
+var AllMechanisms = []string{mechExternal, mechScramPlus, mechScram, mechBearer, mechXOAuth2, mechPlain, mechLogin}
 
-// Mechanisms are the SASL mechanisms (RFC 4422) that s may use now, strongest first:
-// SCRAM-SHA-256-PLUS (TLS only; taken but not announced over SMTP), SCRAM-SHA-256, PLAIN, LOGIN; none without TLS where the policy forbids it.
+// maxResponse is how long a response of the client may be, decoded, in bytes: more than a line of SMTP can carry (RFC 4954 section 4:
+// 12,288), as some issuers' tokens are of several kilobytes.
+const maxResponse = 12 << 10
+
+// Mechanisms are the SASL mechanisms that s may use now, strongest first: EXTERNAL where the client showed a certificate that was verified,
+// SCRAM-SHA-256-PLUS with TLS (taken but not announced over SMTP), the others always; none without TLS where the policy forbids it,
+// and none that the options withhold.
 func (d *Door) Mechanisms(s *session.Session) []string {
 	if !d.PlaintextAllowed(s) {
 		return nil
 	}
-	all := []string{mechScramPlus, mechScram, mechPlain, mechLogin}
-	if !d.announcesPlus(s) {
-		return all[1:]
+	var all []string
+	for _, m := range AllMechanisms {
+		if d.offers(s, m) && (m != mechScramPlus || d.announcesPlus(s)) {
+			all = append(all, m)
+		}
 	}
 	return all
+}
+
+// offers tells whether s can use mechanism m as it is now.
+func (d *Door) offers(s *session.Session, m string) bool {
+	switch m {
+	case mechScramPlus:
+		return d.mayUse(m) && d.canBind(s)
+	case mechExternal:
+		return d.mayUse(m) && certificate(s) != nil
+	}
+	return d.mayUse(m)
+}
+
+// mayUse tells whether m is a mechanism, and not withheld.
+func (d *Door) mayUse(m string) bool {
+	return slices.Contains(AllMechanisms, m) && (d.opt.Mechanisms == nil || slices.Contains(d.opt.Mechanisms, m))
 }
 
 // announcesPlus tells whether clients are told of SCRAM-SHA-256-PLUS. Over SMTP they are not: mutt and neomutt with GNU SASL before 2.0
 // pick it from the list, find that they have no tls-exporter data, and give up without trying another, so that no mail goes out.
 func (d *Door) announcesPlus(s *session.Session) bool {
-	return s.Protocol() != session.SMTP && d.canBind(s)
+	return s.Protocol() != session.SMTP && d.offers(s, mechScramPlus)
 }
 
 // SASL starts mechanism mech (case-insensitive) for s; ErrMechanism, ErrPlaintext, ErrTooMany. The exchange takes nil for an initial
-// response that is absent. A response that is no message of the mechanism, or over 8 KiB, is a failed login. One goroutine at a time may use it.
+// response that is absent. A response that is no message of the mechanism, or over 12 KiB, is a failed login. One goroutine at a time may use it.
 func (d *Door) SASL(ctx context.Context, s *session.Session, mech string) (Exchange, error) {
 	if !d.PlaintextAllowed(s) {
 		return nil, ErrPlaintext
@@ -50,23 +77,27 @@ func (d *Door) SASL(ctx context.Context, s *session.Session, mech string) (Excha
 	if d.failures.of(s) >= maxFailures {
 		return nil, ErrTooMany
 	}
-	e := exchange{door: d, ctx: ctx, session: s, attempt: attempt{mech: strings.ToUpper(mech)}}
+	e := &exchange{door: d, ctx: ctx, session: s, attempt: attempt{mech: strings.ToUpper(mech)}}
+	if !d.offers(s, e.attempt.mech) {
+		return nil, ErrMechanism
+	}
 	switch e.attempt.mech {
 	case mechPlain:
 		e.step = e.plain
 	case mechLogin:
 		e.step = e.loginUser
 	case mechScramPlus:
-		if !d.canBind(s) {
-			return nil, ErrMechanism
-		}
-		e.step = (&scramExchange{exchange: &e, plus: true}).first
+		e.step = (&scramExchange{exchange: e, plus: true}).first
 	case mechScram:
-		e.step = (&scramExchange{exchange: &e}).first
-	default:
-		return nil, ErrMechanism
+		e.step = (&scramExchange{exchange: e}).first
+	case mechBearer:
+		e.step = (&bearerExchange{exchange: e, parse: parseBearer}).first
+	case mechXOAuth2:
+		e.step = (&bearerExchange{exchange: e, parse: parseXOAuth2}).first
+	case mechExternal:
+		e.step = e.external
 	}
-	return &e, nil
+	return e, nil
 }
 
 // exchange is a SASL dialogue: each step takes a response and sets the next one.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/xdg-go/scram"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/packetboat/packetboat/storage"
 )
 
 // scramKeys are what a server keeps for SCRAM-SHA-256, stored in the form of RFC 5803:
@@ -86,16 +88,28 @@ func parseScramKeys(s string) (*scramKeys, error) {
 	}, nil
 }
 
-// fakeScram are keys that no password has, always the same ones for a user, so that a user
+// fakeScram are keys that no password has, always the same ones for a user, also by the other ways to write his name, so that a user
 // who does not exist cannot be told from one who does.
-func (d *Door) fakeScram(user string) *scramKeys {
+func (d *Door) fakeScram(ctx context.Context, user string) (*scramKeys, error) {
 	user = strings.ToLower(norm.NFC.String(user))
+	if !strings.Contains(user, "@") {
+		all, err := d.store.Domains(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("auth: find domain: %w", err)
+		}
+		if len(all) > 0 {
+			user += "@" + all[0].Name
+		}
+	}
+	if local, domain, err := storage.ParseAddress(user); err == nil {
+		user = local + "@" + domain
+	}
 	salt := keyedHash(d.opt.Secret, "scram salt", user)
 	stored := keyedHash(d.opt.Secret, "scram key", user)
 	return &scramKeys{
 		KeyFactors: scram.KeyFactors{Salt: string(salt[:scramSalt]), Iters: scramIterations},
 		StoredKey:  stored[:], ServerKey: stored[:],
-	}
+	}, nil
 }
 
 // scramExchange is the server's side of RFC 5802. The throttle is asked before the first answer and,
@@ -118,6 +132,9 @@ func (e *scramExchange) first(response []byte) ([]byte, bool, error) {
 	}
 	ctx, cancel := within(e.ctx, e.session)
 	defer cancel()
+	if !isScramFirst(response) {
+		return nil, false, e.malformed()
+	}
 	var refused error
 	talk, err := e.conversation(response, func(user string) (keys scram.StoredCredentials, err error) {
 		e.attempt.user = user
@@ -183,7 +200,10 @@ func (e *scramExchange) lookup(ctx context.Context, user string) (*scramKeys, er
 	if err != nil {
 		return nil, err
 	}
-	fake := e.door.fakeScram(user)
+	fake, err := e.door.fakeScram(ctx, user)
+	if err != nil {
+		return nil, err
+	}
 	if c.keys == nil {
 		return fake, nil
 	}
@@ -215,7 +235,7 @@ func (e *scramExchange) final(response []byte) ([]byte, bool, error) {
 		return nil, false, d.refuse(e.session, e.attempt, err)
 	}
 	if !ok {
-		return nil, false, d.fail(e.session, e.attempt, "authzid")
+		return nil, false, d.failAuthorization(e.session, e.attempt)
 	}
 	e.step = e.enter
 	// RFC 5802 section 5: the client checks the server's signature, then it sends an empty response.

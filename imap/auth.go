@@ -51,6 +51,9 @@ func (c *client) login(t *task) error {
 	if !c.srv.door.PlaintextAllowed(c.ses) {
 		return auth.ErrPlaintext // before a client that waits for leave sends its password in a literal
 	}
+	if !c.srv.door.PasswordAllowed(c.ses) {
+		return &wire.Error{No: true, Code: "CANNOT", Text: "Passwords are not taken here"}
+	}
 	c.d.SP()
 	user := c.d.AString()
 	c.d.SP()

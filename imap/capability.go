@@ -78,7 +78,7 @@ func (c *client) capabilities() string {
 		add("STARTTLS")
 	}
 	// RFC 9051 section 6.2.3: LOGINDISABLED while a password may not be sent
-	if !c.srv.door.PlaintextAllowed(c.ses) {
+	if !c.srv.door.PasswordAllowed(c.ses) {
 		add("LOGINDISABLED")
 	}
 	for _, m := range c.srv.door.Mechanisms(c.ses) {

@@ -39,6 +39,7 @@ var replies = []struct {
 	{errTryCreate, "TRYCREATE", "No such mailbox"},
 	{errGone, "EXPUNGEISSUED", "Some of the messages no longer exist"},
 	{auth.ErrPlaintext, "PRIVACYREQUIRED", "TLS is required before a password may be sent"},
+	{auth.ErrAuthorization, "AUTHORIZATIONFAILED", "Not allowed to act as somebody else"},
 	{auth.ErrCredentials, "AUTHENTICATIONFAILED", "Authentication failed"},
 	{auth.ErrTooMany, "AUTHENTICATIONFAILED", "Too many failed logins"},
 	{auth.ErrThrottled, "UNAVAILABLE", "Too many failed logins, try again later"},

@@ -105,7 +105,8 @@ func farewell(cause error, name string) *reply {
 	switch {
 	case errors.Is(cause, session.ErrDrain):
 		return say(421, "4.3.2", "%s is shutting down", name)
-	case errors.Is(cause, session.ErrKilled), errors.Is(cause, session.ErrRevoked):
+	case errors.Is(cause, session.ErrKilled), errors.Is(cause, session.ErrRevoked), errors.Is(cause, session.ErrDisabled),
+		errors.Is(cause, session.ErrRemoved), errors.Is(cause, session.ErrPass):
 		return say(421, "4.7.0", "%s", cause.Error())
 	case errors.Is(cause, session.ErrLogin):
 		return say(421, "4.7.0", "no login in time")

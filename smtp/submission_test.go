@@ -52,7 +52,7 @@ var submissions = []struct{ name, script string }{
 		a< 220 *
 		a starttls
 		a> EHLO x
-		a<< 250-AUTH SCRAM-SHA-256 PLAIN LOGIN
+		a<< 250-AUTH SCRAM-SHA-256 OAUTHBEARER XOAUTH2 PLAIN LOGIN
 		a<< 250 LIMITS *
 		a> MAIL FROM:<ann@example.test>
 		a< 530 5.7.0 authentication required
@@ -267,7 +267,7 @@ func TestPlaintextPolicy(t *testing.T) {
 	sessiontest.Play(t, expand(`
 		a = sub
 		a> EHLO x
-		a<< 250-AUTH SCRAM-SHA-256 PLAIN LOGIN
+		a<< 250-AUTH SCRAM-SHA-256 OAUTHBEARER XOAUTH2 PLAIN LOGIN
 		a<< 250 LIMITS *
 		a> AUTH PLAIN PLAIN(ann)
 		a< 235 *

@@ -45,6 +45,9 @@ const (
 var (
 	ErrKilled   = errors.New("session killed by the administrator")
 	ErrRevoked  = errors.New("credentials of the account changed")
+	ErrDisabled = errors.New("account disabled by the administrator")
+	ErrRemoved  = errors.New("account removed by the administrator")
+	ErrPass     = errors.New("the token or certificate of the login was revoked")
 	ErrDrain    = errors.New("server is shutting down")
 	ErrIdle     = errors.New("idle for too long")
 	ErrDeadline = errors.New("session lasted too long")
@@ -60,7 +63,8 @@ var ErrLimit = errors.New("too many sessions")
 type Account struct {
 	ID    int64
 	Name  string
-	Limit int // sessions at a time; 0 means the registry's own limit per account
+	Limit int    // sessions at a time; 0 means the registry's own limit per account
+	Via   string // what proved it beside the password: "token phone", "certificate laptop", "issuer"; "" for the password
 }
 
 // The most bytes that are kept of what a peer or a protocol tells of a session.
@@ -459,6 +463,7 @@ type Info struct {
 	Client     string    `json:"client,omitempty"`
 	AccountID  int64     `json:"account_id,omitempty"`
 	Account    string    `json:"account,omitempty"`
+	Via        string    `json:"via,omitempty"` // Account.Via
 	State      State     `json:"state"`
 	Activity   string    `json:"activity,omitempty"`
 	Open       string    `json:"open,omitempty"`
@@ -484,6 +489,7 @@ func (s *Session) Info() Info {
 		Client:     s.client,
 		AccountID:  s.account.ID,
 		Account:    s.account.Name,
+		Via:        s.account.Via,
 		State:      s.state,
 		Activity:   clean(s.activity, maxActivity),
 		Open:       clean(s.open, maxActivity),

@@ -96,6 +96,11 @@ func (f *configFlags) load(dir string) (*config, settings, error) {
 	if err := checkPorts(c, all); err != nil {
 		return nil, nil, err
 	}
+	if c.OIDC.Issuer != "" {
+		if err := c.OIDC.Check(); err != nil {
+			return nil, nil, fmt.Errorf("%s: auth.oidc.issuer: %w", all["auth.oidc.issuer"].from, err)
+		}
+	}
 	if c.Hostname == "" {
 		c.Hostname = "mail." + c.Domain
 	}
@@ -125,8 +130,13 @@ func checkPorts(c *config, all settings) error {
 	return nil
 }
 
-// checkCertificate reads the operator's certificate and key, if the configuration names any.
+// checkCertificate reads the operator's certificate, its key and the CAs of clients, if the configuration names any.
 func checkCertificate(c *config, all settings) error {
+	if c.TLSClientCA != "" {
+		if _, err := readCAs(c.TLSClientCA); err != nil {
+			return fmt.Errorf("%s: tls.client_ca = %q: %w", all["tls.client_ca"].from, c.TLSClientCA, err)
+		}
+	}
 	if c.TLSCert == "" {
 		return nil
 	}

@@ -100,6 +100,12 @@ func (c *control) handler() http.Handler {
 	handle("GET /accounts/{name}", c.account)
 	handle("PATCH /accounts/{name}", c.changeAccount)
 	handle("DELETE /accounts/{name}", c.removeAccount)
+	for _, kind := range []storage.PassKind{storage.PassToken, storage.PassCertificate} {
+		path := "/accounts/{name}/" + string(kind) + "s"
+		handle("GET "+path, func(r *http.Request) (any, error) { return c.passes(r, kind) })
+		handle("POST "+path, func(r *http.Request) (any, error) { return c.addPass(r, kind) })
+		handle("DELETE "+path+"/{pass}", func(r *http.Request) (any, error) { return c.removePass(r, kind) })
+	}
 	handle("GET /domains", c.domains)
 	handle("PUT /domains/{name}", c.addDomain)
 	handle("DELETE /domains/{name}", c.removeDomain)
@@ -115,11 +121,11 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, session.ErrUnknown):
 		return http.StatusNotFound
-	case errors.Is(err, fs.ErrExist), errors.Is(err, errNotRunning), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrExist), errors.Is(err, errNotRunning), errors.Is(err, fs.ErrPermission), errors.Is(err, storage.ErrLimit):
 		return http.StatusConflict
 	case errors.Is(err, storage.ErrTemporary):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, errRequest), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.As(err, new(*json.SyntaxError)):
+	case errors.Is(err, errRequest), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrPass), errors.As(err, new(*json.SyntaxError)):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
@@ -134,7 +140,7 @@ var plain = strings.NewReplacer(
 
 // words are an error as the verbs print it.
 func words(err error) string {
-	text := strings.TrimPrefix(err.Error(), "storage: ")
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "auth: "), "storage: ")
 	text = plain.Replace(text)
 	if errors.Is(err, storage.ErrNotLocal) {
 		text += " (make it one: packetboat domain add NAME)"
@@ -251,7 +257,7 @@ func (c *control) changeAccount(r *http.Request) (any, error) {
 			return nil, err
 		}
 		if change.Disabled != nil && *change.Disabled {
-			c.door.Revoke(a.ID)
+			c.door.Revoke(a.ID, session.ErrDisabled)
 		}
 	}
 	for _, addr := range change.AddAliases {
@@ -275,7 +281,7 @@ func (c *control) removeAccount(r *http.Request) (any, error) {
 	if err := c.store.RemoveAccount(r.Context(), a.ID); err != nil {
 		return nil, err
 	}
-	c.door.Revoke(a.ID)
+	c.door.Revoke(a.ID, session.ErrRemoved)
 	return accountJSON{Name: a.Name}, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,10 @@ type config struct {
 	Throttle  bool
 	Plaintext auth.Plaintext
 
+	Mechanisms      []string // SASL mechanisms that may be used; nil: all
+	OIDC            auth.OIDC
+	PinnedOnly      bool // EXTERNAL takes registered certificates alone
+	TLSClientCA     string
 	TLSCert, TLSKey string
 
 	MaxMessage int64
@@ -114,6 +119,20 @@ var keys = []key{
 		}
 		return fmt.Errorf("want never, loopback or always")
 	}},
+	{"auth.mechanisms", "all", "SASL mechanisms that clients may use, comma-separated, of " + strings.Join(auth.AllMechanisms, ", ") + "; or all. Without PLAIN and LOGIN, IMAP and SMTP take no passwords (FTP does).", func(c *config, v string) error {
+		return mechanismsInto(&c.Mechanisms, v)
+	}},
+	{"auth.external", "any", "Certificates of clients that log in by EXTERNAL: any (registered ones, and those that name an address of the account) or registered (packetboat account cert add).", func(c *config, v string) error {
+		c.PinnedOnly = v == "registered"
+		if !c.PinnedOnly && v != "any" {
+			return fmt.Errorf("want any or registered")
+		}
+		return nil
+	}},
+	{"auth.oidc.issuer", "", "OpenID Connect issuer whose tokens (signed JWTs) OAUTHBEARER and XOAUTH2 take beside packetboat's own; its URL. Empty: none.", text(func(c *config) *string { return &c.OIDC.Issuer })},
+	{"auth.oidc.audience", "", "The audience (aud) that a token must have: this server's or the client's id there.", text(func(c *config) *string { return &c.OIDC.Audience })},
+	{"auth.oidc.claim", "email", "The claim of a token that names the account, by one of its addresses.", text(func(c *config) *string { return &c.OIDC.Claim })},
+	{"auth.oidc.scope", "", "A scope that a token must have. Empty: none.", text(func(c *config) *string { return &c.OIDC.Scope })},
 
 	{"limits.total", "20000", "Sessions at a time, all protocols together; 0 means no limit (for each limit).", limit(func(c *config) *int { return &c.LimitTotal })},
 	{"limits.per_address", "200", "Sessions at a time from one address (IPv6: one /64).", limit(func(c *config) *int { return &c.LimitPerAddress })},
@@ -140,6 +159,7 @@ var keys = []key{
 
 	{"tls.cert", "", "Certificate chain (PEM) to use instead of the local CA's; read anew when it changes.", text(func(c *config) *string { return &c.TLSCert })},
 	{"tls.key", "", "Its private key (PEM).", text(func(c *config) *string { return &c.TLSKey })},
+	{"tls.client_ca", "", "CAs (PEM) of clients' certificates: submission and IMAP then ask for one, and EXTERNAL is offered to who shows one. Empty: not asked for. Read anew when it changes.", text(func(c *config) *string { return &c.TLSClientCA })},
 
 	{"smtp.max_recipients", "1000", "Recipients of one message.", func(c *config, v string) error { return intInto(&c.SMTPMaxRecipients, v, 100, 100000) }},
 	{"smtp.bare_newline", "auto", "Bare CR or LF in a message: reject, normalize, or auto (reject on the MX port, normalize from users).", choice(func(c *config) *string { return &c.SMTPBareNewline }, "auto", "reject", "normalize")},
@@ -209,6 +229,22 @@ func domainInto(s *string, v string) error {
 		return fmt.Errorf("want a domain name such as example.org")
 	}
 	*s = d
+	return nil
+}
+
+// mechanismsInto reads a list of SASL mechanisms.
+func mechanismsInto(list *[]string, v string) error {
+	*list = nil
+	if v == "all" {
+		return nil
+	}
+	for m := range strings.SplitSeq(v, ",") {
+		m = strings.ToUpper(strings.TrimSpace(m))
+		if !slices.Contains(auth.AllMechanisms, m) {
+			return fmt.Errorf("%q is none of %s", m, strings.Join(auth.AllMechanisms, ", "))
+		}
+		*list = append(*list, m)
+	}
 	return nil
 }
 

@@ -34,6 +34,7 @@ type house struct {
 	started  time.Time
 
 	certs    *certificates
+	clients  *clientCAs // nil: clients are asked for no certificates
 	bound    map[string][]net.Listener
 	store    *storage.Store
 	registry *session.Registry
@@ -75,6 +76,11 @@ func (h *house) open(ctx context.Context) (err error) {
 	if h.certs, err = openCertificates(h.dir, h.config, h.logger); err != nil {
 		return err
 	}
+	if h.config.TLSClientCA != "" {
+		if h.clients, err = openClientCAs(h.config.TLSClientCA, h.logger); err != nil {
+			return err
+		}
+	}
 	o := storage.Options{Logger: h.logger, PartialAge: h.config.FTPPartialTTL, JournalMax: h.config.HistoryMax, JournalAge: h.config.HistoryKeep}
 	err = patiently(ctx, func() (err error) {
 		h.store, err = storage.Open(ctx, h.dir, o)
@@ -100,8 +106,13 @@ func (h *house) start() (err error) {
 	if err != nil {
 		return err
 	}
+	var issuer *auth.OIDC
+	if c.OIDC.Issuer != "" {
+		issuer = &c.OIDC
+	}
 	h.door = auth.New(h.store, h.registry, auth.Options{
 		Plaintext: c.Plaintext, NoThrottle: !c.Throttle, Logger: h.logger, Secret: secret, Certificate: h.certs.shown,
+		Mechanisms: c.Mechanisms, PinnedOnly: c.PinnedOnly, OIDC: issuer,
 	})
 	if err := h.recall(); err != nil {
 		return err
@@ -152,17 +163,25 @@ func (h *house) makeServers() {
 	c := h.config
 	tree := vfs.New(h.store, vfs.Options{MaxMessage: c.MaxMessage})
 	tls := h.certs.config()
+	users := tls // who logs in may do so by certificate; other servers' certificates are none of ours to judge
+	if h.clients != nil {
+		users = h.clients.config(tls)
+	}
 	mail := func(mode smtp.Mode, implicit bool) server {
 		bare := smtp.BareNewline(c.SMTPBareNewline)
 		if bare == "auto" {
 			bare = ""
 		}
-		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: tls, ImplicitTLS: implicit,
+		conf := users
+		if mode == smtp.MX {
+			conf = tls
+		}
+		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit,
 			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Logger: h.logger})
 	}
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
-		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit,
+		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: users, ImplicitTLS: implicit,
 			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, SearchTimeout: c.IMAPSearch, Logger: h.logger, Recents: recents, Withhold: c.IMAPWithhold})
 	}
 	var public []ftp.PublicAddress
