@@ -70,6 +70,9 @@ func (c *client) capabilities() string {
 		add(name)
 	}
 	add("APPENDLIMIT=" + strconv.FormatInt(c.srv.o.MaxAppend, 10))
+	if limit := c.srv.o.limitCapability(); limit != "" {
+		add(limit)
+	}
 	if c.state != notAuthenticated {
 		return string(list)
 	}

@@ -30,6 +30,7 @@ const (
 	bigArgs                       // literals of up to 64 KiB: search strings
 	expunges                      // the right e on the selected mailbox is needed (RFC 4314 section 4)
 	marks                         // the right t is
+	bounded                       // a search of which not everything may be looked at (RFC 9738)
 	byNumber                      // it names messages by number, and so does its answer: refused once UIDONLY is enabled
 	message                       // carries messages: those that are not wanted are skipped too
 )
@@ -94,8 +95,8 @@ var commands = table([]command{
 	{"UNSELECT", selected, noUpdates, (*client).unselectCommand},
 	{"EXPUNGE", selected, writes | expunges, (*client).expunge},
 	{"UID EXPUNGE", selected, writes | byUID | expunges, (*client).expunge},
-	{"SEARCH", selected, keepNumbers | bigArgs | byNumber, (*client).search},
-	{"UID SEARCH", selected, byUID | bigArgs, (*client).search},
+	{"SEARCH", selected, keepNumbers | bigArgs | byNumber | bounded, (*client).search},
+	{"UID SEARCH", selected, byUID | bigArgs | bounded, (*client).search},
 	{"ESEARCH", loggedIn, byUID | bigArgs, (*client).multiSearch},
 	{"FETCH", selected, keepNumbers | byNumber, (*client).fetch},
 	{"UID FETCH", selected, byUID, (*client).fetch},

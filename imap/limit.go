@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/packetboat/packetboat/imap/wire"
@@ -41,7 +42,7 @@ func (c *client) mayCopy(spans []span) error {
 	if limit <= 0 || n <= limit {
 		return nil
 	}
-	rest := cutFront(append([]span(nil), spans...), n-limit)
+	rest := cutFront(slices.Clone(spans), n-limit)
 	return &wire.Error{No: true, Code: fmt.Sprintf("MESSAGELIMIT %d %d", limit, c.view.snap.UID(rest[0].first)), Text: "Too many messages to copy, try a smaller subset"}
 }
 
@@ -51,6 +52,36 @@ func (o *Options) copyLimit() int {
 		return o.MessageLimit
 	}
 	return o.SaveLimit
+}
+
+// limitCapability is how the limit is announced (RFC 9738 section 3); "" when there is none.
+func (o *Options) limitCapability() string {
+	switch {
+	case o.MessageLimit > 0:
+		return "MESSAGELIMIT=" + strconv.Itoa(o.MessageLimit)
+	case o.SaveLimit > 0:
+		return "SAVELIMIT=" + strconv.Itoa(o.SaveLimit)
+	}
+	return ""
+}
+
+// bound has a SEARCH look at the last messages only, of those that its sets name, when they are more than one command may process. It is what is
+// looked at that counts, not what is found (RFC 9738 section 3.1). SORT and THREAD need no limit: what they go by is kept.
+func (s *searcher) bound(t *task) {
+	limit := s.srv.o.MessageLimit
+	if limit <= 0 || s.p.Len() <= limit || t.flags&bounded == 0 {
+		return
+	}
+	domain := []span{{0, s.p.Len()}}
+	for _, k := range s.root.kids {
+		if (k.kind == wire.KeySeq || k.kind == wire.KeyUID) && count(k.spans) < count(domain) {
+			domain = k.spans
+		}
+	}
+	if over := count(domain) - limit; over > 0 {
+		s.from = cutFront(slices.Clone(domain), over)[0].first
+		t.lowest = s.p.UID(s.from)
+	}
 }
 
 // codes are the response codes of a task beside its own. The first becomes its own when it has none; others go in untagged
@@ -66,8 +97,13 @@ func (c *client) codes(t *task) {
 	if t.expunged {
 		add("OK", "EXPUNGEISSUED", "Some of the messages no longer exist")
 	}
-	if t.highest && c.view != nil {
-		add("OK", "HIGHESTMODSEQ "+strconv.FormatUint(c.view.highest(), 10), "Highest mod-sequence")
+	highest := func() {
+		if t.highest && c.view != nil {
+			add("OK", "HIGHESTMODSEQ "+strconv.FormatUint(c.view.highest(), 10), "Highest mod-sequence")
+		}
+	}
+	if c.qresync {
+		highest() // RFC 7162 section 3.2.7: in the tagged response
 	}
 	if t.lowest != 0 {
 		limit := c.srv.o.MessageLimit
@@ -75,5 +111,8 @@ func (c *client) codes(t *task) {
 			t.text = fmt.Sprintf("%s completed for the last %d messages", t.name, limit)
 		}
 		add("NO", fmt.Sprintf("MESSAGELIMIT %d %d", limit, t.lowest), t.text)
+	}
+	if !c.qresync {
+		highest()
 	}
 }

@@ -59,6 +59,7 @@ func (c *client) find(t *task, o *wire.SearchOptions, l limit) (*result, error) 
 	if s.modSeq {
 		l = limit{}
 	}
+	s.bound(t)
 	found, err := s.run(l)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type searcher struct {
 	nodes int
 
 	modSeq bool   // MODSEQ is among the keys
+	from   int    // index of the first message that is looked at
 	base   uint64 // what was done before this mailbox
 	buf    scratch
 	scan   *textScan
@@ -125,13 +126,13 @@ func (s *searcher) entries(l limit) (found, open []int, err error) {
 	n := s.p.Len()
 	heavy := s.nodes > manyNodes
 	defer s.release()
-	for k := range n {
+	for k := range n - s.from {
 		if k%searchBatch == 0 {
 			if err := s.step(heavy); err != nil {
 				return nil, nil, err
 			}
 		}
-		i := k
+		i := s.from + k
 		if l.last {
 			i = n - 1 - k
 		}

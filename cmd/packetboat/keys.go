@@ -43,6 +43,8 @@ type config struct {
 	SMTPIdle          time.Duration
 	IMAPIdle          time.Duration
 	IMAPKeepalive     time.Duration
+	IMAPMessageLimit  int
+	IMAPSaveLimit     int
 	IMAPSearch        time.Duration
 	IMAPWithhold      []imap.Withhold
 	FTPIdle           time.Duration
@@ -184,6 +186,12 @@ var keys = []key{
 			return fmt.Errorf("want at most %d rules", imap.MaxWithhold)
 		}
 		return nil
+	}},
+	{"imap.message_limit", "1000000", "Messages that one command looks at or changes (MESSAGELIMIT); the client is told where it stopped. 0 means any number.", func(c *config, v string) error {
+		return messagesInto(&c.IMAPMessageLimit, v)
+	}},
+	{"imap.save_limit", "0", "Messages that one COPY or APPEND saves, when that is to be less (SAVELIMIT). 0 means any number.", func(c *config, v string) error {
+		return messagesInto(&c.IMAPSaveLimit, v)
 	}},
 	{"ftp.idle_timeout", "15m", "Silence on both connections after which an FTP session ends.", duration(func(c *config) *time.Duration { return &c.FTPIdle })},
 	{"ftp.passive_ports", "auto", "Ports for passive data connections, FIRST-LAST; auto is base_port+1100 to +1199 (30000-30099 when base_port is 0).", func(c *config, v string) error {
@@ -360,4 +368,13 @@ func parseSize(v string) (int64, error) {
 		return int64(f * float64(u.factor)), nil
 	}
 	return 0, fmt.Errorf("%q is no size; give e.g. 500MiB or 5GiB", v)
+}
+
+// messagesInto takes a number of messages as a limit. RFC 9738 section 3: it should not be below 1,000.
+func messagesInto(n *int, v string) error {
+	if v == "0" {
+		*n = -1
+		return nil
+	}
+	return intInto(n, v, 1000, 1<<32-1)
 }

@@ -182,7 +182,8 @@ func (h *house) makeServers() {
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
 		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: users, ImplicitTLS: implicit,
-			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, SearchTimeout: c.IMAPSearch, Logger: h.logger, Recents: recents, Withhold: c.IMAPWithhold})
+			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, SearchTimeout: c.IMAPSearch, Logger: h.logger, Recents: recents,
+			MessageLimit: c.IMAPMessageLimit, SaveLimit: c.IMAPSaveLimit, Withhold: c.IMAPWithhold})
 	}
 	var public []ftp.PublicAddress
 	if a, err := netip.ParseAddr(c.FTPPublicAddress); err == nil {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -245,6 +246,12 @@ func (d *Decoder) namedKey(name string, n *count) Key {
 	case "UID":
 		d.SP()
 		return Key{Kind: KeyUID, Set: d.NumSet()}
+	case "UIDAFTER": // RFC 9738 section 3.2
+		d.SP()
+		return uidKey(uint64(d.nzNumber())+1, math.MaxUint32)
+	case "UIDBEFORE":
+		d.SP()
+		return uidKey(1, uint64(d.nzNumber())-1)
 	case "OLDER": // RFC 5032
 		d.SP()
 		return Key{Kind: KeyOlder, Number: int64(d.nzNumber())}
@@ -282,7 +289,7 @@ func (d *Decoder) modSeqKey() Key {
 		}
 		d.SP()
 	}
-	return Key{Kind: KeyModSeq, Number: d.Number64()}
+	return Key{Kind: KeyModSeq, Number: int64(d.ModSeq())}
 }
 
 // ObjectID reads an objectid of RFC 8474 section 7.
@@ -294,6 +301,15 @@ func (d *Decoder) ObjectID() string {
 		d.Fail("Bad object identifier")
 	}
 	return s
+}
+
+// uidKey asks for the UIDs from first to last, for none when they are the wrong way round.
+func uidKey(first, last uint64) Key {
+	k := Key{Kind: KeyUID}
+	if first <= last {
+		k.Set.Ranges = imap.SeqSet{{Start: uint32(first), Stop: uint32(last)}}
+	}
+	return k
 }
 
 func not(k Key) Key { return Key{Kind: KeyNot, Keys: []Key{k}} }
