@@ -1,6 +1,10 @@
 package imap
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Prefixes of object identifiers (RFC 8474 section 7), so that one kind is never taken for another.
 const (
@@ -21,6 +25,20 @@ func parseObjectID(s string, prefix byte) (int64, bool) {
 	}
 	id, err := strconv.ParseInt(s[1:], 10, 64)
 	return id, err == nil
+}
+
+// appendThreadID appends the THREADID of a storage.KeysRow.
+func appendThreadID(b []byte, thread uint64) []byte {
+	return fmt.Appendf(b, "%c%016x", threadPrefix, thread)
+}
+
+// parseThreadID is the thread of a THREADID; 0, which is nobody's, for one that we never gave.
+func parseThreadID(s string) uint64 {
+	if len(s) != 17 || s[0] != threadPrefix || strings.ToLower(s[1:]) != s[1:] {
+		return 0
+	}
+	n, _ := strconv.ParseUint(s[1:], 16, 64)
+	return n
 }
 
 // mailboxObjectID is (objectid) of a mailbox.

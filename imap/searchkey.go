@@ -7,6 +7,7 @@ import (
 
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/mime"
 )
 
 // verdict of a key on a message. A key says unknown when it must see more of the message than it was given.
@@ -30,6 +31,7 @@ type depth uint8
 
 const (
 	entryOnly  depth = iota // its row in the snapshot
+	withKeys                // and its storage.Keys
 	withHeader              // and its header
 	withBody                // and its bytes
 )
@@ -46,7 +48,15 @@ type node struct {
 	number int64
 	field  string
 	needle needle
+	keyed  bool // KeyAddress, KeySubject, KeyHeader: text says which of the Keys has the field
+	text   mime.KeyText
+	thread uint64
 	slot   int // KeyBody, KeyText: which of the searcher's texts
+}
+
+// keyTexts are the fields that are kept ready for searches.
+var keyTexts = map[string]mime.KeyText{
+	"subject": mime.TextSubject, "from": mime.TextFrom, "to": mime.TextTo, "cc": mime.TextCc, "bcc": mime.TextBcc,
 }
 
 // compile makes a search of what v shows ready. saved is what "$" stands for.
@@ -86,11 +96,14 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 	case wire.KeyEmailID:
 		n.number, _ = parseObjectID(k.Text, emailPrefix) // 0 is nobody's
 	case wire.KeyThreadID:
-		n.number, _ = parseObjectID(k.Text, threadPrefix)
+		n.cost, n.thread, s.threaded = withKeys, parseThreadID(k.Text), true
 	case wire.KeySentBefore, wire.KeySentSince:
-		n.cost = withHeader
+		n.cost = withKeys
 	case wire.KeyHeader, wire.KeyAddress, wire.KeySubject:
-		n.cost, n.needle = withHeader, newNeedle(k.Text)
+		n.cost, n.needle = withKeys, newNeedle(k.Text)
+		if n.text, n.keyed = keyTexts[strings.ToLower(k.Field)]; !n.keyed {
+			n.cost = withHeader
+		}
 	case wire.KeyBody, wire.KeyText:
 		n.cost, n.needle = withBody, newNeedle(k.Text)
 		n.slot = len(s.texts)
@@ -104,6 +117,7 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 		n.cost = max(n.cost, kid.cost)
 		n.kids = append(n.kids, kid)
 	}
+	s.keyed = s.keyed || n.cost == withKeys
 	// What is cheap decides first.
 	slices.SortStableFunc(n.kids, func(a, b node) int { return int(a.cost) - int(b.cost) })
 	return n, err
@@ -114,6 +128,7 @@ type candidate struct {
 	i      int
 	entry  storage.Entry
 	at     depth
+	keys   *storage.KeysRow // at withKeys, or when THREADID is asked for
 	header header
 	text   *textScan // withBody
 }
@@ -144,8 +159,6 @@ func (n *node) judge(m *candidate) verdict {
 		return truth(e.ModSeq >= uint64(n.number))
 	case wire.KeyEmailID:
 		return truth(e.Blob == n.number)
-	case wire.KeyThreadID:
-		return no // no thread has an identifier yet
 	case wire.KeyLarger:
 		return truth(int64(e.Size) > n.number)
 	case wire.KeySmaller:
@@ -172,17 +185,25 @@ func (n *node) judge(m *candidate) verdict {
 	return n.judgeText(m)
 }
 
-// judgeText evaluates the keys that need the header or the bytes.
+// judgeText evaluates the keys that need more of the message than its entry.
 func (n *node) judgeText(m *candidate) verdict {
-	if m.at < withHeader {
+	need := n.cost
+	if n.kind == wire.KeyText {
+		need = withHeader // which may have it
+	}
+	switch {
+	case m.at < need:
 		return unknown
+	case m.at == withKeys:
+		return n.judgeKeys(m.keys)
 	}
 	switch n.kind {
 	case wire.KeySentBefore, wire.KeySentSince:
-		day, ok := m.header.day()
-		return truth(ok && (day < n.from) == (n.kind == wire.KeySentBefore))
+		return n.sent(m.header.day())
 	case wire.KeyHeader, wire.KeyAddress, wire.KeySubject:
 		return truth(m.header.has(n.field, n.needle, n.kind == wire.KeyAddress))
+	case wire.KeyThreadID:
+		return truth(m.keys != nil && m.keys.Thread() == n.thread)
 	case wire.KeyText:
 		if m.header.contains(n.needle) {
 			return yes
@@ -192,6 +213,27 @@ func (n *node) judgeText(m *candidate) verdict {
 		return unknown
 	}
 	return truth(m.text.contains(n.slot))
+}
+
+// judgeKeys evaluates by what is kept ready of a message.
+func (n *node) judgeKeys(k *storage.KeysRow) verdict {
+	switch n.kind {
+	case wire.KeySentBefore, wire.KeySentSince:
+		return n.sent(k.SentDay())
+	case wire.KeyThreadID:
+		return truth(k.Thread() == n.thread)
+	}
+	has, known := k.Has(n.text, n.needle.folded)
+	switch {
+	case !known, has && n.kind == wire.KeyHeader: // what is kept of addresses has them without comments too, which HEADER must not see
+		return unknown
+	}
+	return truth(has)
+}
+
+// sent evaluates the day of a Date field.
+func (n *node) sent(day int64, ok bool) verdict {
+	return truth(ok && (day < n.from) == (n.kind == wire.KeySentBefore))
 }
 
 // within tells whether an index is in spans.

@@ -19,11 +19,13 @@ type searcher struct {
 	root  node
 	nodes int
 
-	modSeq bool   // MODSEQ is among the keys
-	from   int    // index of the first message that is looked at
-	base   uint64 // what was done before this mailbox
-	buf    scratch
-	scan   *textScan
+	modSeq   bool   // MODSEQ is among the keys
+	keyed    bool   // storage.Keys may decide some
+	threaded bool   // THREADID is among the keys
+	from     int    // index of the first message that is looked at
+	base     uint64 // what was done before this mailbox
+	buf      scratch
+	scan     *textScan
 }
 
 // limit is how many messages from one end a search may stop at; the zero value means all.
@@ -155,25 +157,64 @@ func (s *searcher) entries(l limit) (found, open []int, err error) {
 }
 
 // judge gives those of the indexes that match.
-func (s *searcher) judge(indexes []int) ([]int, error) {
-	if err := s.claim(); err != nil {
-		return nil, err
+func (s *searcher) judge(indexes []int) (found []int, err error) {
+	open := indexes
+	for _, pass := range []func([]int) (found, open []int, err error){s.keys, s.headers, s.bodies} {
+		var more []int
+		if more, open, err = pass(open); err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+		if len(open) == 0 {
+			break
+		}
 	}
-	defer s.release()
-	found, open, err := s.headers(indexes)
-	if err != nil {
-		return nil, err
+	return found, s.tick()
+}
+
+// keys judges the messages at the indexes by what is kept ready of them. It is cheap: it takes no turns.
+func (s *searcher) keys(indexes []int) (found, open []int, err error) {
+	if !s.keyed {
+		return nil, indexes, nil
+	}
+	for i, row := range s.srv.store.Keys(s.ctx(), s.p, indexes) {
+		if row.Err != nil {
+			if missing(row.Err) {
+				continue
+			}
+			return nil, nil, row.Err
+		}
+		m := candidate{i: i, entry: s.p.At(i), at: withKeys, keys: &row}
+		switch s.root.judge(&m) {
+		case yes:
+			found = append(found, i)
+		case unknown:
+			open = append(open, i)
+		}
 	}
 	s.looked += uint64(len(indexes) - len(open))
-	if len(open) == 0 {
-		return found, nil
+	return found, open, nil
+}
+
+// threadOf is what THREADID asks for, in the later passes; nil when it is not among the keys.
+func (s *searcher) threadOf(i int) *storage.KeysRow {
+	if !s.threaded {
+		return nil
 	}
-	more, err := s.bodies(open)
-	return append(found, more...), err
+	for _, row := range s.srv.store.Keys(s.ctx(), s.p, []int{i}) {
+		if row.Err == nil {
+			return &row
+		}
+	}
+	return nil
 }
 
 // headers judges the messages at the indexes by their headers.
 func (s *searcher) headers(indexes []int) (found, open []int, err error) {
+	if err := s.claim(); err != nil {
+		return nil, nil, err
+	}
+	defer s.release()
 	for i, row := range s.srv.store.Mail(s.ctx(), s.p, indexes, storage.WantHeader) {
 		if row.Err != nil {
 			if missing(row.Err) {
@@ -185,7 +226,7 @@ func (s *searcher) headers(indexes []int) (found, open []int, err error) {
 			open = append(open, i)
 			continue
 		}
-		m := candidate{i: i, entry: s.p.At(i), at: withHeader, header: header{row.Header, &s.buf}}
+		m := candidate{i: i, entry: s.p.At(i), at: withHeader, keys: s.threadOf(i), header: header{row.Header, &s.buf}}
 		switch s.root.judge(&m) {
 		case yes:
 			found = append(found, i)
@@ -193,40 +234,42 @@ func (s *searcher) headers(indexes []int) (found, open []int, err error) {
 			open = append(open, i)
 		}
 	}
-	return found, open, s.tick()
+	s.looked += uint64(len(indexes) - len(open))
+	return found, open, nil
 }
 
 // bodies judges the messages at the indexes by all their bytes.
-func (s *searcher) bodies(indexes []int) (found []int, err error) {
+func (s *searcher) bodies(indexes []int) (found, open []int, err error) {
 	if s.scan == nil {
 		s.scan = &textScan{wanted: s.texts, broken: s.tick}
 	}
+	defer s.release()
 	for batch := range slices.Chunk(indexes, bodyBatch) {
+		if err := s.step(true); err != nil {
+			return nil, nil, err
+		}
 		for i, row := range s.srv.store.Mail(s.ctx(), s.p, batch, storage.WantHeader|storage.WantIndex) {
-			if err := s.tick(); err != nil {
-				return nil, err
-			}
+			s.looked++
 			if row.Err != nil {
 				if missing(row.Err) {
 					continue
 				}
-				return nil, row.Err
+				return nil, nil, row.Err
 			}
 			ok, err := s.body(i, &row.Mail)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if ok {
 				found = append(found, i)
 			}
-			s.looked++
 		}
 	}
-	return found, nil
+	return found, nil, nil
 }
 
 func (s *searcher) body(i int, mail *storage.Mail) (bool, error) {
-	m := candidate{i: i, entry: s.p.At(i), at: withBody, header: header{mail.Header, &s.scan.buf}, text: s.scan}
+	m := candidate{i: i, entry: s.p.At(i), at: withBody, keys: s.threadOf(i), header: header{mail.Header, &s.scan.buf}, text: s.scan}
 	x, err := mail.Index()
 	if err != nil {
 		return false, err
