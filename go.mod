@@ -12,6 +12,7 @@ require (
 	github.com/fclairamb/ftpserverlib v0.32.1
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/google/go-cmp v0.7.0
+	github.com/klauspost/compress v1.20.3
 	github.com/oklog/ulid/v2 v2.1.2
 	github.com/spf13/afero v1.15.0
 	github.com/spf13/cobra v1.10.2

@@ -52,6 +52,7 @@ type node struct {
 	text   mime.KeyText
 	thread uint64
 	slot   int // KeyBody, KeyText: which of the searcher's texts
+	ask    int // if not 0: the needle's number with the text index, plus one
 }
 
 // keyTexts are the fields that are kept ready for searches.
@@ -104,10 +105,16 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 		if n.text, n.keyed = keyTexts[strings.ToLower(k.Field)]; !n.keyed {
 			n.cost = withHeader
 		}
+		n.ask = s.ask(storage.TextNeedle{Text: n.needle.folded, Field: k.Field, Address: k.Kind == wire.KeyAddress})
 	case wire.KeyBody, wire.KeyText:
+		if k.Text == "" {
+			n.kind = wire.KeyAll // the empty text is in every message
+			break
+		}
 		n.cost, n.needle = withBody, newNeedle(k.Text)
 		n.slot = len(s.texts)
 		s.texts = append(s.texts, wanted{n.needle, k.Kind == wire.KeyText})
+		n.ask = s.ask(storage.TextNeedle{Text: n.needle.folded, Body: k.Kind == wire.KeyBody})
 	}
 	for i := range k.Keys {
 		kid, e := s.node(&k.Keys[i])
@@ -130,7 +137,8 @@ type candidate struct {
 	at     depth
 	keys   *storage.KeysRow // at withKeys, or when THREADID is asked for
 	header header
-	text   *textScan // withBody
+	text   *textScan           // withBody
+	asked  *storage.TextSearch // nil: there is no text index
 }
 
 // judge evaluates a key as far as what is at hand allows. What is known without looking further decides first.
@@ -187,6 +195,11 @@ func (n *node) judge(m *candidate) verdict {
 
 // judgeText evaluates the keys that need more of the message than its entry.
 func (n *node) judgeText(m *candidate) verdict {
+	if m.asked != nil && n.ask > 0 {
+		if has, known := m.asked.Ask(n.ask-1, m.entry.Blob); known {
+			return truth(has)
+		}
+	}
 	need := n.cost
 	if n.kind == wire.KeyText {
 		need = withHeader // which may have it

@@ -16,6 +16,8 @@ type searcher struct {
 	p     *storage.Snapshot
 	saved []uint32
 	texts []wanted // the needles of BODY and TEXT
+	asks  []storage.TextNeedle
+	asked *storage.TextSearch // while run judges; nil: there is no text index
 	root  node
 	nodes int
 
@@ -75,6 +77,8 @@ func (s *searcher) run(l limit) ([]int, error) {
 		return l.cut(found), err
 	}
 	s.looked += uint64(s.p.Len() - len(open))
+	s.ready()
+	defer s.done()
 	size := searchBatch
 	if l.n > 0 {
 		size = firstBatch
@@ -159,7 +163,7 @@ func (s *searcher) entries(l limit) (found, open []int, err error) {
 // judge gives those of the indexes that match.
 func (s *searcher) judge(indexes []int) (found []int, err error) {
 	open := indexes
-	for _, pass := range []func([]int) (found, open []int, err error){s.keys, s.headers, s.bodies} {
+	for _, pass := range []func([]int) (found, open []int, err error){s.indexed, s.keys, s.headers, s.bodies} {
 		var more []int
 		if more, open, err = pass(open); err != nil {
 			return nil, err
@@ -184,7 +188,7 @@ func (s *searcher) keys(indexes []int) (found, open []int, err error) {
 			}
 			return nil, nil, row.Err
 		}
-		m := candidate{i: i, entry: s.p.At(i), at: withKeys, keys: &row}
+		m := candidate{i: i, entry: s.p.At(i), at: withKeys, keys: &row, asked: s.asked}
 		switch s.root.judge(&m) {
 		case yes:
 			found = append(found, i)
@@ -209,6 +213,60 @@ func (s *searcher) threadOf(i int) *storage.KeysRow {
 	return nil
 }
 
+// asksMax is how many needles of one search the text index is asked for; messages are read for the others.
+const asksMax = 64
+
+// ask notes a needle for the text index. It gives its number with it, plus one; 0 when it is not asked.
+func (s *searcher) ask(n storage.TextNeedle) int {
+	if len(s.asks) == asksMax {
+		return 0
+	}
+	s.asks = append(s.asks, n)
+	return len(s.asks)
+}
+
+// ready begins to ask the text index.
+func (s *searcher) ready() {
+	if len(s.asks) == 0 {
+		return
+	}
+	if s.asked = s.srv.store.TextSearch(); s.asked != nil {
+		for _, n := range s.asks {
+			s.asked.Look(n)
+		}
+	}
+}
+
+func (s *searcher) done() {
+	if s.asked != nil {
+		s.asked.Close()
+		s.asked = nil
+	}
+}
+
+// indexed judges the messages at the indexes by what the text index knows of them. It takes turns like what reads messages: a needle that is
+// everywhere but in a few is looked for in much text.
+func (s *searcher) indexed(indexes []int) (found, open []int, err error) {
+	if s.asked == nil {
+		return nil, indexes, nil
+	}
+	if err := s.claim(); err != nil {
+		return nil, nil, err
+	}
+	defer s.release()
+	for _, i := range indexes {
+		m := candidate{i: i, entry: s.p.At(i), asked: s.asked}
+		switch s.root.judge(&m) {
+		case yes:
+			found = append(found, i)
+		case unknown:
+			open = append(open, i)
+		}
+	}
+	s.looked += uint64(len(indexes) - len(open))
+	return found, open, nil
+}
+
 // headers judges the messages at the indexes by their headers.
 func (s *searcher) headers(indexes []int) (found, open []int, err error) {
 	if err := s.claim(); err != nil {
@@ -226,7 +284,7 @@ func (s *searcher) headers(indexes []int) (found, open []int, err error) {
 			open = append(open, i)
 			continue
 		}
-		m := candidate{i: i, entry: s.p.At(i), at: withHeader, keys: s.threadOf(i), header: header{row.Header, &s.buf}}
+		m := candidate{i: i, entry: s.p.At(i), at: withHeader, keys: s.threadOf(i), header: header{row.Header, &s.buf}, asked: s.asked}
 		switch s.root.judge(&m) {
 		case yes:
 			found = append(found, i)
@@ -269,7 +327,7 @@ func (s *searcher) bodies(indexes []int) (found, open []int, err error) {
 }
 
 func (s *searcher) body(i int, mail *storage.Mail) (bool, error) {
-	m := candidate{i: i, entry: s.p.At(i), at: withBody, keys: s.threadOf(i), header: header{mail.Header, &s.scan.buf}, text: s.scan}
+	m := candidate{i: i, entry: s.p.At(i), at: withBody, keys: s.threadOf(i), header: header{mail.Header, &s.scan.buf}, text: s.scan, asked: s.asked}
 	x, err := mail.Index()
 	if err != nil {
 		return false, err

@@ -51,43 +51,12 @@ func (h header) has(field string, n needle, address bool) bool {
 			if h.buf.has(mime.DecodeHeader(value), n) || strings.Contains(value, "=?") && h.buf.has(value, n) {
 				return true
 			}
-			if address && strings.Contains(value, "(") && h.buf.has(withoutComments(value), n) {
+			if address && strings.Contains(value, "(") && h.buf.has(mime.WithoutComments(value), n) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// withoutComments is a field of addresses without its comments (RFC 5322 section 3.2.2) and the blanks around "@", as its
-// addresses read in the envelope.
-func withoutComments(s string) string {
-	b := make([]byte, 0, len(s))
-	depth, quoted := 0, false
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case c == '\\' && i+1 < len(s):
-			if i++; depth == 0 {
-				b = append(b, c, s[i])
-			}
-		case depth == 0 && c == '"':
-			quoted = !quoted
-			b = append(b, c)
-		case quoted:
-			b = append(b, c)
-		case c == '(':
-			depth++
-		case c == ')' && depth > 0:
-			depth--
-		case depth > 0, c == ' ' && len(b) > 0 && (b[len(b)-1] == '@' || b[len(b)-1] == ' '):
-		case c == '@':
-			b = append(bytes.TrimRight(b, " "), c)
-		default:
-			b = append(b, c)
-		}
-	}
-	return string(b)
 }
 
 // contains tells whether any field contains the needle.
@@ -199,7 +168,11 @@ func (s *textScan) stream(r io.Reader) {
 		}
 		k, err := io.ReadFull(r, s.piece[used:])
 		used += k
-		s.buf = mime.AppendCasemap(s.buf[:0], s.piece[:used])
+		end := used
+		if err == nil {
+			end = mime.WholeRunes(s.piece[:used])
+		}
+		s.buf = mime.AppendCasemap(s.buf[:0], s.piece[:end])
 		s.mark(func(w *wanted) bool { return bytes.Contains(s.buf, w.folded) })
 		if err != nil {
 			if err != io.EOF && err != io.ErrUnexpectedEOF {

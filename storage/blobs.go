@@ -47,6 +47,8 @@ func (t *tx) putBlob(u *Upload) (int64, error) {
 		return 0, err
 	}
 	if u.mail {
+		t.mails++
+		t.mailBytes += min(u.size, textPart)
 		err = t.exec(`INSERT INTO mail (blob, envelope, structure, parts, keys, preview) VALUES (?, ?, ?, ?, ?, ?)`, id, u.envelope, u.struc, u.parts, u.keys, u.preview)
 	}
 	return id, err

@@ -45,6 +45,7 @@ type Options struct {
 	SnapshotEntries int           // entries of mailbox pictures kept in memory, 56 bytes each; 0 means 1,000,000
 	MailCache       int           // bytes of envelopes, structures and headers kept in memory; 0 means 32 MiB, below 0 none
 	KeysCache       int           // bytes of what SORT, THREAD and SEARCH ask of messages kept in memory; 0 means 64 MiB, below 0 none
+	NoTextIndex     bool          // searches read every message
 	GarbageAge      time.Duration // how long bytes stay readable that nothing refers to any more; 0 means one minute
 	PartialAge      time.Duration // how long cut uploads are kept; 0 means 7 days
 	JournalMax      int           // records kept; 0 means 100,000
@@ -99,7 +100,9 @@ type Store struct {
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed by the writer when it has done what was waiting
 	closing sync.Once
-	w       writer // of the writer's goroutine alone
+	w       writer        // of the writer's goroutine alone
+	commits atomic.Uint64 // batches that were committed
+	texts   texts
 
 	journal journal
 	work    chan struct{} // capacity 1: there is something to sweep
@@ -150,6 +153,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	}
 	s.w.init(s)
 	go s.write()
+	s.openTexts(ctx, dir)
 	return s, nil
 }
 
@@ -171,6 +175,9 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		<-s.stopped
+		if s.texts.index != nil {
+			s.texts.index.Close()
+		}
 		err = s.db.Close()
 	})
 	if err != nil {

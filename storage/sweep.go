@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/packetboat/packetboat/storage/blob"
@@ -34,9 +35,12 @@ func (s *Store) wakeSweeper() {
 	}
 }
 
-// Run does the store's background work (sweeper, journal trim, what older versions did not keep) until ctx ends. What it finds is in the database, so
+// Run does the store's background work (sweeper, journal trim, text index, what older versions did not keep) until ctx ends. What it finds is in the database, so
 // that it goes on where it was after a crash.
 func (s *Store) Run(ctx context.Context) error {
+	var indexing sync.WaitGroup
+	defer indexing.Wait()
+	indexing.Go(func() { s.runTexts(ctx) })
 	short := time.NewTicker(max(time.Second, s.o.GarbageAge/2))
 	defer short.Stop()
 	long := time.NewTicker(time.Hour)
@@ -216,6 +220,7 @@ func (t *tx) removeGarbage(before int64) (n int, keys []string, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	var mails []int64
 	for _, id := range ids {
 		var key sql.NullString
 		if err := t.db.Row(`SELECT key FROM blob WHERE id = ?`, id).Scan(&key); err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -224,11 +229,21 @@ func (t *tx) removeGarbage(before int64) (n int, keys []string, err error) {
 		if key.Valid {
 			keys = append(keys, key.String)
 		}
-		for _, q := range []string{`DELETE FROM blob WHERE id = ?`, `DELETE FROM mail WHERE blob = ?`, `DELETE FROM garbage WHERE blob = ?`} {
+		for _, q := range []string{`DELETE FROM blob WHERE id = ?`, `DELETE FROM garbage WHERE blob = ?`} {
 			if err := t.exec(q, id); err != nil {
 				return 0, nil, err
 			}
 		}
+		n, err := t.db.Changed(`DELETE FROM mail WHERE blob = ?`, id)
+		if err != nil {
+			return 0, nil, err
+		}
+		if n > 0 {
+			mails = append(mails, id)
+		}
+	}
+	if x := t.s.texts.index; x != nil && len(mails) > 0 {
+		t.after = append(t.after, func() { x.Forget(mails) })
 	}
 	return len(ids), keys, nil
 }

@@ -63,6 +63,8 @@ type tx struct {
 	edited    map[int64]*edits // by mailbox: what happened to its messages
 	changes   []watch.Change
 	after     []func() // run after the commit
+	mails     int      // messages that are new, for the text index
+	mailBytes int64
 }
 
 func newTx(w *writer) *tx {
@@ -243,6 +245,10 @@ func (t *tx) trim(c *watch.Change) {
 
 // publish makes the pictures of mailboxes what was committed, then tells the listeners.
 func (t *tx) publish() {
+	t.s.commits.Add(1)
+	if t.mails > 0 {
+		t.s.texts.note(t.mails, t.mailBytes)
+	}
 	for id, e := range t.edited {
 		e.mailbox, e.keywords = e.row.Mailbox, e.row.keywords
 		t.s.snaps.commit(id, e)

@@ -1,0 +1,170 @@
+package mime
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// SearchHeaderMax is how many bytes of a header block a search looks at.
+const SearchHeaderMax = 1 << 20
+
+// searchTextMax is how many bytes of headers, and of texts, a SearchText holds.
+const searchTextMax = 1 << 20
+
+// SearchVersion changes with what a SearchText holds of a message.
+const SearchVersion = "1"
+
+// SearchText is all that SEARCH looks at in a message, as the text index keeps it: prepared with AppendCasemap, with the byte 0xff, which is
+// none of UTF-8, behind each line of a header and between the texts of a body.
+type SearchText struct {
+	Fields []byte // "NAME: VALUE" of the message's own header, encoded words decoded
+	Forms  []byte // the same with encoded words as they stand there; and, with 0x01 before it, without comments
+	Inner  []byte // of the headers of parts and inner messages, as Fields
+	Body   []byte // the text parts
+	More   bool   // not all of Inner or Body is here: they were too long
+	Opaque bool   // the header is too long or strange to be kept
+
+	line, piece []byte
+}
+
+const searchSeparator = 0xff
+
+// Read reads the text of a message. An error is r's.
+func (t *SearchText) Read(r io.ReaderAt, x *Index) error {
+	t.Fields, t.Forms, t.Inner, t.Body, t.More, t.Opaque = t.Fields[:0], t.Forms[:0], t.Inner[:0], t.Body[:0], false, false
+	block, err := readBlock(r, 0, x.Root.BodyOffset)
+	if err != nil {
+		return err
+	}
+	for name, raw := range HeaderFields(block) {
+		if len(name) > 0 {
+			t.field(name, raw)
+		}
+	}
+	if len(t.Fields)+len(t.Forms) > searchTextMax {
+		t.Opaque = true
+	}
+	if t.Opaque {
+		return nil
+	}
+	return t.part(r, &x.Root, true)
+}
+
+// readBlock reads a header block, or its beginning.
+func readBlock(r io.ReaderAt, from, to int64) ([]byte, error) {
+	b := make([]byte, min(to-from, SearchHeaderMax))
+	n, err := r.ReadAt(b, from)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return b[:n], err
+}
+
+// field adds the forms of a field of the message's own header.
+func (t *SearchText) field(name, raw []byte) {
+	value := string(Unfold(nil, FieldValue(raw)))
+	t.Fields = t.appendLine(t.Fields, "", name, DecodeHeader(value))
+	if strings.Contains(value, "=?") {
+		t.Forms = t.appendLine(t.Forms, "", name, value)
+	}
+	if strings.Contains(value, "(") {
+		t.Forms = t.appendLine(t.Forms, "\x01", name, WithoutComments(value))
+	}
+}
+
+func (t *SearchText) appendLine(dst []byte, mark string, name []byte, value string) []byte {
+	t.line = append(append(append(append(t.line[:0], mark...), name...), ": "...), value...)
+	n := len(dst)
+	dst = AppendCasemap(dst, t.line)
+	// Raw octets are compared as they are, and this one could not be told from the end of the line.
+	if bytes.IndexByte(dst[n:], searchSeparator) >= 0 {
+		t.Opaque = true
+	}
+	return append(dst, searchSeparator)
+}
+
+// part adds the headers below a part and its texts.
+func (t *SearchText) part(r io.ReaderAt, p *Part, root bool) error {
+	if !root && len(t.Inner) < searchTextMax {
+		block, err := readBlock(r, p.HeaderOffset, p.BodyOffset)
+		if err != nil {
+			return err
+		}
+		for name, raw := range HeaderFields(block) {
+			if len(name) > 0 {
+				t.Inner = t.appendLine(t.Inner, "", name, DecodeHeader(string(Unfold(nil, FieldValue(raw)))))
+			}
+		}
+		t.Inner = t.limit(t.Inner)
+	} else if !root {
+		t.More = true
+	}
+	for i := range p.Parts {
+		if err := t.part(r, &p.Parts[i], false); err != nil {
+			return err
+		}
+	}
+	if len(p.Parts) == 0 && p.Type == "text" {
+		return t.text(Text(io.NewSectionReader(r, p.BodyOffset, p.End-p.BodyOffset), p))
+	}
+	return nil
+}
+
+// text adds the text of a part.
+func (t *SearchText) text(r io.Reader) error {
+	if len(t.Body) >= searchTextMax {
+		t.More = true
+		return nil
+	}
+	if len(t.Body) > 0 {
+		t.Body = append(t.Body, searchSeparator)
+	}
+	if t.piece == nil {
+		t.piece = make([]byte, 32<<10)
+	}
+	rest := 0 // bytes of a character that is not whole
+	for {
+		n, err := r.Read(t.piece[rest:])
+		n += rest
+		end := n
+		if err == nil {
+			end = WholeRunes(t.piece[:n])
+		}
+		t.Body = AppendCasemap(t.Body, t.piece[:end])
+		rest = copy(t.piece, t.piece[end:n])
+		switch {
+		case err != nil && !errors.Is(err, io.EOF):
+			return err
+		case len(t.Body) > searchTextMax:
+			t.Body = t.limit(t.Body)
+			return nil
+		case err != nil:
+			return nil
+		}
+	}
+}
+
+// limit cuts a text that is too long.
+func (t *SearchText) limit(b []byte) []byte {
+	if len(b) <= searchTextMax {
+		return b
+	}
+	t.More = true
+	return b[:searchTextMax]
+}
+
+// WholeRunes is how much of b has no character cut at its end.
+func WholeRunes(b []byte) int {
+	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(b)
+}
