@@ -5,12 +5,10 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/imap"
@@ -120,55 +118,6 @@ func BenchmarkSelect(b *testing.B) {
 	l := login(b, h)
 	for b.Loop() {
 		l.do("SELECT INBOX")
-	}
-}
-
-// BenchmarkIdle measures what a session that waits in IDLE takes, with the client's end in the same process, and how long a
-// change takes to reach all of them.
-func BenchmarkIdle(b *testing.B) {
-	const sessions = 2000
-	for _, over := range []string{"plain", "tls"} {
-		b.Run(over, func(b *testing.B) {
-			h := open(b, imap.Options{IdleKeepalive: time.Hour}, auth.PlaintextLoopback)
-			before := resident()
-			lines := make([]*line, sessions)
-			for i := range lines {
-				l := dial(b, h)
-				if over == "tls" {
-					l.Close()
-					l = dialTLS(b, h)
-				}
-				l.do("LOGIN ann@example.test secret")
-				l.do("SELECT INBOX")
-				l.say("t IDLE")
-				l.until("+")
-				_ = l.SetDeadline(time.Time{})
-				l.r = nil
-				lines[i] = l
-			}
-			time.Sleep(100 * time.Millisecond)
-			rss := float64(resident()-before) / sessions
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			live := float64(m.HeapInuse+m.StackInuse) / sessions
-			n := 0
-			for b.Loop() {
-				n++
-				h.many(b, "ann", "INBOX", "1")
-				want := []byte("* " + strconv.Itoa(n) + " EXISTS\r\n")
-				got := make([]byte, len(want))
-				for _, l := range lines {
-					if k, err := l.Read(got); err != nil || !bytes.Equal(got[:k], want) {
-						b.Fatalf("%q %v; want %q", got[:k], err, want)
-					}
-				}
-			}
-			b.ReportMetric(rss, "rss-B/session")
-			b.ReportMetric(live, "heap+stack-B/session")
-			for _, l := range lines {
-				l.Close()
-			}
-		})
 	}
 }
 

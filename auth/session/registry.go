@@ -114,7 +114,7 @@ func (r *Registry) at(clock int64) time.Time {
 
 // admit makes a session of a new connection, or says why it is refused. A refused one has cost no more than this lookup.
 func (r *Registry) admit(l *listener, c net.Conn) (*Session, error) {
-	remote, local := addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	remote := addrPort(c.RemoteAddr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining {
@@ -127,14 +127,12 @@ func (r *Registry) admit(l *listener, c net.Conn) (*Session, error) {
 		registry: r,
 		listener: l,
 		remote:   remote,
-		local:    local,
 		started:  r.o.Now(),
 		state:    Connected,
 		next:     Idle,
 		place:    nowhere,
 	}
 	s.id = r.newID(s.started)
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.conn = Conn{Conn: c, s: s, opened: r.clock()}
 	s.fresh.Store(s.conn.opened)
 	if l.o.LoginTimeout > 0 {
@@ -229,7 +227,7 @@ func (r *Registry) emptyLocked() {
 func (s *Session) finish() {
 	s.mu.Lock()
 	s.state = Ended
-	s.ended = s.registry.o.Now()
+	s.ended = s.registry.o.Now().UnixNano()
 	if s.reason == "" {
 		s.reason = lostReason(s.conn.lost)
 	}
@@ -239,7 +237,7 @@ func (s *Session) finish() {
 	if cause == nil {
 		cause = ErrClosed
 	}
-	s.cancel(cause)
+	s.life.end(cause)
 	s.registry.tell(s)
 	s.registry.remove(s) // after tell, so that a Drain that sees nobody left finds a History to wait for
 }

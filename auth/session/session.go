@@ -102,10 +102,8 @@ type Session struct {
 	listener *listener // what all sessions of one listener share
 	id       string
 	remote   netip.AddrPort
-	local    netip.AddrPort
 	started  time.Time
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
+	life     lifetime
 
 	// Counters, written without the lock on each read and write.
 	in, out, commands atomic.Int64
@@ -125,12 +123,12 @@ type Session struct {
 	client   string
 	activity string
 	open     string
-	reason   string    // why it ended, in the protocol's words or by what the socket said
-	cause    error     // why it was told to end; set before halted while a drained session is busy
-	login    int64     // clock by which Login must have happened; 0: no such deadline now
-	absolute int64     // clock of the end of MaxDuration; 0: none
-	grace    int64     // clock of the forced close; 0: not halted
-	ended    time.Time // zero while the socket is open
+	reason   string // why it ended, in the protocol's words or by what the socket said
+	cause    error  // why it was told to end; set before halted while a drained session is busy
+	login    int64  // clock by which Login must have happened; 0: no such deadline now
+	absolute int64  // clock of the end of MaxDuration; 0: none
+	grace    int64  // clock of the forced close; 0: not halted
+	ended    int64  // Unix nanoseconds; 0 while the socket is open
 }
 
 // From returns the session that carries c, which may be a *Conn, a *tls.Conn over one, or
@@ -177,12 +175,12 @@ func (s *Session) Conn() *Conn { return &s.conn }
 func (s *Session) Protocol() Protocol     { return s.listener.o.Protocol }
 func (s *Session) Listener() string       { return s.listener.o.Name }
 func (s *Session) Remote() netip.AddrPort { return s.remote }
-func (s *Session) Local() netip.AddrPort  { return s.local }
+func (s *Session) Local() netip.AddrPort  { return addrPort(s.conn.LocalAddr()) }
 func (s *Session) Started() time.Time     { return s.started }
 
 // Context ends when the session is killed, drained, expired or closed; context.Cause tells why.
 // A drained session that is busy keeps its context until the command is done.
-func (s *Session) Context() context.Context { return s.ctx }
+func (s *Session) Context() context.Context { return &s.life }
 
 // Kill ends the session with manners: its context ends with cause, a Read that waits returns
 // os.ErrDeadlineExceeded at once so that the protocol can say goodbye, and after the
@@ -208,7 +206,7 @@ func (s *Session) Kill(cause error) {
 	}
 	s.haltLocked()
 	s.mu.Unlock()
-	s.cancel(cause)
+	s.life.end(cause)
 }
 
 // haltLocked wakes the reader and starts the time for the goodbye. s.cause is set; the caller
@@ -375,7 +373,7 @@ func (s *Session) Begin(activity string) {
 	cause := s.cause
 	s.mu.Unlock()
 	if drained {
-		s.cancel(cause)
+		s.life.end(cause)
 	}
 }
 
@@ -424,7 +422,7 @@ func (s *Session) rest() {
 	cause := s.cause
 	s.mu.Unlock()
 	if drained {
-		s.cancel(cause)
+		s.life.end(cause)
 	}
 }
 
@@ -498,7 +496,9 @@ func (s *Session) Info() Info {
 		Commands:   s.commands.Load(),
 		Started:    s.started,
 		LastActive: s.started.Add(time.Duration(max(s.fresh.Load(), s.wrote.Load()) - s.conn.opened)),
-		Ended:      s.ended,
+	}
+	if s.ended != 0 {
+		i.Ended = time.Unix(0, s.ended)
 	}
 	if s.tls != nil {
 		i.TLS = tls.VersionName(s.tls.Version) + " " + tls.CipherSuiteName(s.tls.CipherSuite)

@@ -417,3 +417,44 @@ func TestDrainForced(t *testing.T) {
 		t.Error("a session is left")
 	}
 }
+
+// The session's context is one like package context's, whose errors are context.Canceled and the cause.
+func TestLifetime(t *testing.T) {
+	var l lifetime
+	var root context.Context = &l
+	early := root.Done()
+	child, cancel := context.WithCancel(root)
+	defer cancel()
+	other, stopOther := context.WithCancel(root)
+	ran := make(chan int, 4)
+	context.AfterFunc(root, func() { ran <- 1 })
+	stop := context.AfterFunc(root, func() { ran <- 2 })
+	late := context.AfterFunc(root, func() { ran <- 3 })
+	stopOther()
+	if !stop() || stop() || other.Err() == nil || root.Err() != nil || context.Cause(root) != nil {
+		t.Error("ended too early, or a stop did not work")
+	}
+	l.end(ErrKilled)
+	l.end(ErrDrain)
+	<-early
+	<-root.Done()
+	<-child.Done()
+	for _, err := range []error{root.Err(), context.Cause(root), child.Err(), context.Cause(child)} {
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrKilled) || errors.Is(err, ErrDrain) {
+			t.Error(err)
+		}
+	}
+	if <-ran+<-ran != 1+3 || late() {
+		t.Error("not all were called")
+	}
+	context.AfterFunc(root, func() { ran <- 4 })
+	if <-ran != 4 {
+		t.Error("not called after the end")
+	}
+	if l.after != nil {
+		t.Error("something is held")
+	}
+	var unasked lifetime
+	unasked.end(ErrKilled)
+	<-unasked.Done()
+}

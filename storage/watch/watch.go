@@ -99,6 +99,9 @@ func (h *Hub) due(list []*Subscription, changes []Change) []*Subscription {
 // with keep > 0 also keeps the last keep changes for Take; with 0 it costs nothing but its entry.
 func (h *Hub) Subscribe(t Topic, keep int, wake func()) *Subscription {
 	s := &Subscription{hub: h, topic: t, keep: max(keep, 0), wake: wake}
+	if s.keep > 0 {
+		s.backlog = &backlog{}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.topics == nil {
@@ -123,6 +126,11 @@ type Subscription struct {
 	turn       uint64
 	closed     bool
 
+	*backlog // nil when keep is 0
+}
+
+// backlog is what a Subscription keeps.
+type backlog struct {
 	mu    sync.Mutex
 	kept  []Change // at most keep; when full a ring that begins at first
 	first int
@@ -144,6 +152,9 @@ func (s *Subscription) put(c Change) {
 
 // Take returns and forgets what was kept, oldest first; stale when some was dropped because there was more than keep: re-read.
 func (s *Subscription) Take() (changes []Change, stale bool) {
+	if s.keep == 0 {
+		return nil, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changes, stale = s.kept, s.stale
