@@ -20,17 +20,31 @@ func (c *client) list(*task) error {
 		c.e.Raw(`* LIST (\Noselect) "/" ""`).CRLF()
 		return nil
 	}
-	rows, err := c.names(o.SelectSubscribed)
+	rows, err := c.listedBy(o)
 	if err != nil {
 		return err
 	}
-	for _, b := range choose(rows, o) {
+	for _, b := range rows {
 		c.tellListed("LIST", b, o)
 		if err := c.tellMore(b, o); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// listedBy are the names that LIST with these options returns.
+func (c *client) listedBy(o *wire.ListOptions) ([]listed, error) {
+	m := wire.NewMatcher(o.Reference, o.Patterns)
+	rows, err := c.names(o, m)
+	if err != nil {
+		return nil, err
+	}
+	rows = choose(rows, o, m)
+	if o.Status != nil {
+		err = c.countOwn(rows)
+	}
+	return rows, err
 }
 
 // tellMore gives what RETURN asks for of a name beside the LIST response, which comes before it.
@@ -61,11 +75,11 @@ func (c *client) lsub(*task) error {
 		c.e.Raw(`* LSUB (\Noselect) "/" ""`).CRLF()
 		return nil
 	}
-	rows, err := c.names(true)
+	rows, err := c.listedBy(o)
 	if err != nil {
 		return err
 	}
-	for _, b := range choose(rows, o) {
+	for _, b := range rows {
 		attrs := ""
 		if b.NoSelect || b.missing || b.inner && !b.Subscribed {
 			attrs = `\Noselect`

@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -69,18 +71,20 @@ func (l *nameList) put(b listed) *listed {
 	return &l.rows[i]
 }
 
-// names are the mailboxes that the account may look up: its own by name, INBOX first, then those of others with the levels above them; with
-// subscriptions, the names subscribed to that do not exist, and those above them, too.
-func (c *client) names(subscriptions bool) ([]listed, error) {
-	boxes, err := c.srv.store.Mailboxes(c.ctx(), c.account.ID)
+// names are the mailboxes that the account may look up: its own by name, INBOX first, then those of others with the levels above them; where
+// subscriptions matter, the names subscribed to that do not exist, and those above them, too. Own ones that cannot be chosen are left out.
+func (c *client) names(o *wire.ListOptions, m *wire.Matcher) ([]listed, error) {
+	own, err := c.srv.store.Names(c.ctx(), c.account.ID)
 	if err != nil {
 		return nil, err
 	}
-	l := nameList{rows: make([]listed, len(boxes))}
-	for i := range boxes {
-		l.rows[i].Mailbox = boxes[i]
+	var l nameList
+	for i := range own {
+		if o.SelectRecursiveMatch || m.Match(own[i].Name) {
+			l.rows = append(l.rows, listed{Mailbox: own[i].Mailbox(c.account.ID)})
+		}
 	}
-	if err := c.addShared(&l); err != nil || !subscriptions {
+	if err := c.addShared(&l); err != nil || !o.SelectSubscribed {
 		return l.rows, err
 	}
 	subs, err := c.srv.store.Subscriptions(c.ctx(), c.account.ID)
@@ -89,6 +93,9 @@ func (c *client) names(subscriptions bool) ([]listed, error) {
 	}
 	n := len(l.rows)
 	for _, name := range subs {
+		if !o.SelectRecursiveMatch && !m.Match(name) {
+			continue
+		}
 		l.put(listed{missing: true, Mailbox: storage.Mailbox{Name: name}}).Subscribed = true
 		for up := range above(name) {
 			l.put(listed{missing: true, Mailbox: storage.Mailbox{Name: up}})
@@ -96,6 +103,46 @@ func (c *client) names(subscriptions bool) ([]listed, error) {
 	}
 	slices.SortFunc(l.rows[n:], func(a, b listed) int { return strings.Compare(a.Name, b.Name) })
 	return l.rows, nil
+}
+
+// countOwn reads the counters of the account's own mailboxes among those that are listed: of a few one by one, of many all at once.
+func (c *client) countOwn(rows []listed) error {
+	const few = 32
+	var own []*storage.Mailbox
+	for i := range rows {
+		if b := &rows[i]; b.readable() && b.Owner == "" {
+			own = append(own, &b.Mailbox)
+		}
+	}
+	if len(own) <= few {
+		for _, b := range own {
+			now, err := c.srv.store.MailboxByID(c.ctx(), c.account.ID, b.ID)
+			if errors.Is(err, fs.ErrNotExist) {
+				now, err = storage.Mailbox{Name: b.Name, NoSelect: true}, nil // RFC 5819 section 2: it went meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			*b = now
+		}
+		return nil
+	}
+	all, err := c.srv.store.Mailboxes(c.ctx(), c.account.ID)
+	if err != nil {
+		return err
+	}
+	at := make(map[int64]int, len(all))
+	for i := range all {
+		at[all[i].ID] = i
+	}
+	for _, b := range own {
+		if i, ok := at[b.ID]; ok {
+			*b = all[i]
+		} else {
+			b.NoSelect = true
+		}
+	}
+	return nil
 }
 
 // addShared adds the mailboxes of others that the account may look up, and the names above them.
@@ -133,12 +180,12 @@ func (c *client) addShared(l *nameList) error {
 }
 
 // choose applies patterns and selection options (RFC 5258 section 3.3).
-func choose(rows []listed, o *wire.ListOptions) []listed {
+func choose(rows []listed, o *wire.ListOptions, m *wire.Matcher) []listed {
 	var out, others []listed
 	missing := false
 	for _, b := range rows {
 		missing = missing || b.missing
-		if !matches(o, b.Name) {
+		if !m.Match(b.Name) {
 			continue
 		}
 		if b.meets(o) {
@@ -187,14 +234,4 @@ func withParents(rows, out, others []listed, o *wire.ListOptions) []listed {
 		out = append(out, b)
 	}
 	return out
-}
-
-func matches(o *wire.ListOptions, name string) bool {
-	for _, p := range o.Patterns {
-		// RFC 5258 section 3: an empty pattern of an extended LIST matches nothing
-		if p != "" && wire.Match(o.Reference+p, name) {
-			return true
-		}
-	}
-	return false
 }

@@ -307,20 +307,25 @@ func (s *Store) Subscribe(ctx context.Context, account int64, name string, on bo
 	return fail("subscribe", err)
 }
 
-// Subscriptions are the names subscribed to, existing or not.
+// Subscriptions are the names subscribed to, existing or not, in order.
 func (s *Store) Subscriptions(ctx context.Context, account int64) ([]string, error) {
-	rows, err := s.db.Query(`SELECT name FROM subscription WHERE account = ? ORDER BY name`, account)
+	all, err := readSubscriptions(s.db, account)
+	return all, fail("subscriptions", err)
+}
+
+func readSubscriptions(q sqldb.Querier, account int64) ([]string, error) {
+	rows, err := q.Query(`SELECT name FROM subscription WHERE account = ? ORDER BY name`, account)
 	if err != nil {
-		return nil, fail("subscriptions", err)
+		return nil, err
 	}
 	defer rows.Close()
 	var all []string
 	for rows.Next() {
 		var n string
 		if err := rows.Scan(&n); err != nil {
-			return nil, fail("subscriptions", err)
+			return nil, err
 		}
 		all = append(all, n)
 	}
-	return all, fail("subscriptions", rows.Err())
+	return all, rows.Err()
 }

@@ -92,6 +92,7 @@ type Store struct {
 	hub   watch.Hub
 	snaps snapshots
 	mails mailCache
+	names nameCache
 	keys  keysCache
 
 	aclEpoch atomic.Uint64 // counts changes of anybody's rights

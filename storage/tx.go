@@ -257,6 +257,7 @@ func (t *tx) publish() {
 		f()
 	}
 	if len(t.changes) > 0 {
+		t.s.names.forget(t.changes)
 		t.s.hub.Publish(t.changes)
 	}
 }

@@ -357,7 +357,7 @@ func parse(d *Decoder) {
 	case "LIST":
 		d.SP()
 		for _, p := range d.ListCommand().Patterns {
-			Match(p, "INBOX/a")
+			NewMatcher("", []string{p}).Match("INBOX/a")
 		}
 	case "STORE":
 		d.SP()

@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"strings"
-
-	"github.com/emersion/go-imap/v2"
-)
+import "github.com/emersion/go-imap/v2"
 
 // Limits of a LIST.
 const (
@@ -156,63 +152,4 @@ func (d *Decoder) CreateUse() []imap.MailboxAttr {
 		d.List(func() { l = append(l, imap.MailboxAttr(d.Flag())) })
 	})
 	return l
-}
-
-// Match tells whether a name matches a pattern of LIST: "*" is anything, "%" anything without a '/'. Names are compared
-// byte by byte, INBOX at the beginning in any case. Time is at most the product of the lengths.
-func Match(pattern, name string) bool {
-	pattern = foldInbox(squeeze(pattern))
-	// reach[i]: the pattern so far can have eaten name[:i]
-	reach := make([]bool, len(name)+1)
-	reach[0] = true
-	for _, c := range []byte(pattern) {
-		switch c {
-		case '*', '%':
-			open := false
-			for i := range reach {
-				if reach[i] {
-					open = true
-				}
-				reach[i] = open
-				if c == '%' && i < len(name) && name[i] == '/' {
-					open = false
-				}
-			}
-		default:
-			alive := false
-			for i := len(name); i > 0; i-- {
-				reach[i] = reach[i-1] && name[i-1] == c
-				alive = alive || reach[i]
-			}
-			reach[0] = false
-			if !alive {
-				return false
-			}
-		}
-	}
-	return reach[len(name)]
-}
-
-// squeeze makes one wildcard of several side by side.
-func squeeze(p string) string {
-	b := make([]byte, 0, len(p))
-	for i := range len(p) {
-		c := p[i]
-		if n := len(b); n > 0 && (c == '%' || c == '*') && (b[n-1] == '*' || b[n-1] == '%') {
-			if c == '*' {
-				b[n-1] = '*'
-			}
-			continue
-		}
-		b = append(b, c)
-	}
-	return string(b)
-}
-
-// foldInbox writes INBOX at the beginning of a pattern in upper case (RFC 9051 section 5.1).
-func foldInbox(p string) string {
-	if len(p) >= 5 && strings.EqualFold(p[:5], "INBOX") && (len(p) == 5 || p[5] == '/' || p[5] == '%' || p[5] == '*') {
-		return "INBOX" + p[5:]
-	}
-	return p
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -42,34 +41,6 @@ func FuzzUTF7(f *testing.F) {
 			t.Errorf("%q comes back as %q, %v", s, u, err)
 		}
 	})
-}
-
-func TestMatch(t *testing.T) {
-	for _, c := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"*", "INBOX", true}, {"*", "a/b/c", true}, {"%", "a", true}, {"%", "a/b", false}, {"a/%", "a/b", true}, {"a/%", "a", false},
-		{"a/%", "a/b/c", false}, {"a*", "a/b/c", true}, {"%/%", "a/b", true}, {"%/%", "a/b/c", false}, {"inbox", "INBOX", true}, {"inbox/x", "INBOX/x", true},
-		{"inboxes", "INBOXES", false}, {"iNbOx%", "INBOX", true}, {"", "", true}, {"", "a", false}, {"a", "A", false}, {"*b", "ab/ab", true}, {"%*", "a/b", true},
-		{"*%", "a/b", true}, {"%%", "a/b", false}, {"a%b", "axb", true}, {"a%b", "a/b", false}, {"%/", "a/", true},
-	} {
-		if got := Match(c.pattern, c.name); got != c.want {
-			t.Errorf("Match(%q, %q) = %v", c.pattern, c.name, got)
-		}
-	}
-}
-
-// The worst pattern costs no more than its length times the name's.
-func TestMatchWorst(t *testing.T) {
-	name := strings.Repeat("a", 1000)
-	start := time.Now()
-	for _, p := range []string{strings.Repeat("%*", 500), strings.Repeat("a*", 500) + "b", strings.Repeat("%a", 500) + "b"} {
-		Match(p, name)
-	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("took %v", d)
-	}
 }
 
 func TestFetchItems(t *testing.T) {
