@@ -55,6 +55,24 @@ func (d *Door) binding(s *session.Session, name scram.ChannelBindingType) (scram
 	return scram.ChannelBinding{Type: name, Data: data}, nil
 }
 
+// bindings is what binding gives, and all else that clients understand by that name.
+//
+// RFC 9266 section 2: the context of the exporter is the zero-length string, which TLS 1.2 tells from none (RFC 5705 section 4). The client
+// libraries in use differ in which they take; either is bound to this connection.
+func (d *Door) bindings(s *session.Session, name scram.ChannelBindingType) ([]scram.ChannelBinding, error) {
+	b, err := d.binding(s, name)
+	if err != nil {
+		return nil, err
+	}
+	all := []scram.ChannelBinding{b}
+	if cs, _ := s.TLS(); name == scram.ChannelBindingTLSExporter && cs.Version == tls.VersionTLS12 {
+		if data, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", []byte{}, 32); err == nil {
+			all = append(all, scram.ChannelBinding{Type: name, Data: data})
+		}
+	}
+	return all, nil
+}
+
 // exporter is the binding data of RFC 9266 section 2, nil where the connection has none. The tls package
 // gives none to TLS 1.2 without extended master secret.
 func exporter(cs *tls.ConnectionState) []byte {

@@ -25,7 +25,7 @@ import (
 	"github.com/packetboat/packetboat/storage"
 )
 
-// login is a small OpenID Connect issuer on loopback.
+// loginServer is a small OpenID Connect issuer on loopback.
 type loginServer struct {
 	t testing.TB
 	*httptest.Server
@@ -165,6 +165,7 @@ func TestIssuedTokens(t *testing.T) {
 	}
 	l.key("rsa", jose.RS256, big, true)
 	l.key("foreign", jose.ES256, newEC(t), false)
+	r.door.opt.NoThrottle = true
 	now := r.clock.now()
 	payload := fmt.Sprintf(`{"iss":%q,"aud":"packetboat","email":"ann@example.test","exp":%d,"scope":"mail"}`, l.URL, now.Add(time.Hour).Unix())
 	stolen := strings.Split(l.token("one", now, nil), ".")
@@ -220,7 +221,6 @@ func TestIssuedTokens(t *testing.T) {
 				fault["openid-configuration"] != l.URL+"/.well-known/openid-configuration" {
 				t.Errorf("%q", challenges)
 			}
-			r.clock.advance(time.Second)
 		})
 	}
 	if _, _, _, err := r.say(r.local(), "XOAUTH2", xoauth2("bob", l.token("one", now, nil)), ""); !errors.Is(err, ErrAuthorization) {

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -121,7 +120,7 @@ func (d *Door) fakeScram(ctx context.Context, user string) (*scramKeys, error) {
 type scramExchange struct {
 	*exchange
 	plus     bool
-	talk     *scram.ServerConversation
+	talk     []*scram.ServerConversation // one for each meaning of the channel binding's name, the same in all else
 	target   *target
 	reserved bool
 }
@@ -136,53 +135,61 @@ func (e *scramExchange) first(response []byte) ([]byte, bool, error) {
 		return nil, false, e.malformed()
 	}
 	var refused error
-	talk, err := e.conversation(response, func(user string) (keys scram.StoredCredentials, err error) {
+	var keys *scramKeys
+	talk, err := e.conversations(response, func(user string) (scram.StoredCredentials, error) {
 		e.attempt.user = user
-		var k *scramKeys
-		if k, refused = e.lookup(ctx, user); refused != nil {
-			return keys, refused
+		if keys == nil && refused == nil {
+			keys, refused = e.lookup(ctx, user)
 		}
-		return scram.StoredCredentials(*k), nil
+		if refused != nil {
+			return scram.StoredCredentials{}, refused
+		}
+		return scram.StoredCredentials(*keys), nil
 	})
 	if err != nil {
 		return nil, false, e.malformed()
 	}
-	answer, err := talk.Step(string(response))
-	switch {
-	case refused != nil:
-		return nil, false, e.door.refuse(e.session, e.attempt, refused)
-	case err != nil:
-		return nil, false, e.malformed()
+	var answer string
+	for _, t := range talk {
+		answer, err = t.Step(string(response))
+		switch {
+		case refused != nil:
+			return nil, false, e.door.refuse(e.session, e.attempt, refused)
+		case err != nil:
+			return nil, false, e.malformed()
+		}
 	}
-	e.talk, e.step, e.attempt.authzid = talk, e.final, talk.AuthzID()
+	e.talk, e.step, e.attempt.authzid = talk, e.final, talk[0].AuthzID()
 	return []byte(answer), false, nil
 }
 
-// conversation picks the channel binding that the client-first message asks for.
+// conversations pick the channel binding that the client-first message asks for.
 //
 // RFC 5802 section 6: "p" goes with -PLUS and only with it; "y" is refused where -PLUS was announced, since somebody must
 // have taken it out of the list.
-func (e *scramExchange) conversation(first []byte, lookup scram.CredentialLookup) (*scram.ServerConversation, error) {
+func (e *scramExchange) conversations(first []byte, lookup scram.CredentialLookup) ([]*scram.ServerConversation, error) {
 	server, err := scram.SHA256.NewServer(lookup)
 	if err != nil {
 		return nil, fmt.Errorf("auth: SCRAM: %w", err)
 	}
-	flag, _, _ := bytes.Cut(first, []byte{','})
-	name, bound := bytes.CutPrefix(flag, []byte("p="))
-	if bound != e.plus {
+	h, _, _ := parseGS2(first)
+	if (h.flag == 'p') != e.plus {
 		return nil, errBinding
 	}
-	if bound {
-		b, err := e.door.binding(e.session, scram.ChannelBindingType(name))
-		if err != nil {
-			return nil, err
+	if h.flag == 'p' {
+		nonce := base64.StdEncoding.EncodeToString(randomBytes(24))
+		server.WithNonceGenerator(func() string { return nonce })
+		all, err := e.door.bindings(e.session, scram.ChannelBindingType(h.binding))
+		var talk []*scram.ServerConversation
+		for _, b := range all {
+			talk = append(talk, server.NewConversationWithChannelBindingRequired(b))
 		}
-		return server.NewConversationWithChannelBindingRequired(b), nil
+		return talk, err
 	}
-	if e.door.announcesPlus(e.session) && string(flag) == "y" {
+	if e.door.announcesPlus(e.session) && h.flag == 'y' {
 		return nil, errBinding
 	}
-	return server.NewConversation(), nil
+	return []*scram.ServerConversation{server.NewConversation()}, nil
 }
 
 // lookup waits for the attempt's turn and returns the user's keys, or such as look like them.
@@ -219,8 +226,16 @@ func (e *scramExchange) final(response []byte) ([]byte, bool, error) {
 			return nil, false, d.refuse(e.session, e.attempt, err)
 		}
 	}
-	answer, err := e.talk.Step(string(response))
-	if err != nil || !e.talk.Valid() || !e.target.usable() {
+	var answer string
+	var right bool
+	for _, t := range e.talk {
+		var err error
+		if answer, err = t.Step(string(response)); err == nil && t.Valid() {
+			right = true
+			break
+		}
+	}
+	if !right || !e.target.usable() {
 		if !d.opt.NoThrottle {
 			d.throttle.fail(e.target.origin)
 		}
