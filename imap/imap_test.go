@@ -43,7 +43,9 @@ func open(t testing.TB, o imap.Options, policy auth.Plaintext) *house {
 		o.Recents = imap.NothingRecent()
 	}
 	door := auth.New(h.store, h.registry, auth.Options{Plaintext: policy, NoThrottle: true})
-	o.TLS, _ = sessiontest.TLS(t)
+	if o.TLS == nil {
+		o.TLS, _ = sessiontest.TLS(t)
+	}
 	listen := func(name string, o imap.Options) string {
 		return sessiontest.Serve(t, h.registry, session.ListenerOptions{Name: name, Protocol: session.IMAP, Refusal: imap.Refusal}, imap.New(h.store, door, o).Serve)
 	}
