@@ -50,6 +50,9 @@ func (c *client) append(t *task) error {
 	a.name = c.d.Mailbox()
 	for {
 		c.d.SP()
+		if limit := c.srv.o.copyLimit(); limit > 0 && a.batch.Len() == limit {
+			return &wire.Error{No: true, Code: fmt.Sprintf("MESSAGELIMIT %d", limit), Text: "Too many messages in one APPEND"} // RFC 9738 section 3.1
+		}
 		if err := a.message(); err != nil || c.d.Err() != nil {
 			return err
 		}

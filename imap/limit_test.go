@@ -158,6 +158,11 @@ func TestSaveLimit(t *testing.T) {
 		ann< a3 NO [MESSAGELIMIT 2 4] *
 		ann> a4 UID COPY 4:5 Archive
 		ann< a4 OK [COPYUID * 4:5 1:2] *
+		ann>- "b1 APPEND Drafts {6+}\r\nA: b\r\n {6+}\r\nA: b\r\n {6+}\r\nA: b\r\n\r\n"
+		ann< b1 NO [MESSAGELIMIT 2] *
+		ann> b2 STATUS Drafts (MESSAGES)
+		ann< \* STATUS Drafts (MESSAGES 0)
+		ann< b2 OK *
 		ann> a5 UID STORE 1:* +FLAGS.SILENT (\Seen)
 		ann< a5 OK UID STORE completed
 		ann> a6 UID MOVE 1:* Archive

@@ -94,14 +94,14 @@ func (c *client) store(t *task) error {
 	return c.tellStored(t, spans, &s)
 }
 
-// updated tells whether a message's flags are others now than before.
+// updated tells whether a message's flags are others now than before, or new altogether.
 func updated(before, now *storage.Snapshot, uid uint32) bool {
 	if before == now {
 		return false
 	}
 	i, was := before.Find(uid)
 	j, is := now.Find(uid)
-	return was && is && (before.At(i).Flags != now.At(j).Flags || before.At(i).Keywords != now.At(j).Keywords)
+	return is && (!was || before.At(i).Flags != now.At(j).Flags || before.At(i).Keywords != now.At(j).Keywords)
 }
 
 // tellStored tells what became of the messages of a STORE. Numbers are those that the client knows, flags those of now.

@@ -32,10 +32,26 @@ func (s *Store) Copy(ctx context.Context, account, from int64, uids []uint32, to
 	return c, fail("copy", err)
 }
 
-// Move moves messages in one transaction; otherwise like Copy, but that it needs no quota within one account and the messages keep their ids.
+// moveStep is how many messages one transaction moves, so that others get their turn.
+const moveStep = 4000
+
+// Move moves messages; otherwise like Copy, but that it needs no quota within one account and the messages keep their ids. Each message is in
+// one mailbox or the other at any time (RFC 6851 section 3.3), but many go in several transactions: an error ends it, and those moved until then are returned with it.
 func (s *Store) Move(ctx context.Context, account, from int64, uids []uint32, to Destination) (Copied, error) {
-	c, err := s.transfer(ctx, account, from, uids, to, (*tx).move)
-	return c, fail("move", err)
+	var all Copied
+	// Also without any: the mailboxes must be there.
+	for uids, first := ascending(uids), true; first || len(uids) > 0; first = false {
+		n := min(len(uids), moveStep)
+		part := uids[:n]
+		uids = uids[n:]
+		c, err := s.transfer(ctx, account, from, part, to, (*tx).move)
+		if err != nil {
+			return all, fail("move", err)
+		}
+		all.UIDValidity = c.UIDValidity
+		all.From, all.To = append(all.From, c.From...), append(all.To, c.To...)
+	}
+	return all, nil
 }
 
 // side is one end of a Copy or Move.
