@@ -29,6 +29,7 @@ var always = []string{
 	"ESEARCH",
 	"SEARCHRES",
 	"WITHIN",
+	"CONTEXT=SEARCH",
 	"MULTISEARCH",
 	"INPROGRESS",
 	"BINARY",

@@ -183,6 +183,7 @@ func (c *client) Read(p []byte) (int, error) {
 			_ = c.conn.SetReadDeadline(time.Time{}) // a wake that came late
 		} else if time.Since(c.lastSign) >= c.srv.o.IdleKeepalive {
 			c.e.Raw("* OK Still here").CRLF()
+			c.woken.Store(true) // what goes by the clock may have changed
 		}
 	}
 }

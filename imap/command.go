@@ -97,6 +97,7 @@ var commands = table([]command{
 	{"UID EXPUNGE", selected, writes | byUID | expunges, (*client).expunge},
 	{"SEARCH", selected, keepNumbers | bigArgs | byNumber | bounded, (*client).search},
 	{"UID SEARCH", selected, byUID | bigArgs | bounded, (*client).search},
+	{"CANCELUPDATE", selected, 0, (*client).cancelUpdate},
 	{"ESEARCH", loggedIn, byUID | bigArgs, (*client).multiSearch},
 	{"FETCH", selected, keepNumbers | byNumber, (*client).fetch},
 	{"UID FETCH", selected, byUID, (*client).fetch},

@@ -10,6 +10,9 @@ type result struct {
 	p      *storage.Snapshot
 	found  []int // indexes in p: ascending, or in the order that SORT gave them
 	modSeq bool  // MODSEQ was among the keys: the highest mod-sequence is told (RFC 7162 section 3.1.5)
+
+	key   *wire.Key // what was searched for
+	saved []uint32  // what "$" stood for
 }
 
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4, RFC 5182).
@@ -33,7 +36,7 @@ func (c *client) search(t *task) error {
 // keeps the rules that the three share: of charsets, of what "$" stands for, of what is told before. l is limit{} when all that match must be known,
 // as for an order other than the mailbox's.
 func (c *client) find(t *task, o *wire.SearchOptions, l limit) (*result, error) {
-	if err := c.allowed(o); err != nil {
+	if err := c.allowed(t, o); err != nil {
 		return nil, err
 	}
 	v := c.view
@@ -64,13 +67,16 @@ func (c *client) find(t *task, o *wire.SearchOptions, l limit) (*result, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &result{p: v.snap, found: found, modSeq: s.modSeq}, nil
+	return &result{p: v.snap, found: found, modSeq: s.modSeq, key: &o.Key, saved: before}, nil
 }
 
 // allowed looks for what makes the arguments bad ones.
-func (c *client) allowed(o *wire.SearchOptions) error {
+func (c *client) allowed(t *task, o *wire.SearchOptions) error {
 	if o.Charset != "" && c.accept && !c.rev2 {
 		return &wire.Error{Text: "CHARSET may not be given once UTF8=ACCEPT is enabled"} // RFC 6855 section 3
+	}
+	if o.Return.Update && c.view != nil && c.view.contexts.find(t.tag) >= 0 {
+		return &wire.Error{Text: "Tag is in use by another UPDATE"} // RFC 5267 section 4.3
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (c *client) multiSearch(t *task) error {
 	if err := c.sane(o); err != nil {
 		return err
 	}
-	if err := c.allowed(&o.SearchOptions); err != nil {
+	if err := c.allowed(t, &o.SearchOptions); err != nil {
 		return err
 	}
 	if err := knownCharset(o.Charset); err != nil {
@@ -182,6 +182,12 @@ func (c *client) searchAll(t *task, o *wire.SearchOptions, boxes []source) error
 		if err := c.tellSource(t, &o.Return, b, r); err != nil {
 			return err
 		}
+		if o.Return.Update && b.selected {
+			c.keep(t, r, &storage.Mailbox{Name: b.Name, UIDValidity: b.UIDValidity})
+		}
+	}
+	if o.Return.Update && !slices.ContainsFunc(boxes, func(b source) bool { return b.selected }) {
+		c.noUpdate(t.tag, "The selected mailbox was not searched") // RFC 7377 section 2.2: UPDATE is for that one
 	}
 	return nil
 }
@@ -208,13 +214,13 @@ func (w *work) searchOne(o *wire.SearchOptions, b source, l limit, before []uint
 		l = limit{}
 	}
 	found, err := s.run(l)
-	return &result{p: v.snap, found: found, modSeq: s.modSeq}, err
+	return &result{p: v.snap, found: found, modSeq: s.modSeq, key: &o.Key, saved: before}, err
 }
 
 // tellSource gives what was found in one of the mailboxes; nothing when nothing was (RFC 7377 section 2.1).
 func (c *client) tellSource(t *task, o *wire.ReturnOptions, b source, r *result) error {
 	if o.Save {
-		c.view.saved = r.saved(o)
+		c.view.saved = r.save(o)
 	}
 	if len(r.found) == 0 || o.Save && !o.Data() && !o.Update && !o.Context {
 		return c.e.Err()

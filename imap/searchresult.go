@@ -8,7 +8,7 @@ import (
 // SORT (RFC 3501 section 7.2.5, RFC 5256 section 4). It is where SAVE saves.
 func (c *client) tellFound(t *task, word string, o *wire.ReturnOptions, r *result) error {
 	if o.Save {
-		c.view.saved = r.saved(o)
+		c.view.saved = r.save(o)
 	}
 	if !o.Given {
 		c.tellNumbers(word, t.uid(), r)
@@ -23,6 +23,12 @@ func (c *client) tellFound(t *task, word string, o *wire.ReturnOptions, r *resul
 	}
 	c.tellData(o, r, t.uid())
 	c.e.CRLF()
+	switch {
+	case o.Update && word == "SEARCH":
+		c.keep(t, r, nil)
+	case o.Update:
+		c.noUpdate(t.tag, "Not in this order")
+	}
 	return c.e.Err()
 }
 
@@ -143,8 +149,8 @@ func (r *result) highest(indexes []int) (n uint64) {
 	return n
 }
 
-// saved is what "$" stands for after a search: UIDs (RFC 9051 section 6.4.4.1 table 4, RFC 9394 section 3.2 table 1).
-func (r *result) saved(o *wire.ReturnOptions) []uint32 {
+// save is what "$" stands for after a search: UIDs (RFC 9051 section 6.4.4.1 table 4, RFC 9394 section 3.2 table 1).
+func (r *result) save(o *wire.ReturnOptions) []uint32 {
 	found := r.found
 	if o.Data() && !o.All && !o.Count {
 		found = r.some(o)

@@ -102,6 +102,34 @@ func (s *searcher) run(l limit) ([]int, error) {
 	return l.cut(found), nil
 }
 
+// among gives those of the indexes that match, both ascending.
+func (s *searcher) among(indexes []int) (found []int, err error) {
+	var open []int
+	for k, i := range indexes {
+		if k%searchBatch == 0 {
+			if err := s.tick(); err != nil {
+				return nil, err
+			}
+		}
+		m := candidate{i: i, entry: s.p.At(i)}
+		switch s.root.judge(&m) {
+		case yes:
+			found = append(found, i)
+		case unknown:
+			open = append(open, i)
+		}
+	}
+	for part := range slices.Chunk(open, searchBatch) {
+		more, err := s.judge(part)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
 // next takes the first or the last n of open.
 func next(open []int, n int, last bool) (part, rest []int) {
 	n = min(n, len(open))

@@ -25,6 +25,7 @@ type view struct {
 	recent   []uidRange // ascending; none for a client of rev2, which knows no \Recent
 	toldSeq  uint64     // greatest mod-sequence told since tellBehind looked; 0: none
 	behind   bool       // tellBehind told HIGHESTMODSEQ below what was told
+	contexts contexts   // searches whose result the client is told the changes of
 }
 
 func (v *view) topic() watch.Topic { return watch.Topic{Account: v.account, Mailbox: v.id} }
@@ -112,7 +113,7 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	if err != nil {
 		return err
 	}
-	if now == v.snap {
+	if now == v.snap && !v.aged() {
 		return nil
 	}
 	gone, changed, added := now.Diff(v.snap)
@@ -123,6 +124,7 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	if added > 0 && newFirst {
 		c.e.Raw("* ").Num(uint64(v.snap.Len() + added)).Raw(" EXISTS").CRLF()
 	}
+	c.tellLeaving(v.snap, gone)
 	c.tellGone(v.snap, gone)
 	old := v.snap
 	v.snap = now
@@ -140,6 +142,7 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 			c.tellMessage(now, i, m, uid)
 		}
 	}
+	c.tellUpdates(changed, added)
 	return c.e.Err()
 }
 
