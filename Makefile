@@ -1,12 +1,13 @@
 # make test   everything, on a fresh machine (installs what is missing)
 # make check  the quick part: format, vet, lint, import policy, unit tests
 # make bench  the benchmarks; figures go to docs/performance.md
+# make bench-imap  IMAP beside Debian's Dovecot, in one run; needs root and half an hour
 # make build  the static binary, bin/packetboat
 
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test check unit race e2e tools bench fuzz build clean
+.PHONY: test check unit race e2e tools bench bench-imap fuzz build clean
 
 test: tools lint race e2e
 
@@ -15,7 +16,7 @@ check: lint unit
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	$(GO) vet $(PACKAGES)
-	$(GO) vet -tags e2e ./cmd/packetboat
+	$(GO) vet -tags 'e2e bench' ./cmd/packetboat
 	$(GO) tool staticcheck $(PACKAGES)
 
 unit:
@@ -33,6 +34,10 @@ tools:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+bench-imap: tools
+	@command -v dovecot >/dev/null || apt-get install -y -qq --no-install-recommends dovecot-imapd
+	$(GO) test -tags 'e2e bench' -count 1 -timeout 3h -v ./cmd/packetboat -run TestBenchIMAP
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/packetboat ./cmd/packetboat
