@@ -178,6 +178,137 @@ func TestCostlyInput(t *testing.T) {
 	}
 }
 
+// A literal may stand wherever a string may; one that is refused is drained, and what follows is the next command.
+func TestLiteralEverywhere(t *testing.T) {
+	h := small(t)
+	h.many(t, "ann", "INBOX", "2")
+	l := login(t, h)
+	l.do("SELECT INBOX")
+	lit := func(s string) string { return fmt.Sprintf("{%d+}\r\n%s", len(s), s) }
+	long := strings.Repeat("x CREATE evil\r\n", 5000)
+	for _, c := range []struct{ format, value string }{
+		{"SELECT %s", "INBOX"}, {"EXAMINE %s", "INBOX"}, {"CREATE %s", "lit"}, {"RENAME %s lit2", "lit"}, {"RENAME lit2 %s", "lit3"}, {"DELETE %s", "lit3"},
+		{"SUBSCRIBE %s", "INBOX"}, {"UNSUBSCRIBE %s", "INBOX"}, {"STATUS %s (MESSAGES)", "INBOX"}, {`LIST "" %s`, "*"}, {"LIST %s *", ""}, {`LSUB "" %s`, "*"},
+		{"GETQUOTAROOT %s", "INBOX"}, {"COPY 1 %s", "Archive"}, {"UID COPY 1 %s", "Archive"}, {"SEARCH SUBJECT %s", "number"}, {"SEARCH HEADER %s number", "Subject"},
+		{"SEARCH CHARSET %s ALL", "UTF-8"}, {"FETCH 1 BODY.PEEK[HEADER.FIELDS (%s)]", "Subject"}, {"ID (%s NIL)", "name"}, {`ID ("name" %s)`, "x"}, {"MOVE 1 %s", "Archive"},
+	} {
+		if s := l.do(c.format, lit(c.value)); !strings.HasPrefix(s, "t OK") {
+			t.Errorf("%s: %s", c.format, s)
+		}
+		for _, bad := range []string{lit(long), lit("a\x00b"), lit("\xff\xfe"), "{4294967295}", "{99999999999999999999}", "{-1}", "{}", "{1", "{5+} ", "~{1+}\r\nx"} {
+			if s := l.do(c.format, bad); strings.HasPrefix(s, "t OK") && !strings.Contains(bad, "\xff") {
+				t.Errorf("%s with %.20q: %s", c.format, bad, s)
+			}
+			if s := l.do("NOOP"); s != "t OK NOOP completed" {
+				t.Fatalf("after %s with %.20q: %s", c.format, bad, s)
+			}
+			l.do("SELECT INBOX")
+		}
+	}
+	if s := l.do("STATUS evil (MESSAGES)"); !strings.HasPrefix(s, "t NO [NONEXISTENT]") {
+		t.Error(s)
+	}
+}
+
+// What another engine answered wrongly, with a disconnect or not at all.
+func TestAnswered(t *testing.T) {
+	h := small(t)
+	h.many(t, "ann", "INBOX", "3")
+	l := login(t, h)
+	if s := l.do("ID NIL"); s != "t OK ID completed" {
+		t.Error(s)
+	}
+	l.do("EXAMINE INBOX")
+	for command, want := range map[string]string{
+		"APPEND INBOX {5+}\r\nab\r\ncgarbage":  "t BAD",
+		"APPEND INBOX {3+}\r\na:b {3+}\r\nc:d": "t OK [APPENDUID", // MULTIAPPEND
+		"SEARCH NONSENSE":                      "t BAD",
+		"SEARCH MODSEQ":                        "t BAD",
+		"SEARCH OLDER x":                       "t BAD",
+		"SEARCH EMAILID":                       "t BAD",
+		"STORE 1 +FLAGS (\\Deleted)":           "t NO [READ-ONLY]",
+		"EXPUNGE":                              "t NO [READ-ONLY]",
+		"MOVE 1 Archive":                       "t NO [READ-ONLY]",
+		"SEARCH RETURN (ALL) SUBJECT nothing":  "t OK",
+		"FETCH 1 BODY.PEEK[]<4294967296.1>":    "t OK",
+		"FETCH 1 FLAGS \x00":                   "t BAD",
+		"FETCH 1 FL\xffGS":                     "t BAD",
+		"\xff\xfe\x00":                         "t BAD",
+		"FETCH 1 (FLAGS":                       "t BAD",
+		"FETCH 1,, FLAGS":                      "t BAD",
+		"FETCH 0 FLAGS":                        "t BAD",
+		"UID FETCH 0:5 FLAGS":                  "t BAD",
+		"FETCH 99999999999999999999 FLAGS":     "t BAD",
+		"LOGIN \"a\\x\" b":                     "t BAD",
+	} {
+		if s := l.do("%s", command); !strings.HasPrefix(s, want) {
+			t.Errorf("%q: %.200s; want %s", command, s, want)
+		}
+		if s := l.do("NOOP"); s != "t OK NOOP completed" {
+			t.Fatalf("after %q: %s", command, s)
+		}
+	}
+	l.say("")
+	l.until("* BAD")
+	l.say(" x NOOP")
+	l.until("* BAD")
+	l.say("%s", strings.Repeat("y", 70000))
+	l.until("yyy")
+	l.do("NOOP")
+}
+
+// A line without an end costs a buffer, and ends the connection.
+func TestEndlessLine(t *testing.T) {
+	h := small(t)
+	l := login(t, h)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	go func() {
+		chunk := []byte(strings.Repeat("x", 64<<10))
+		for range 1000 {
+			if _, err := l.Conn.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	l.until("* BYE")
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
+		t.Errorf("allocated %d KB", n>>10)
+	}
+}
+
+// A message of 4,000 nested parts, and a small part of a large one, cost little (they were indexed when they came).
+func TestCostlyMessages(t *testing.T) {
+	h := open(t, imap.Options{}, auth.PlaintextLoopback)
+	var deep strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&deep, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i)
+	}
+	h.put(t, "ann", "INBOX", deep.String())
+	h.put(t, "ann", "INBOX", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\n"+strings.Repeat("0123456789\r\n", 1<<20)+"--b--\r\n")
+	h.put(t, "ann", "INBOX", "X: "+strings.Repeat("long\r\n ", 1<<18)+"\r\nSubject: s\r\n\r\nbody\r\n")
+	l := login(t, h)
+	l.do("SELECT INBOX")
+	for command, most := range map[string]uint64{
+		"FETCH 1 BODYSTRUCTURE":                      4 << 20,
+		"FETCH 2 BODY.PEEK[2]<0.1024>":               1 << 20,
+		"FETCH 2 BODY.PEEK[2]<10000000.1024>":        1 << 20,
+		"FETCH 3 (ENVELOPE BODYSTRUCTURE)":           1 << 20,
+		"FETCH 3 BODY.PEEK[HEADER.FIELDS (SUBJECT)]": 8 << 20,
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if s := l.do("%s", command); !strings.HasPrefix(s, "t OK") {
+			t.Error(command, s)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > most {
+			t.Errorf("%s allocated %d KB", command, n>>10)
+		}
+	}
+}
+
 // A client that says nothing, and one that ends in the middle of a command, leave nothing behind.
 func TestCutConnections(t *testing.T) {
 	h := small(t)

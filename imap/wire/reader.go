@@ -35,14 +35,15 @@ type Reader struct {
 	buf  []byte // nil, or one of the pools'
 	r, w int    // buf[r:w] is unread
 	park [parked]byte
-	head int // after ErrLine: park[:head] is how the line began
+	head int  // after ErrLine: park[:head] is how the line began
+	full bool // the last read into park filled it: there is more
 }
 
 // Reset makes the Reader read from src. What was buffered is forgotten.
 // RFC 9051 section 6.2.1: after STARTTLS the server must discard what came before.
 func (r *Reader) Reset(src io.Reader) {
 	r.src = src
-	r.r, r.w = 0, 0
+	r.r, r.w, r.full = 0, 0, false
 	r.free()
 }
 
@@ -68,6 +69,9 @@ func (r *Reader) free() {
 func (r *Reader) Wait() error {
 	for r.w == r.r {
 		r.free()
+		if r.full {
+			return r.batch()
+		}
 		n, err := r.src.Read(r.park[:])
 		if n > 0 {
 			r.hold(n)
@@ -80,10 +84,24 @@ func (r *Reader) Wait() error {
 	return nil
 }
 
+// batch is for a client that says more than park holds: what it says is read together, so that the answers leave together.
+func (r *Reader) batch() error {
+	r.full = false
+	buf := smallPool.Get().(*[smallBuf]byte)
+	n, err := readSome(r.src, buf[:])
+	if n == 0 {
+		smallPool.Put(buf)
+		return err
+	}
+	r.buf, r.r, r.w = buf[:], 0, n
+	return nil
+}
+
 // hold takes a buffer for the n bytes in park.
 func (r *Reader) hold(n int) {
 	r.buf = smallPool.Get().(*[smallBuf]byte)[:]
 	r.r, r.w = 0, copy(r.buf, r.park[:n])
+	r.full = n == parked
 }
 
 // fill reads more, at least one byte, or fails. There must be room: see room.
@@ -98,6 +116,7 @@ func (r *Reader) fill() error {
 	}
 	n, err := readSome(r.src, r.buf[r.w:])
 	r.w += n
+	r.full = false
 	if n > 0 {
 		return nil
 	}
