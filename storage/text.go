@@ -378,12 +378,14 @@ type TextSearch struct {
 	queries []*textindex.Query
 }
 
-// TextSearch gives the index as it is now; nil when there is none.
+// TextSearch gives the index as it is now; nil when there is none, or nothing in it.
 func (s *Store) TextSearch() *TextSearch {
-	if s.texts.index == nil {
-		return nil
+	if x := s.texts.index; x != nil {
+		if r := x.Reader(); r != nil {
+			return &TextSearch{r: r}
+		}
 	}
-	return &TextSearch{r: s.texts.index.Reader()}
+	return nil
 }
 
 // Close gives it back.
@@ -439,6 +441,9 @@ func (s *Store) TextStats(ctx context.Context) (TextStats, error) {
 		st.Err = i.Err
 	}
 	for _, gap := range x.index.Gaps() {
+		if err := ctx.Err(); err != nil {
+			return st, err
+		}
 		var n int64
 		if err := s.db.Row(`SELECT COUNT(*) FROM mail WHERE blob > ? AND blob <= ?`, gap.After, gap.To).Scan(&n); err != nil {
 			return st, fail("text index", err)
@@ -446,4 +451,23 @@ func (s *Store) TextStats(ctx context.Context) (TextStats, error) {
 		st.Unindexed += n
 	}
 	return st, nil
+}
+
+// Unindexed counts the messages of a mailbox that the text index does not have yet; all when there is none.
+func (s *Store) Unindexed(ctx context.Context, mailbox int64) (total int64, err error) {
+	gaps := []textindex.Range{{To: math.MaxInt64}}
+	if x := s.texts.index; x != nil {
+		gaps = x.Gaps()
+	}
+	for _, gap := range gaps {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		var n int64
+		if err := s.db.Row(`SELECT COUNT(*) FROM message WHERE mailbox = ? AND blob > ? AND blob <= ?`, mailbox, gap.After, gap.To).Scan(&n); err != nil {
+			return 0, fail("text index", err)
+		}
+		total += n
+	}
+	return total, nil
 }

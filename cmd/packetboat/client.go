@@ -54,11 +54,12 @@ func (p *program) openStopped(ctx context.Context, dir string) (*caller, error) 
 	if _, err := os.Stat(filepath.Join(dir, databaseName)); err != nil {
 		return nil, fmt.Errorf("%s is no data folder yet (start one: packetboat serve; or name it: --data FOLDER)", dir)
 	}
-	if _, _, err := p.flags.load(dir); err != nil {
+	c, _, err := p.flags.load(dir)
+	if err != nil {
 		return nil, err
 	}
 	logger := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, err := storage.Open(ctx, dir, storage.Options{Logger: logger})
+	store, err := storage.Open(ctx, dir, storage.Options{Logger: logger, NoTextIndex: !c.SearchIndex})
 	if err != nil {
 		return nil, err
 	}

@@ -114,6 +114,9 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /sessions/{id}", c.killSession)
 	handle("DELETE /accounts/{name}/sessions", c.killAccount)
 	handle("GET /history", c.history)
+	handle("GET /mailboxes", c.mailboxes)
+	handle("GET /index", c.index)
+	handle("POST /index", c.reindex)
 	return mux
 }
 

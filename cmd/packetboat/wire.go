@@ -81,7 +81,7 @@ func (h *house) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	o := storage.Options{Logger: h.logger, PartialAge: h.config.FTPPartialTTL, JournalMax: h.config.HistoryMax, JournalAge: h.config.HistoryKeep}
+	o := storage.Options{Logger: h.logger, PartialAge: h.config.FTPPartialTTL, JournalMax: h.config.HistoryMax, JournalAge: h.config.HistoryKeep, NoTextIndex: !h.config.SearchIndex}
 	err = patiently(ctx, func() (err error) {
 		h.store, err = storage.Open(ctx, h.dir, o)
 		return err

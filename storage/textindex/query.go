@@ -49,10 +49,13 @@ type Reader struct {
 
 var windows = sync.Pool{New: func() any { return new(window) }}
 
-// Reader gives a view for a search.
+// Reader gives a view for a search; nil while the index is empty.
 func (x *Index) Reader() *Reader {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if len(x.segs) == 0 {
+		return nil
+	}
 	r := &Reader{x: x, segs: slices.Clone(x.segs), w: windows.Get().(*window)}
 	for _, s := range r.segs {
 		s.refs.Add(1)

@@ -188,6 +188,9 @@ func (w *world) randomNeedle(r *rand.Rand) Needle {
 // check asks about every document, and some that there are not.
 func (w *world) check(r *rand.Rand, needles int) (unknown int) {
 	reader := w.x.Reader()
+	if reader == nil {
+		return 0
+	}
 	defer reader.Close()
 	for range needles {
 		n := w.randomNeedle(r)
