@@ -106,6 +106,34 @@ func TestEndToEndVerbs(t *testing.T) {
 			}
 		}
 	})
+	t.Run("mailbox stats and reindex", func(t *testing.T) {
+		b.must("", "swaks", "--server", "127.0.0.1", "--port", b.port(25), "--from", "a@example.net", "--to", "ann@example.test", "--body", "a zqx42z in it")
+		var all mailboxesJSON
+		b.json(&all, "mailbox", "stats", "ann", "INBOX")
+		if len(all.Mailboxes) != 1 || all.Mailboxes[0].Messages == 0 || all.Mailboxes[0].UIDNext < 2 || !all.Index.On || !all.Index.Running {
+			t.Errorf("%+v", all)
+		}
+		var i indexJSON
+		b.json(&i, "mailbox", "reindex", "--wait")
+		if i.Unindexed != 0 || i.Indexed == 0 || i.Bytes == 0 || i.Error != "" {
+			t.Errorf("after a reindex: %+v", i)
+		}
+		b.json(&all, "mailbox", "stats", "ann")
+		if m := all.Mailboxes[0]; m.Name != "INBOX" || m.Unindexed == nil || *m.Unindexed != 0 || *m.Indexed != m.Messages {
+			t.Errorf("after a reindex: %+v", m)
+		}
+		l, _ := b.login(t, "ann@example.test", annPassword)
+		l.until("e EXAMINE INBOX", "e OK")
+		if out, err := l.until("s SEARCH TEXT ZQX42Z", "s OK"); err != nil || !strings.Contains(out, "* SEARCH 1") {
+			t.Errorf("searching by the index: %v %s", err, out)
+		}
+		if out := b.run("", "mailbox", "stats"); !strings.Contains(out, "ann@example.test") || !strings.Contains(out, "search index: ") {
+			t.Error(out)
+		}
+		if out, err := b.try("", "mailbox", "stats", "ann", "nope"); err == nil {
+			t.Error(out)
+		}
+	})
 	b.stop()
 	t.Run("a stopped server", func(t *testing.T) {
 		if out, err := b.try("", "health"); err == nil {
@@ -116,7 +144,7 @@ func TestEndToEndVerbs(t *testing.T) {
 		}
 		b.run("", "domain", "add", "later.test")
 		b.run("", "account", "disable", "ann")
-		for _, verb := range [][]string{{"account", "list"}, {"account", "show", "ann"}, {"domain", "list"}, {"session", "history"}, {"config", "print"}, {"config", "check"}, {"version"}} {
+		for _, verb := range [][]string{{"account", "list"}, {"account", "show", "ann"}, {"domain", "list"}, {"session", "history"}, {"mailbox", "stats"}, {"mailbox", "stats", "ann"}, {"mailbox", "reindex"}, {"config", "print"}, {"config", "check"}, {"version"}} {
 			if out := b.run("", append(verb, "--json")...); !json.Valid([]byte(out)) {
 				t.Errorf("%v --json: %s", verb, out)
 			}
