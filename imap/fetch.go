@@ -41,6 +41,7 @@ type fetcher struct {
 	first    bool
 	tellSeen bool
 	mail     *storage.Mail
+	thread   uint64
 	index    *mime.Index
 	body     storage.Body
 	scratch  []byte
@@ -150,6 +151,12 @@ func (f *fetcher) plan() {
 	}
 	if o.BodyStructure != nil {
 		f.want |= storage.WantStructure
+	}
+	if o.ThreadID {
+		f.want |= storage.WantKeys
+	}
+	if o.Preview {
+		f.want |= storage.WantPreview
 	}
 	f.path = o.Body
 	legacy := func(on bool, name string, s imap.FetchItemBodySection) {
@@ -347,7 +354,7 @@ func (f *fetcher) message(i int, mail *storage.Mail) error {
 		}
 		f.index = x
 	}
-	if err := f.open(); err != nil {
+	if err := f.ready(); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			f.gone = true
 			return nil
@@ -398,9 +405,6 @@ func (f *fetcher) begin(i int) {
 	if o.EmailID {
 		b = append(appendObjectID(append(spaced(b, start), "EMAILID ("...), emailPrefix, m.Blob), ')')
 	}
-	if o.ThreadID {
-		b = append(spaced(b, start), "THREADID NIL"...) // RFC 8474 section 5.2: threads are not kept
-	}
 	f.first = len(b) == start
 	f.e.Set(b)
 }
@@ -428,6 +432,9 @@ var (
 
 // parsed gives what was worked out when the message was stored.
 func (f *fetcher) parsed() error {
+	if f.o.ThreadID {
+		f.threadID()
+	}
 	if f.o.Envelope {
 		f.item(nameEnvelope)
 		f.e.Bytes(f.mail.Envelope)
@@ -439,6 +446,9 @@ func (f *fetcher) parsed() error {
 	if f.o.Body {
 		f.item(nameBody)
 		f.e.Set(f.index.AppendStructure(f.e.Buf(), false))
+	}
+	if f.o.Preview {
+		f.preview()
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ func (h *house) env(t testing.TB) sessiontest.Env {
 		Do: map[string]func(testing.TB, ...string){
 			"mail":    h.mail,
 			"many":    h.many,
+			"letter":  h.letter,
 			"quota":   h.quota,
 			"flag":    h.flag,
 			"expunge": h.expunge,
@@ -85,6 +86,11 @@ func (h *house) box(t testing.TB, account, name string) storage.Mailbox {
 // put delivers a message.
 func (h *house) put(t testing.TB, account, mailbox, text string) {
 	t.Helper()
+	h.putAt(t, account, mailbox, text, time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC))
+}
+
+func (h *house) putAt(t testing.TB, account, mailbox, text string, arrived time.Time) {
+	t.Helper()
 	u, err := h.store.NewMail(t.Context(), 0, -1)
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +99,7 @@ func (h *house) put(t testing.TB, account, mailbox, text string) {
 	if _, err := u.Write([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	to := storage.Target{Account: h.accounts[account].ID, Mailbox: h.box(t, account, mailbox).ID, InternalDate: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
+	to := storage.Target{Account: h.accounts[account].ID, Mailbox: h.box(t, account, mailbox).ID, InternalDate: arrived}
 	done, err := h.store.Deliver(t.Context(), u, []storage.Target{to})
 	if err != nil || done[0].Err != nil {
 		t.Fatal(err, done)
@@ -117,6 +123,16 @@ func (h *house) many(t testing.TB, args ...string) {
 	for i := range n {
 		h.put(t, args[0], args[1], "From: joe@example.test\r\nSubject: number "+strconv.Itoa(i+1)+"\r\n\r\nbody "+strconv.Itoa(i+1)+"\r\n")
 	}
+}
+
+// letter ACCOUNT MAILBOX TIME LINE... delivers a message that arrived at that time (RFC 3339) and has these lines; "" begins the body.
+func (h *house) letter(t testing.TB, args ...string) {
+	t.Helper()
+	arrived, err := time.Parse(time.RFC3339, args[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.putAt(t, args[0], args[1], strings.Join(args[3:], "\r\n")+"\r\n", arrived)
 }
 
 // quota ACCOUNT BYTES

@@ -18,12 +18,26 @@ type KeysRow struct {
 }
 
 // Thread stands for the thread that the message belongs to, for ever and in every mailbox (RFC 8474 section 5.2): the first reference of
-// References, or else the one of In-Reply-To, or else the message's own Message-ID, or else its bytes.
-func (r *KeysRow) Thread() uint64 {
-	if t := r.Keys.Thread(); t != 0 {
+// References, or else the one of In-Reply-To, or else the message's own Message-ID, or else its bytes. It is never 0.
+func (r *KeysRow) Thread() uint64 { return threadOf(r.Keys, r.Blob) }
+
+func threadOf(k mime.Keys, blob int64) uint64 {
+	if t := k.Thread(); t != 0 {
 		return t
 	}
-	return uint64(r.Blob)
+	return uint64(blob)
+}
+
+// Thread is KeysRow.Thread of a row that was read with WantKeys.
+func (s *Store) Thread(ctx context.Context, m *Mail) (uint64, error) {
+	k := m.Keys
+	if k == nil {
+		var err error
+		if k, err = s.makeKeys(ctx, m.Blob); err != nil {
+			return 0, fail("thread", err)
+		}
+	}
+	return threadOf(k, m.Blob), nil
 }
 
 // keysHead is how much of a header is looked at for Keys.
@@ -136,8 +150,14 @@ func (s *Store) Preview(ctx context.Context, blob int64) ([]byte, error) {
 	}
 	defer b.Close()
 	p, err := previewFrom(b)
-	return p, fail("preview", err)
+	if err != nil {
+		return nil, fail("preview", err)
+	}
+	return p[1:], nil
 }
+
+// previewVersion is the first byte of what is kept of a preview.
+const previewVersion = 1
 
 func previewFrom(b Body) ([]byte, error) {
 	x := mime.NewIndexer(mime.Limits{})
@@ -146,5 +166,5 @@ func previewFrom(b Body) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mime.AppendPreview([]byte{}, b, index), nil
+	return mime.AppendPreview([]byte{previewVersion}, b, index), nil
 }

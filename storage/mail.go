@@ -289,6 +289,8 @@ func (b *mailRows) find(k int, blob int64) MailRow {
 	if k := mime.Keys(cut(5)); k.Check() == nil {
 		m.Keys = k
 	}
-	m.Preview = cut(6)
+	if p := cut(6); len(p) > 0 && p[0] == previewVersion {
+		m.Preview = p[1:]
+	}
 	return MailRow{Mail: m}
 }

@@ -330,7 +330,7 @@ func (u *Upload) render() (err error) {
 	if u.staged == nil {
 		u.head = u.mem[:n]
 		u.keys = mime.AppendKeys(nil, u.head[:min(n, keysHead)], n <= keysHead)
-		u.preview = mime.AppendPreview(nil, bytes.NewReader(u.mem), x)
+		u.preview = mime.AppendPreview([]byte{previewVersion}, bytes.NewReader(u.mem), x)
 		return nil
 	}
 	head := make([]byte, min(n, keysHead))
@@ -341,7 +341,7 @@ func (u *Upload) render() (err error) {
 		u.head = head
 	}
 	u.keys = mime.AppendKeys(nil, head, n <= keysHead)
-	u.preview = mime.AppendPreview(nil, u.staged, x)
+	u.preview = mime.AppendPreview([]byte{previewVersion}, u.staged, x)
 	return nil
 }
 

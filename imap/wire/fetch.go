@@ -25,6 +25,8 @@ type FetchOptions struct {
 	EmailID      bool // RFC 8474 section 5.3
 	ThreadID     bool
 	SaveDate     bool // RFC 8514 section 4.2
+	Preview      bool // RFC 8970
+	PreviewLazy  bool
 	Changed      bool // CHANGEDSINCE was given: FetchOptions.ChangedSince counts
 	Vanished     bool // RFC 7162 section 3.2.6
 	Partial      *PartialRange
@@ -74,6 +76,8 @@ func (d *Decoder) fetchItem(o *FetchOptions, alone bool) {
 		o.EmailID = true
 	case "THREADID":
 		o.ThreadID = true
+	case "PREVIEW":
+		d.preview(o, alone)
 	case "ENVELOPE":
 		o.Envelope = true
 	case "BODYSTRUCTURE":
@@ -103,6 +107,32 @@ func (d *Decoder) fetchItem(o *FetchOptions, alone bool) {
 	default:
 		d.Fail("Unknown FETCH item")
 	}
+}
+
+// preview reads what may follow PREVIEW (RFC 8970 section 6). A list behind an item that stands alone may as well be that of the modifiers
+// of FETCH (RFC 4466 section 2.4).
+func (d *Decoder) preview(o *FetchOptions, alone bool) {
+	lazy := o.PreviewLazy || !o.Preview
+	o.Preview, o.PreviewLazy = true, false
+	begin := " ("
+	if alone {
+		begin = " (LAZY"
+	}
+	rest := d.line[d.pos:]
+	if d.err != nil || len(rest) < len(begin) || !strings.EqualFold(string(rest[:len(begin)]), begin) {
+		return
+	}
+	d.SP()
+	n := 0
+	d.List(func() {
+		if n++; d.Label() != "LAZY" {
+			d.Fail("Unknown modifier of PREVIEW")
+		}
+	})
+	if d.err == nil && n == 0 {
+		d.Fail("Expected a modifier of PREVIEW")
+	}
+	o.PreviewLazy = lazy // when it is asked for without the modifier too, that counts
 }
 
 // bodySection reads [section]<partial>.

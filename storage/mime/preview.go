@@ -28,9 +28,6 @@ func AppendPreview(dst []byte, r io.ReaderAt, x *Index) []byte {
 			break
 		}
 	}
-	if dst == nil {
-		dst = []byte{}
-	}
 	return dst
 }
 
