@@ -83,7 +83,7 @@ type uidRange struct{ first, end uint32 }
 
 // meet looks for recent messages in a snapshot that the client is about to be told of.
 func (v *view) meet(r *Recents, p *storage.Snapshot) {
-	got := r.look(p, !v.readOnly)
+	got := r.look(p, !v.readOnly && v.rights().Any(changeRights))
 	n := len(v.recent)
 	switch {
 	case got.first == got.end:

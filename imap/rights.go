@@ -11,6 +11,9 @@ import (
 // errNoPerm: the mailbox is known to the account, but it may not do that with it (RFC 5530 section 3).
 var errNoPerm = &wire.Error{No: true, Code: "NOPERM", Text: "You have no right to do that with the mailbox"}
 
+// changeRights: with one of them a selected mailbox is open READ-WRITE (RFC 4314 section 5.2).
+const changeRights = storage.MayInsert | storage.MayExpunge | storage.FlagRights
+
 // mailbox finds the mailbox that a name stands for, an own one or Shared/OWNER/NAME, on which the account has all rights of need (0: any of
 // those that let MYRIGHTS through). Each command that is given a name begins here: the Account of what it gets is the owner's, for the
 // calls of storage, the Name is the one to tell, and the Rights are there for what depends on more of them.

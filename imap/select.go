@@ -63,7 +63,7 @@ func (c *client) open(t *task, readOnly bool) error {
 	}
 	t.code = "READ-WRITE"
 	// RFC 4314 section 5.2
-	if readOnly || !box.Rights.Any(storage.MayInsert|storage.MayExpunge|storage.FlagRights) {
+	if readOnly || !box.Rights.Any(changeRights) {
 		t.code = "READ-ONLY"
 	}
 	return nil

@@ -156,6 +156,8 @@ func (c *client) withholds(capability string) bool {
 // implied: without the one there is no other either.
 func implied(name, capability string) bool {
 	switch strings.ToUpper(name) {
+	case "ACL":
+		return strings.HasPrefix(capability, "RIGHTS=") || strings.EqualFold(capability, "LIST-MYRIGHTS") // RFC 4314 section 2, RFC 8440
 	case "CONDSTORE":
 		return strings.EqualFold(capability, "QRESYNC") // RFC 7162 section 3.2.3
 	case "LIST-EXTENDED":

@@ -39,6 +39,15 @@ func TestParseRights(t *testing.T) {
 	}
 }
 
+// What is written is read again.
+func TestRightsAgain(t *testing.T) {
+	for r := Rights(0); r <= AllRights; r++ {
+		if again, err := ParseRights(r.String()); err != nil || again&^r&^(createRights|deleteRights) != 0 || again&r != r {
+			t.Errorf("%b is %q, read as %b, %v", r, r, again, err)
+		}
+	}
+}
+
 func grant(t *testing.T, s *Store, m Mailbox, c ACLChange) {
 	t.Helper()
 	if err := s.SetACL(t.Context(), m.Account, m.ID, c); err != nil {
