@@ -14,8 +14,8 @@ import (
 func (p *program) mailboxVerb() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "mailbox",
-		Short: "Counters of mailboxes; the index for searching in mail",
-	}, p.mailboxStats(), p.mailboxReindex())
+		Short: "Counters of mailboxes, the index for searching in mail, sharing",
+	}, p.mailboxStats(), p.mailboxReindex(), p.aclVerb())
 }
 
 func (p *program) mailboxStats() *cobra.Command {
