@@ -63,9 +63,10 @@ func (l limit) cut(found []int) []int {
 
 // Sizes of the steps of a search.
 const (
-	searchBatch = 512 // messages that are judged in one go
-	firstBatch  = 32  // at first, when few may suffice
-	manyNodes   = 64  // keys from which on even a search of the snapshot alone is taken for a heavy one
+	searchBatch = 512  // messages that are judged in one go
+	entryBatch  = 4096 // messages of which the snapshot is asked in one go
+	firstBatch  = 32   // at first, when few may suffice
+	manyNodes   = 64   // keys from which on even a search of the snapshot alone is taken for a heavy one
 )
 
 // run gives the indexes of what matches, ascending.
@@ -119,6 +120,10 @@ func (s *searcher) among(indexes []int) (found []int, err error) {
 			open = append(open, i)
 		}
 	}
+	if len(open) > searchBatch {
+		s.ready()
+		defer s.done()
+	}
 	for part := range slices.Chunk(open, searchBatch) {
 		more, err := s.judge(part)
 		if err != nil {
@@ -155,30 +160,38 @@ func beyond(i int, part []int, last bool) bool {
 	return i > part[len(part)-1]
 }
 
-// entries evaluates what the snapshot alone decides.
+// entries evaluates what the snapshot alone decides, some at a time: flags that all must have first.
 func (s *searcher) entries(l limit) (found, open []int, err error) {
-	n := s.p.Len()
-	heavy := s.nodes > manyNodes
+	f, domain, rest := s.plan()
 	defer s.release()
-	for k := range n - s.from {
-		if k%searchBatch == 0 {
-			if err := s.step(heavy); err != nil {
-				return nil, nil, err
-			}
-		}
-		i := s.from + k
-		if l.last {
-			i = n - 1 - k
-		}
-		m := candidate{i: i, entry: s.p.At(i)}
-		switch s.root.judge(&m) {
-		case yes:
-			found = append(found, i)
-		case unknown:
-			open = append(open, i)
-		}
-		if l.n > 0 && len(open) == 0 && len(found) == l.n {
+	buf := make([]int, 0, entryBatch)
+	for !l.full(len(found), len(open)) {
+		var part span
+		if part, domain = nextSpan(domain, entryBatch, l.last); part.first == part.end {
 			break
+		}
+		if err := s.step(s.nodes > manyNodes); err != nil {
+			return nil, nil, err
+		}
+		buf = s.p.Select(buf[:0], part.first, part.end, f)
+		if l.last {
+			slices.Reverse(buf)
+		}
+		if len(rest.kids) == 0 {
+			found = append(found, buf...)
+			continue
+		}
+		for _, i := range buf {
+			m := candidate{i: i, entry: s.p.At(i)}
+			switch rest.judge(&m) {
+			case yes:
+				found = append(found, i)
+			case unknown:
+				open = append(open, i)
+			}
+			if l.full(len(found), len(open)) {
+				break
+			}
 		}
 	}
 	if l.last {
@@ -187,6 +200,9 @@ func (s *searcher) entries(l limit) (found, open []int, err error) {
 	}
 	return found, open, nil
 }
+
+// full tells whether so many, found without others before them that are open, are enough.
+func (l limit) full(found, open int) bool { return l.n > 0 && open == 0 && found >= l.n }
 
 // judge gives those of the indexes that match.
 func (s *searcher) judge(indexes []int) (found []int, err error) {

@@ -88,6 +88,29 @@ func (p *Snapshot) chunkOf(i int) int {
 // Keywords are the names of the keyword bits: index = bit; as first written; compared without case. Not to be changed.
 func (p *Snapshot) Keywords() []string { return p.keywords }
 
+// Filter asks for messages by their flags: those that have all of Flags and Keywords, and none of the others.
+type Filter struct {
+	Flags, NotFlags       Flags
+	Keywords, NotKeywords uint64
+}
+
+// Select appends the indexes from first to end, end not included, of the messages that pass, ascending.
+func (p *Snapshot) Select(dst []int, first, end int, f Filter) []int {
+	flags, keywords := f.Flags|f.NotFlags, f.Keywords|f.NotKeywords
+	for first < end {
+		c := p.chunkOf(first)
+		start := int(p.starts[c])
+		chunk := p.chunks[c][first-start : min(end-start, len(p.chunks[c]))]
+		for k := range chunk {
+			if e := &chunk[k]; e.flags&flags == f.Flags && e.keywords&keywords == f.Keywords {
+				dst = append(dst, first+k)
+			}
+		}
+		first += len(chunk)
+	}
+	return dst
+}
+
 // FirstUnseen is the index of the first message without \Seen, -1 if there is none.
 func (p *Snapshot) FirstUnseen() int {
 	if u := p.unseen.Load(); u != 0 {
