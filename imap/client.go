@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -117,8 +118,16 @@ func (c *client) linger() {
 
 // goodbye is the response code for a session that was told to end.
 func goodbye(cause error) string {
-	if errors.Is(cause, session.ErrDrain) || errors.Is(cause, session.ErrLimit) {
+	is := func(errs ...error) bool {
+		return slices.ContainsFunc(errs, func(err error) bool { return errors.Is(cause, err) })
+	}
+	switch { // RFC 5530 section 3
+	case is(session.ErrDrain, session.ErrLimit):
 		return "UNAVAILABLE"
+	case is(session.ErrRevoked, session.ErrPass):
+		return "EXPIRED"
+	case is(session.ErrDisabled, session.ErrRemoved):
+		return "CONTACTADMIN"
 	}
 	return ""
 }

@@ -35,13 +35,15 @@ func (c *client) copy(t *task) error {
 	if err := c.mayCopy(spans); err != nil {
 		return err
 	}
-	done, err := c.srv.store.Copy(c.ctx(), c.view.account, c.view.id, c.view.uids(spans), to.Destination())
+	uids := c.view.uids(spans)
+	done, err := c.srv.store.Copy(c.ctx(), c.view.account, c.view.id, uids, to.Destination())
 	if err != nil {
 		return err
 	}
 	if t.code = copyUID(done); t.code == "" {
 		return errGone // others expunged all of them (RFC 2180 section 4.4)
 	}
+	t.expunged = len(done.From) < len(uids)
 	return nil
 }
 

@@ -30,6 +30,7 @@ type fetcher struct {
 	seen     bool     // \Seen is set
 	bodies   bool     // more than the header is sent of a message
 	gone     bool     // a message's rows were not there any more
+	damaged  error    // they were, and could not be read
 	unknown  bool     // a part with an encoding that nobody knows was asked for decoded
 	path     bool     // the part index is needed
 	marked   []uint32 // UIDs of the batch that got \Seen
@@ -90,6 +91,8 @@ func (c *client) fetch(t *task) error {
 	switch {
 	case f.unknown:
 		err = &wire.Error{No: true, Code: "UNKNOWN-CTE", Text: "A part has an encoding that is not known"}
+	case f.damaged != nil:
+		err = f.damaged
 	case f.gone:
 		err = errGone
 	}
@@ -287,16 +290,37 @@ func (f *fetcher) batch(indexes []int) error {
 		return nil
 	}
 	for i, row := range f.srv.store.Mail(f.ctx(), f.view.snap, indexes, f.want) {
-		if errors.Is(row.Err, fs.ErrNotExist) {
-			f.gone = true
-			continue
+		err := row.Err
+		if err == nil {
+			err = f.message(i, &row.Mail)
+		} else {
+			err = f.missing(i, err)
 		}
-		if row.Err != nil {
-			return row.Err
-		}
-		if err := f.message(i, &row.Mail); err != nil {
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// missing is called with a message that cannot be read; the others are. RFC 2180 section 4.1: another session may have expunged it, and the
+// sweeper taken it since. If it is still in the mailbox, it is damaged.
+func (f *fetcher) missing(i int, err error) error {
+	if errors.Is(err, storage.ErrDamaged) {
+		f.damaged = err
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	p, e := f.newest()
+	if e != nil {
+		return e
+	}
+	if _, there := p.Find(f.view.snap.UID(i)); there {
+		f.damaged = fmt.Errorf("%w: message %d of mailbox %d: %w", storage.ErrDamaged, f.view.snap.UID(i), f.view.id, err)
+	} else {
+		f.gone = true
 	}
 	return nil
 }
@@ -350,16 +374,12 @@ func (f *fetcher) message(i int, mail *storage.Mail) error {
 	if f.path {
 		x, err := mail.Index()
 		if err != nil {
-			return err
+			return f.missing(i, err)
 		}
 		f.index = x
 	}
 	if err := f.ready(); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			f.gone = true
-			return nil
-		}
-		return err
+		return f.missing(i, err)
 	}
 	f.begin(i)
 	if err := f.parsed(); err != nil {

@@ -20,6 +20,7 @@ import (
 // house is a server with accounts ann (a quota of 1 MiB) and joe, password "secret".
 type house struct {
 	store    *storage.Store
+	dir      string // the store's
 	registry *session.Registry
 	accounts map[string]*storage.Account
 	plain    string // address of the listener with STARTTLS
@@ -31,7 +32,8 @@ var secret = sync.OnceValues(func() ([]storage.Credential, error) { return auth.
 func open(t testing.TB, o imap.Options, policy auth.Plaintext) *house {
 	t.Helper()
 	h := &house{registry: sessiontest.New(t, session.Options{Grace: time.Second}), accounts: map[string]*storage.Account{}}
-	h.store = storagetest.New(t)
+	h.dir = t.TempDir()
+	h.store = storagetest.Open(t, h.dir, storage.Options{})
 	credentials, err := secret()
 	if err != nil {
 		t.Fatal(err)

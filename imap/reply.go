@@ -45,6 +45,7 @@ var replies = []struct {
 	{auth.ErrThrottled, "UNAVAILABLE", "Too many failed logins, try again later"},
 	{auth.ErrMechanism, "CANNOT", "Unknown SASL mechanism"},
 	{session.ErrLimit, "LIMIT", ""},
+	{storage.ErrDamaged, "CORRUPTION", "What was stored is damaged; the administrator finds more in the log"},
 	{fs.ErrNotExist, "NONEXISTENT", "No such mailbox"},
 	{fs.ErrExist, "ALREADYEXISTS", "Mailbox already exists"},
 	{fs.ErrPermission, "CANNOT", "Not permitted"},
@@ -80,6 +81,9 @@ func (c *client) reply(err error) refusal {
 	}
 	for _, r := range replies {
 		if errors.Is(err, r.err) {
+			if r.err == storage.ErrDamaged {
+				c.srv.o.Logger.Error("damaged data", "session", c.ses.ID(), "error", err)
+			}
 			if r.text == "" {
 				r.text = sentence(err.Error())
 			}

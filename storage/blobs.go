@@ -147,7 +147,8 @@ func (s *Store) openFile(ctx context.Context, id int64, key blob.Key, size int64
 		return nil, fs.ErrNotExist
 	}
 	s.log.Error("the file of a blob is damaged or missing; restore it from a backup", "blob", id, "key", string(key), "error", err)
-	return nil, fmt.Errorf("%w: the file of blob %d: %v", ErrTemporary, id, err)
+	// Temporary too: a backup has it.
+	return nil, fmt.Errorf("%w: %w: the file of blob %d: %v", ErrTemporary, ErrDamaged, id, err)
 }
 
 // memory is the Body of a blob that is a row.

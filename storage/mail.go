@@ -36,7 +36,7 @@ func (m *Mail) Open() Body {
 func (m *Mail) Index() (*mime.Index, error) {
 	var x mime.Index
 	if err := x.UnmarshalBinary(m.index); err != nil {
-		return nil, fail("part index", err)
+		return nil, fail("part index", fmt.Errorf("%w: %w", ErrDamaged, err))
 	}
 	return &x, nil
 }

@@ -26,6 +26,7 @@ var (
 	ErrInvalid   = errors.New("invalid name")      // of a file, mailbox, account, address; the text says why
 	ErrTemporary = errors.New("temporary failure") // disk full or read-only, too many open files, database busy, shutting down
 	ErrNotLocal  = errors.New("not a local domain")
+	ErrDamaged   = errors.New("damaged") // what was stored cannot be read any more, unless a backup is brought back
 )
 
 // ErrLocked is Open's error when another process has the store open: a server is running.
@@ -200,6 +201,8 @@ func fail(what string, err error) error {
 	case errors.Is(err, ErrTemporary):
 	case sqldb.Temporary(err) || isTrouble(err):
 		err = fmt.Errorf("%w: %w", ErrTemporary, err)
+	case sqldb.Damaged(err):
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return fmt.Errorf("storage: %s: %w", what, err)
 }

@@ -18,10 +18,18 @@ var (
 // errDamaged says what can be done about a database that cannot be read.
 var errDamaged = errors.New("the database is damaged; restore packetboat.db from a backup (without packetboat.db-wal and packetboat.db-shm, unless the backup has them)")
 
-// explain adds to an error what its reader can do.
-func explain(err error) error {
+// Damaged tells whether err is that the database holds what it should not.
+func Damaged(err error) bool {
 	switch code(err) & 0xff {
 	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
+		return true
+	}
+	return false
+}
+
+// explain adds to an error what its reader can do.
+func explain(err error) error {
+	if Damaged(err) {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return err
