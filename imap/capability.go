@@ -37,6 +37,7 @@ var always = []string{
 	"SEARCHRES",
 	"WITHIN",
 	"CONTEXT=SEARCH",
+	"I18NLEVEL=1",
 	"MULTISEARCH",
 	"INPROGRESS",
 	"BINARY",

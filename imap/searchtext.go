@@ -21,8 +21,9 @@ type needle struct {
 	longest int // bytes that a match may have in text that is not folded yet
 }
 
+// newNeedle makes a text ready. One that is not UTF-8 is taken as raw text in messages is, so that it finds itself there.
 func newNeedle(s string) needle {
-	folded := mime.AppendCasemap(nil, []byte(s))
+	folded := mime.AppendCasemap(nil, []byte(mime.UTF8([]byte(s))))
 	return needle{folded: folded, longest: len(folded) * utf8.UTFMax}
 }
 

@@ -85,3 +85,6 @@ func (lenientUTF8) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err e
 	}
 	return nDst, nSrc, nil
 }
+
+// UTF8 is text of which no charset is told, in UTF-8: valid UTF-8 as it is, each other byte as Windows-1252.
+func UTF8(text []byte) string { return toUTF8("", text) }
