@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -207,6 +208,28 @@ func BenchmarkIdle(b *testing.B) {
 			b.ReportMetric(rss, "rss-B/session")
 			b.ReportMetric(float64(m.HeapInuse)/float64(sessions), "heap-B/session")
 			b.ReportMetric(float64(m.StackInuse)/float64(sessions), "stack-B/session")
+		})
+	}
+}
+
+// BenchmarkWriter measures what a delivery takes into a mailbox in which many wait, beside one in which nobody does.
+func BenchmarkWriter(b *testing.B) {
+	for _, n := range []int{0, 1000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			h := open(b, imap.Options{IdleKeepalive: time.Hour}, auth.PlaintextLoopback)
+			if n > 0 {
+				gather(b, h.plain, "plain", n)
+			}
+			h.many(b, "ann", "INBOX", "10")
+			var took []time.Duration
+			for b.Loop() {
+				start := time.Now()
+				h.many(b, "ann", "INBOX", "1")
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 		})
 	}
 }

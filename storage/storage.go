@@ -154,6 +154,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
 	s.w.init(s)
+	s.hub.Start()
 	go s.write()
 	s.openTexts(ctx, dir)
 	return s, nil
@@ -177,6 +178,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		<-s.stopped
+		s.hub.Stop()
 		if s.texts.index != nil {
 			s.texts.index.Close()
 		}

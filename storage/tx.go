@@ -56,6 +56,7 @@ type tx struct {
 
 	// wrote tells whether the job that runs has changed anything, in the database or in the rows in memory.
 	wrote bool
+	by    any // who asked for it: watch.Origin
 
 	idDirty   bool
 	accounts  []*accountRow    // dirty ones
@@ -220,9 +221,10 @@ const maxNamed = 64
 
 // change is told to others after the commit. UIDs of one kind in one mailbox gather in one change.
 func (t *tx) change(c watch.Change) {
+	c.By = t.by
 	if len(t.changes) > 0 {
 		l := &t.changes[len(t.changes)-1]
-		if l.Account == c.Account && l.Mailbox == c.Mailbox && l.Kind == c.Kind && l.Node == c.Node {
+		if l.Account == c.Account && l.Mailbox == c.Mailbox && l.Kind == c.Kind && l.Node == c.Node && l.By == c.By {
 			l.ModSeq = max(l.ModSeq, c.ModSeq)
 			l.UIDs = append(l.UIDs, c.UIDs...)
 			l.More = l.More || c.More

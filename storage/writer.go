@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/packetboat/packetboat/storage/sqldb"
+	"github.com/packetboat/packetboat/storage/watch"
 )
 
 // job is a transaction that waits for the writer or is with it.
@@ -150,7 +151,7 @@ func (w *writer) attempt(jobs []*job) (bad int, err error) {
 	}
 	t := newTx(w)
 	for i, j := range jobs {
-		t.wrote = false
+		t.wrote, t.by = false, watch.Origin(j.ctx)
 		j.err = t.protect(j.run)
 		if j.err == nil || !t.wrote && !sqldb.Temporary(j.err) {
 			continue

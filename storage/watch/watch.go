@@ -2,9 +2,15 @@
 // inside one process. Levels, not edges: a notice is a hint to look at the truth
 // again; a listener that falls behind is marked stale and re-reads, and nobody
 // ever waits for it.
+//
+// Who publishes has better things to do than to wake a thousand listeners, and a thousand that wake at once keep it from the processor: beyond a
+// few they are woken by and by (see Hub.Start).
 package watch
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // Kind of a change.
 type Kind uint8
@@ -30,7 +36,18 @@ type Change struct {
 	ModSeq  uint64
 	UIDs    []uint32 // at most 64 are named, ascending; More tells that there are more
 	More    bool
+	By      any // who did it (see WithOrigin); nil: nobody who said so
 }
+
+type originKey struct{}
+
+// WithOrigin marks what is done under ctx as done by that one, so that it can tell its own changes. by must be comparable.
+func WithOrigin(ctx context.Context, by any) context.Context {
+	return context.WithValue(ctx, originKey{}, by)
+}
+
+// Origin is what WithOrigin was told, or nil.
+func Origin(ctx context.Context) any { return ctx.Value(originKey{}) }
 
 // Topic is what a listener wants to hear of. Account 0 means all accounts; Mailbox 0 all of the account.
 type Topic struct {
@@ -46,13 +63,14 @@ type Hub struct {
 	mu     sync.Mutex
 	topics map[Topic]*Subscription // first of the list
 	turn   uint64                  // counts Publish, so that each subscription is woken once
+	pace   *pace                   // nil: who publishes wakes all
 }
 
 // wakes are lists of those to wake, kept between calls of Publish.
 var wakes = sync.Pool{New: func() any { return new([]*Subscription) }}
 
-// Publish tells all who subscribed to it. It is called once a commit, by package
-// storage, after its snapshots are up to date. It never blocks.
+// Publish tells all who subscribed to it, now or, where there are many, within tens of milliseconds. It is called once a commit,
+// by package storage, after its snapshots are up to date. It never blocks.
 func (h *Hub) Publish(changes []Change) {
 	list := wakes.Get().(*[]*Subscription)
 	due := h.due((*list)[:0], changes)
@@ -86,7 +104,11 @@ func (h *Hub) due(list []*Subscription, changes []Change) []*Subscription {
 				}
 				if s.turn != h.turn && s.wake != nil {
 					s.turn = h.turn
-					list = append(list, s)
+					if h.pace != nil && (s.waits || len(list) >= prompt) {
+						h.pace.put(s)
+					} else {
+						list = append(list, s)
+					}
 				}
 			}
 		}
@@ -94,8 +116,8 @@ func (h *Hub) due(list []*Subscription, changes []Change) []*Subscription {
 	return list
 }
 
-// Subscribe calls wake after each Publish that holds a change of t. wake runs in the
-// publisher's goroutine and must neither block nor call the Hub; nil for one who asks by Take alone. A Subscription
+// Subscribe calls wake after each Publish that holds a change of t, once for several that come fast. wake runs in the
+// publisher's goroutine or the Hub's and must neither block nor call the Hub; nil for one who asks by Take alone. A Subscription
 // with keep > 0 also keeps the last keep changes for Take; with 0 it costs nothing but its entry.
 func (h *Hub) Subscribe(t Topic, keep int, wake func()) *Subscription {
 	s := &Subscription{hub: h, topic: t, keep: max(keep, 0), wake: wake}
@@ -125,6 +147,7 @@ type Subscription struct {
 	prev, next *Subscription
 	turn       uint64
 	closed     bool
+	waits      bool // it is in the Hub's pace
 
 	*backlog // nil when keep is 0
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/packetboat/packetboat/storage/watch"
 )
@@ -177,5 +178,58 @@ func BenchmarkPublish(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.Publish(changes)
+	}
+}
+
+// With Start the publisher wakes a few itself, and everybody is woken, once for what comes meanwhile; after Stop it is as before.
+func TestPace(t *testing.T) {
+	var h watch.Hub
+	h.Start()
+	const n = 1000
+	var woken [n]atomic.Int32
+	var subs []*watch.Subscription
+	for i := range n {
+		subs = append(subs, h.Subscribe(topic{1, 1}, 0, func() { woken[i].Add(1) }))
+	}
+	subs[5].Close()
+	count := func() (sum int) {
+		for i := range woken {
+			sum += int(woken[i].Load())
+		}
+		return sum
+	}
+	const publishes = 50
+	for range publishes {
+		h.Publish([]watch.Change{{Account: 1, Mailbox: 1}})
+	}
+	if got := count(); got > n*publishes/4 {
+		t.Errorf("%d wakes for the publisher alone", got)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		all := true
+		for i := range woken {
+			all = all && (woken[i].Load() > 0) != (i == 5)
+		}
+		if all {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("not all were woken")
+		}
+	}
+	h.Publish([]watch.Change{{Account: 1, Mailbox: 1}})
+	h.Stop()
+	before := count()
+	h.Publish([]watch.Change{{Account: 1, Mailbox: 1}})
+	if got := count() - before; got != n-1 {
+		t.Errorf("%d of %d woken without the goroutine", got, n-1)
+	}
+	h.Stop()
+}
+
+func TestOrigin(t *testing.T) {
+	ctx := watch.WithOrigin(t.Context(), "me")
+	if watch.Origin(ctx) != "me" || watch.Origin(t.Context()) != nil {
+		t.Error("origin is lost or invented")
 	}
 }
