@@ -71,12 +71,15 @@ func (c *client) append(t *task) error {
 	if err != nil {
 		return err
 	}
-	t.code = appendUID(done)
+	t.code = appendUID(a.box, done)
 	return nil
 }
 
-// appendUID is the APPENDUID code (RFC 4315 section 3, RFC 3502): the UIDs in the order of the messages.
-func appendUID(done []storage.Appended) string {
+// appendUID is the APPENDUID code (RFC 4315 section 3, RFC 3502): the UIDs in the order of the messages. Who cannot read the mailbox is not told.
+func appendUID(box storage.Mailbox, done []storage.Appended) string {
+	if !box.Rights.Has(storage.MayRead) {
+		return ""
+	}
 	b := fmt.Appendf(nil, "APPENDUID %d ", done[0].UIDValidity)
 	uids := make([]uint32, len(done))
 	for i := range done {

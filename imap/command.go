@@ -205,8 +205,10 @@ func (c *client) execute(t *task) error {
 	if t.flags&writes != 0 && c.view.readOnly {
 		return &wire.Error{No: true, Code: "READ-ONLY", Text: "Mailbox is open read-only"}
 	}
-	if err := c.recheck(); err != nil {
-		return err
+	if t.flags&noUpdates == 0 { // the others leave the mailbox
+		if err := c.recheck(); err != nil {
+			return err
+		}
 	}
 	if need := t.needs(); need != 0 && !c.view.rights().Has(need) {
 		return errNoPerm

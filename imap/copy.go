@@ -40,9 +40,10 @@ func (c *client) copy(t *task) error {
 	if err != nil {
 		return err
 	}
-	if t.code = copyUID(done); t.code == "" {
+	if len(done.From) == 0 {
 		return errGone // others expunged all of them (RFC 2180 section 4.4)
 	}
+	t.code = copyUID(to, done)
 	t.expunged = len(done.From) < len(uids)
 	return nil
 }
@@ -55,18 +56,20 @@ func (c *client) move(t *task) error {
 		return err
 	}
 	done, err := c.srv.store.Move(c.ctx(), c.view.account, c.view.id, c.view.uids(c.bound(t, spans)), to.Destination())
-	if code := copyUID(done); code != "" {
-		c.e.Raw("* OK [", code, "] Moved").CRLF() // RFC 6851 section 4.3: before the EXPUNGEs
-		t.highest = true                          // RFC 6851 section 4.4
+	if len(done.From) > 0 {
+		c.e.Raw("* OK ") // RFC 6851 section 4.3: before the EXPUNGEs
+		c.code(copyUID(to, done))
+		c.e.Raw("Moved").CRLF()
+		t.highest = true // RFC 6851 section 4.4
 	} else if err == nil {
 		return errGone
 	}
 	return err
 }
 
-// copyUID is the COPYUID code (RFC 4315 section 3); "" when nothing was copied.
-func copyUID(d storage.Copied) string {
-	if len(d.From) == 0 {
+// copyUID is the COPYUID code (RFC 4315 section 3). Who cannot read the mailbox is not told.
+func copyUID(to storage.Mailbox, d storage.Copied) string {
+	if !to.Rights.Has(storage.MayRead) {
 		return ""
 	}
 	b := fmt.Appendf(nil, "COPYUID %d ", d.UIDValidity)

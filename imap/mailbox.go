@@ -51,7 +51,10 @@ func (c *client) create(t *task) error {
 	}
 	t.code = "MAILBOXID " + mailboxObjectID(box.ID) // RFC 8474 section 4.1
 	if owner != c.account.ID {
-		return nil
+		box, err = c.mailbox(name, 0) // with the name and rights that the account sees
+		if err != nil {
+			return nil // somebody took them away meanwhile
+		}
 	}
 	c.tellSpelling(name, listed{Mailbox: box})
 	return nil

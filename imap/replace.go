@@ -43,6 +43,8 @@ func (c *client) replace(t *task) error {
 	a.u = nil
 	t.highest = c.condstore // RFC 8508 section 4.5: as after UID EXPUNGE
 	// RFC 8508 section 4.3: before the EXPUNGE, so that the client knows what took the message's place
-	c.e.Raw("* OK [", appendUID([]storage.Appended{done}), "] Replacement message ready").CRLF()
+	c.e.Raw("* OK ")
+	c.code(appendUID(a.box, []storage.Appended{done}))
+	c.e.Raw("Replacement message ready").CRLF()
 	return c.syncBut(true, t.uid(), &change{newFirst: true})
 }

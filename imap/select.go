@@ -162,6 +162,9 @@ func (c *client) closeCommand(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
+	if err := c.recheck(); err != nil {
+		return err
+	}
 	v := c.view
 	c.unselect()
 	// RFC 4314 section 4: who may not expunge closes all the same

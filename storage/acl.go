@@ -315,7 +315,10 @@ func (s *Store) findShared(account int64, level, path string) (Mailbox, error) {
 	return m, err
 }
 
-// Shared are the mailboxes of others on which the account has any right, by name, with Rights. Children tells of those that it can look up.
+// maxShared is how many entries of lists Shared reads, so that nobody fills the lists of all others by sharing what he has with anyone.
+const maxShared = 20_000
+
+// Shared are the mailboxes of others on which the account has any right, by name, with Rights. Of very many it gives the first 20,000 or fewer. Children tells of those that it can look up.
 func (s *Store) Shared(ctx context.Context, account int64) ([]Mailbox, error) {
 	all, err := s.readShared(account)
 	if err != nil || len(all) == 0 {
@@ -349,7 +352,7 @@ func (s *Store) Shared(ctx context.Context, account int64) ([]Mailbox, error) {
 
 func (s *Store) readShared(account int64) ([]Mailbox, error) {
 	rows, err := s.db.Query(`SELECT `+mailboxColumns+`, a.name, x.negative, x.rights FROM acl x JOIN mailbox m ON m.id = x.mailbox JOIN account a ON a.id = m.account
-		WHERE x.identifier IN (0, ?) AND m.account <> ? ORDER BY a.name, m.name`, account, account)
+		WHERE x.identifier IN (0, ?) AND m.account <> ? ORDER BY a.name, m.name LIMIT ?`, account, account, maxShared)
 	if err != nil {
 		return nil, err
 	}
