@@ -39,7 +39,7 @@ func Fingerprint(text string) (f [32]byte, err error) {
 // AddCertificate registers the fingerprint (SHA-256 of the DER form) of a client's certificate, which then logs in to the account by EXTERNAL.
 // Errors as of AddToken; fs.ErrExist also when another account has it.
 func (d *Door) AddCertificate(ctx context.Context, account int64, n NewToken, fingerprint [32]byte) (*storage.Pass, error) {
-	if err := d.checkPass(n.Scopes, n.Expires); err != nil {
+	if err := d.checkPass(&n); err != nil {
 		return nil, err
 	}
 	p, err := d.store.AddPass(ctx, storage.Pass{

@@ -366,3 +366,39 @@ func TestOIDCCheck(t *testing.T) {
 		}
 	}
 }
+
+func FuzzReadKeys(f *testing.F) {
+	f.Add(`{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"1"}]}`)
+	f.Add(`{"keys":[{"kty":"oct","k":"c2VjcmV0"},{"kty":"RSA","n":"AQAB","e":"AQAB"},{"kty":"OKP","crv":"Ed25519","x":""}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := readKeys(strings.NewReader(text))
+		if (err == nil) != (len(keys) > 0) || len(keys) > maxKeys {
+			t.Fatalf("%d keys, %v", len(keys), err)
+		}
+		for _, k := range keys {
+			if _, shared := k.Key.([]byte); shared || !k.IsPublic() {
+				t.Errorf("%T", k.Key)
+			}
+		}
+	})
+}
+
+func FuzzIssuedToken(f *testing.F) {
+	r, _, l := newOIDCRig(f)
+	now := r.clock.now()
+	good := l.token("one", now, nil)
+	if _, why, err := r.door.issuer.verify(f.Context(), good); why != "" || err != nil {
+		f.Fatal(why, err)
+	}
+	f.Add(good)
+	f.Add(forged(`{"alg":"none"}`, `{"iss":"x"}`, ""))
+	f.Add(forged(`{"alg":"ES256","kid":"one","crit":["b64"],"b64":false}`, `{"iss":"`+l.URL+`"}`, "x"))
+	f.Fuzz(func(t *testing.T, token string) {
+		if _, why, _ := r.door.issuer.verify(t.Context(), token); why == "" && token != good {
+			// The last character of base64 can have bits that mean nothing.
+			if len(token) != len(good) || token[:len(token)-1] != good[:len(good)-1] {
+				t.Errorf("%q is taken", token)
+			}
+		}
+	})
+}

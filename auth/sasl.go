@@ -69,8 +69,8 @@ func (d *Door) announcesPlus(s *session.Session) bool {
 }
 
 // SASL starts mechanism mech (case-insensitive) for s; ErrMechanism, ErrPlaintext, ErrTooMany. The exchange takes nil for an initial
-// response that is absent. A response that is no message of the mechanism, or over 12 KiB, is a failed login. One goroutine at a time may use it.
-func (d *Door) SASL(ctx context.Context, s *session.Session, mech string) (Exchange, error) {
+// response that is absent. unannounced are mechanisms that the protocol does not tell this client of, though Mechanisms has them. A response that is no message of the mechanism, or over 12 KiB, is a failed login. One goroutine at a time may use it.
+func (d *Door) SASL(ctx context.Context, s *session.Session, mech string, unannounced ...string) (Exchange, error) {
 	if !d.PlaintextAllowed(s) {
 		return nil, ErrPlaintext
 	}
@@ -89,7 +89,7 @@ func (d *Door) SASL(ctx context.Context, s *session.Session, mech string) (Excha
 	case mechScramPlus:
 		e.step = (&scramExchange{exchange: e, plus: true}).first
 	case mechScram:
-		e.step = (&scramExchange{exchange: e}).first
+		e.step = (&scramExchange{exchange: e, told: d.announcesPlus(s) && !slices.Contains(unannounced, mechScramPlus)}).first
 	case mechBearer:
 		e.step = (&bearerExchange{exchange: e, parse: parseBearer}).first
 	case mechXOAuth2:

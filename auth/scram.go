@@ -120,6 +120,7 @@ func (d *Door) fakeScram(ctx context.Context, user string) (*scramKeys, error) {
 type scramExchange struct {
 	*exchange
 	plus     bool
+	told     bool                        // the client was told of -PLUS
 	talk     []*scram.ServerConversation // one for each meaning of the channel binding's name, the same in all else
 	target   *target
 	reserved bool
@@ -186,7 +187,7 @@ func (e *scramExchange) conversations(first []byte, lookup scram.CredentialLooku
 		}
 		return talk, err
 	}
-	if e.door.announcesPlus(e.session) && h.flag == 'y' {
+	if e.told && h.flag == 'y' {
 		return nil, errBinding
 	}
 	return []*scram.ServerConversation{server.NewConversation()}, nil

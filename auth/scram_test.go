@@ -204,6 +204,21 @@ func TestScramPlusOverSMTP(t *testing.T) {
 	}
 }
 
+// Where the protocol keeps -PLUS from a client, "y" is the truth.
+func TestScramPlusUnannounced(t *testing.T) {
+	r, _ := newRig(t, Options{}, session.Limits{})
+	s, _ := r.encrypted(tls.VersionTLS13)
+	for _, hidden := range [][]string{nil, {"SCRAM-SHA-256-PLUS"}} {
+		e, err := r.door.SASL(t.Context(), s, "SCRAM-SHA-256", hidden...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := e.Next([]byte("y,,n=ann,r=x")); (err == nil) != (hidden != nil) {
+			t.Errorf("hidden %v: %v", hidden, err)
+		}
+	}
+}
+
 func unbound(c *scram.Client, _ scram.ChannelBinding) *scram.ClientConversation {
 	return c.NewConversation()
 }

@@ -51,7 +51,7 @@ func tokenHash(text string) [32]byte { return sha256.Sum256([]byte(text)) }
 // AddToken makes a token for an account. The text is the only copy that there ever is: the store keeps a hash. ErrPass for a
 // scope or an end that cannot be; storage.ErrInvalid, fs.ErrExist, storage.ErrLimit and fs.ErrNotExist as storage.AddPass has them.
 func (d *Door) AddToken(ctx context.Context, account int64, n NewToken) (text string, p *storage.Pass, err error) {
-	if err := d.checkPass(n.Scopes, n.Expires); err != nil {
+	if err := d.checkPass(&n); err != nil {
 		return "", nil, err
 	}
 	text = makeToken()
@@ -64,13 +64,17 @@ func (d *Door) AddToken(ctx context.Context, account int64, n NewToken) (text st
 	return text, p, nil
 }
 
-func (d *Door) checkPass(scopes []string, expires time.Time) error {
-	for _, s := range scopes {
+// checkPass refuses what cannot be. No scopes become all that there are today, so that a protocol which comes later is not among them.
+func (d *Door) checkPass(n *NewToken) error {
+	if len(n.Scopes) == 0 {
+		n.Scopes = Scopes
+	}
+	for _, s := range n.Scopes {
 		if !slices.Contains(Scopes, s) {
 			return fmt.Errorf("auth: %w: scope %q is none of %s", ErrPass, s, strings.Join(Scopes, ", "))
 		}
 	}
-	if !expires.IsZero() && !expires.After(d.opt.Now()) {
+	if !n.Expires.IsZero() && !n.Expires.After(d.opt.Now()) {
 		return fmt.Errorf("auth: %w: the end is in the past", ErrPass)
 	}
 	return nil

@@ -95,7 +95,11 @@ func (c *client) authenticate(t *task) error {
 	if c.withholds("AUTH=" + mech) {
 		return auth.ErrMechanism
 	}
-	x, err := c.srv.door.SASL(c.ctx(), c.ses, mech)
+	var unannounced []string
+	if c.withholds("AUTH=SCRAM-SHA-256-PLUS") {
+		unannounced = []string{"SCRAM-SHA-256-PLUS"} // a client that could bind says that it was not told (RFC 5802 section 6)
+	}
+	x, err := c.srv.door.SASL(c.ctx(), c.ses, mech, unannounced...)
 	if err != nil {
 		return err
 	}
