@@ -46,14 +46,7 @@ func (c *client) keep(t *task, r *result, box *storage.Mailbox) {
 	x := &searchContext{tag: t.tag, uid: t.uid(), box: box, last: time.Now()}
 	size := weight{}
 	x.key = x.freeze(c.view, r.key, r.saved, &size)
-	for k := 0; k < len(r.found); {
-		first := r.found[k]
-		last := first
-		for k++; k < len(r.found) && r.found[k] == last+1; k++ {
-			last++
-		}
-		x.found = append(x.found, uidRange{r.p.UID(first), r.p.UID(last) + 1})
-	}
+	x.found = rangesOf(r.p, r.found)
 	ranges := len(x.found)
 	for _, other := range c.view.contexts {
 		ranges += len(other.found)
@@ -73,7 +66,7 @@ func (c *client) noUpdate(tag, why string) {
 type weight struct{ keys, text int }
 
 // freeze copies a key with UIDs instead of what would mean other messages later.
-func (x *searchContext) freeze(v *view, k *wire.Key, saved []uint32, size *weight) wire.Key {
+func (x *searchContext) freeze(v *view, k *wire.Key, saved []uidRange, size *weight) wire.Key {
 	f := *k
 	size.keys += 1 + len(k.Set.Ranges)/8
 	size.text += len(k.Text) + len(k.Field) + len(k.Flag)
@@ -90,7 +83,9 @@ func (x *searchContext) freeze(v *view, k *wire.Key, saved []uint32, size *weigh
 		size.keys += len(spans) / 8
 	case k.Kind == wire.KeyUID:
 		for _, r := range k.Set.Ranges {
-			x.whole = x.whole || r.Start == 0 || r.Stop == 0
+			// "*" alone, or with a number beyond it, means another message when one comes or goes
+			other := max(r.Start, r.Stop)
+			x.whole = x.whole || min(r.Start, r.Stop) == 0 && (other == 0 || uint64(other)+1 >= uint64(v.snap.UIDNext()))
 		}
 	case k.Kind == wire.KeyOlder || k.Kind == wire.KeyYounger:
 		x.clock = true
@@ -122,8 +117,9 @@ func (c *client) tellLeaving(old *storage.Snapshot, gone []int) {
 	}
 }
 
-// tellUpdates tells what other changes did to the results, when those were told themselves: changed are indexes, added is how many are new.
-func (c *client) tellUpdates(changed []int, added int) {
+// tellUpdates tells what other changes did to the results, when those were told themselves: changed are indexes, added is how many are new, gone
+// whether others went.
+func (c *client) tellUpdates(changed []int, added int, gone bool) {
 	v := c.view
 	if len(v.contexts) == 0 {
 		return
@@ -135,7 +131,7 @@ func (c *client) tellUpdates(changed []int, added int) {
 	}
 	kept := v.contexts[:0]
 	for _, x := range v.contexts {
-		if c.update(x, candidates, now) {
+		if c.update(x, candidates, x.whole && (gone || added > 0), now) {
 			kept = append(kept, x)
 		} else {
 			c.noUpdate(x.tag, "The search cannot be kept up")
@@ -146,9 +142,9 @@ func (c *client) tellUpdates(changed []int, added int) {
 }
 
 // update looks at candidates again, or at all messages, and tells what that did to a result. False: it could not.
-func (c *client) update(x *searchContext, candidates []int, now time.Time) bool {
+func (c *client) update(x *searchContext, candidates []int, all bool, now time.Time) bool {
 	v := c.view
-	if x.clock && now.Sub(x.last) >= contextAge || x.whole && len(candidates) > 0 {
+	if all || x.clock && now.Sub(x.last) >= contextAge {
 		candidates = candidates[:0:0]
 		for i := range v.snap.Len() {
 			candidates = append(candidates, i)

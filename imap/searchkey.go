@@ -61,7 +61,7 @@ var keyTexts = map[string]mime.KeyText{
 }
 
 // compile makes a search of what v shows ready. saved is what "$" stands for.
-func (w *work) compile(v *view, k *wire.Key, saved []uint32) (*searcher, error) {
+func (w *work) compile(v *view, k *wire.Key, saved []uidRange) (*searcher, error) {
 	s := &searcher{work: w, v: v, p: v.snap, saved: saved}
 	n, err := s.node(k)
 	s.root = n

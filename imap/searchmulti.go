@@ -161,7 +161,7 @@ func (c *client) searchAll(t *task, o *wire.SearchOptions, boxes []source) error
 		w.goal += uint64(b.Messages)
 	}
 	l := limitOf(&o.Return)
-	var before []uint32
+	var before []uidRange
 	if c.view != nil {
 		before = c.view.saved
 	}
@@ -193,7 +193,7 @@ func (c *client) searchAll(t *task, o *wire.SearchOptions, boxes []source) error
 }
 
 // searchOne searches one of the mailboxes.
-func (w *work) searchOne(o *wire.SearchOptions, b source, l limit, before []uint32) (*result, error) {
+func (w *work) searchOne(o *wire.SearchOptions, b source, l limit, before []uidRange) (*result, error) {
 	v := w.view
 	if !b.selected {
 		p, err := w.srv.store.Snapshot(w.ctx(), b.ID)

@@ -1,7 +1,10 @@
 package imap
 
 import (
+	"slices"
+
 	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // tellFound gives what was found on the selected mailbox as RETURN wants it, or without RETURN as an untagged response of that word: SEARCH or
@@ -149,15 +152,27 @@ func (r *result) highest(indexes []int) (n uint64) {
 	return n
 }
 
-// save is what "$" stands for after a search: UIDs (RFC 9051 section 6.4.4.1 table 4, RFC 9394 section 3.2 table 1).
-func (r *result) save(o *wire.ReturnOptions) []uint32 {
+// save is what "$" stands for after a search (RFC 9051 section 6.4.4.1 table 4, RFC 9394 section 3.2 table 1).
+func (r *result) save(o *wire.ReturnOptions) []uidRange {
 	found := r.found
 	if o.Data() && !o.All && !o.Count {
 		found = r.some(o)
 	}
-	uids := make([]uint32, len(found))
-	for i, at := range found {
-		uids[i] = r.p.UID(at)
+	if !slices.IsSorted(found) {
+		found = slices.Sorted(slices.Values(found))
 	}
-	return uids
+	return rangesOf(r.p, slices.Compact(slices.Clone(found)))
+}
+
+// rangesOf are the UIDs of ascending indexes. Messages side by side make one range, whatever UIDs are missing between: those never come.
+func rangesOf(p *storage.Snapshot, indexes []int) (out []uidRange) {
+	for k := 0; k < len(indexes); {
+		first := indexes[k]
+		last := first
+		for k++; k < len(indexes) && indexes[k] == last+1; k++ {
+			last++
+		}
+		out = append(out, uidRange{p.UID(first), p.UID(last) + 1})
+	}
+	return out
 }

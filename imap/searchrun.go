@@ -14,7 +14,7 @@ type searcher struct {
 	*work
 	v     *view
 	p     *storage.Snapshot
-	saved []uint32
+	saved []uidRange
 	texts []wanted // the needles of BODY and TEXT
 	asks  []storage.TextNeedle
 	asked *storage.TextSearch // while run judges; nil: there is no text index

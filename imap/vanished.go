@@ -53,11 +53,7 @@ func (c *client) vanished(word string, ranges func(yield func(a, b uint32) bool)
 func (c *client) uidRanges(s wire.NumSet) []storage.UIDRange {
 	largest := c.view.snap.UIDNext() - 1
 	if s.Saved {
-		all := make([]storage.UIDRange, len(c.view.saved))
-		for i, uid := range c.view.saved {
-			all[i] = storage.UIDRange{First: uid, Last: uid}
-		}
-		return all
+		return nil // RFC 9051 section 6.4.4.1: what went is no more in it
 	}
 	return mergeUIDs(s.Ranges, largest)
 }

@@ -21,7 +21,7 @@ type view struct {
 	readOnly bool
 	guest    *guest // nil: the mailbox is the account's own
 	snap     *storage.Snapshot
-	saved    []uint32   // UIDs: the result of SEARCH RETURN (SAVE) that "$" stands for
+	saved    []uidRange // ascending: the result of SEARCH RETURN (SAVE) that "$" stands for, as far as it is still there
 	recent   []uidRange // ascending; none for a client of rev2, which knows no \Recent
 	toldSeq  uint64     // greatest mod-sequence told since tellBehind looked; 0: none
 	behind   bool       // tellBehind told HIGHESTMODSEQ below what was told
@@ -142,7 +142,7 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 			c.tellMessage(now, i, m, uid)
 		}
 	}
-	c.tellUpdates(changed, added)
+	c.tellUpdates(changed, added, len(gone) > 0)
 	return c.e.Err()
 }
 
@@ -335,11 +335,12 @@ func merge(spans []span) []span {
 }
 
 // savedSpans is "$": what is left of a saved result (RFC 9051 section 6.4.4.1).
-func savedSpans(p *storage.Snapshot, saved []uint32) []span {
+func savedSpans(p *storage.Snapshot, saved []uidRange) []span {
 	var spans []span
-	for _, uid := range saved {
-		if i, ok := p.Find(uid); ok {
-			spans = append(spans, span{i, i + 1})
+	for _, r := range saved {
+		first, _ := p.Find(r.first)
+		if end, _ := p.Find(r.end); first < end {
+			spans = append(spans, span{first, end})
 		}
 	}
 	return merge(spans)
