@@ -484,7 +484,7 @@ func (b *thunderbird) extensions(t *testing.T) {
 	b.do(20, `pane().displayFolder(folder("INBOX").URI); await pause(500);`)
 	b.picture("inbox")
 	log := b.dialogue()
-	for _, want := range []string{"ENABLE UTF8=ACCEPT", " IDLE", "GETQUOTAROOT", "UID MOVE", "LIST (SUBSCRIBED)"} {
+	for _, want := range []string{"COMPRESS DEFLATE", "ENABLE UTF8=ACCEPT", " IDLE", "GETQUOTAROOT", "UID MOVE", "LIST (SUBSCRIBED)"} {
 		if !strings.Contains(strings.ToUpper(log), strings.ToUpper(want)) {
 			t.Errorf("Thunderbird did not say %q", want)
 		}
