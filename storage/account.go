@@ -19,10 +19,12 @@ type Account struct {
 	Admin    bool
 	Disabled bool
 	Quota    int64 // bytes over mail and files together; 0 means none
-	Epoch    int64 // grows with every change of a credential
-	Created  time.Time
-	Home     int64 // node id of "/"
-	Mail     int64 // node id of "/Mail"
+	// MessageQuota is how many messages it may have; 0 means any number, -1 none at all.
+	MessageQuota int64
+	Epoch        int64 // grows with every change of a credential
+	Created      time.Time
+	Home         int64 // node id of "/"
+	Mail         int64 // node id of "/Mail"
 }
 
 // Credential is what proves an account. Secret is opaque here: argon2id is a PHC string, scram-sha-256 is RFC 5803.
@@ -33,11 +35,12 @@ type Credential struct {
 
 // NewAccount is what CreateAccount needs.
 type NewAccount struct {
-	Name        string // must be an address of a local domain
-	Admin       bool
-	Quota       int64
-	Aliases     []string
-	Credentials []Credential
+	Name         string // must be an address of a local domain
+	Admin        bool
+	Quota        int64
+	MessageQuota int64 // as in Account
+	Aliases      []string
+	Credentials  []Credential
 }
 
 // Usage is what an account's mail and files take (each message and file at its size, COPY counts again; partial uploads too), and how many there are.
@@ -50,7 +53,7 @@ type Usage struct {
 // specialUse are the mailboxes that an account begins with; the role of INBOX is its name.
 var specialUse = []string{"INBOX", "Drafts", "Sent", "Archive", "Junk", "Trash"}
 
-const accountColumns = `id, name, admin, disabled, quota, epoch, created, home, mail`
+const accountColumns = `id, name, admin, disabled, quota, message_quota, epoch, created, home, mail`
 
 // scanner is a row or the current one of rows.
 type scanner interface{ Scan(dest ...any) error }
@@ -58,7 +61,7 @@ type scanner interface{ Scan(dest ...any) error }
 func scanAccount(r scanner, more ...any) (*Account, error) {
 	var a Account
 	var created int64
-	err := r.Scan(append([]any{&a.ID, &a.Name, &a.Admin, &a.Disabled, &a.Quota, &a.Epoch, &created, &a.Home, &a.Mail}, more...)...)
+	err := r.Scan(append([]any{&a.ID, &a.Name, &a.Admin, &a.Disabled, &a.Quota, &a.MessageQuota, &a.Epoch, &created, &a.Home, &a.Mail}, more...)...)
 	a.Created = unix(created)
 	return &a, err
 }
@@ -94,7 +97,7 @@ func (s *Store) create(ctx context.Context, n NewAccount, made **Account) error 
 		}
 		all = append(all, a)
 	}
-	if n.Quota < 0 {
+	if n.Quota < 0 || n.MessageQuota < -1 {
 		return fmt.Errorf("%w: negative quota", ErrInvalid)
 	}
 	return s.do(ctx, func(t *tx) error {
@@ -107,15 +110,15 @@ func (s *Store) create(ctx context.Context, n NewAccount, made **Account) error 
 		if err != nil {
 			return err
 		}
-		row := &accountRow{Account: Account{ID: id, Name: all[0].String(), Admin: n.Admin, Quota: n.Quota, Epoch: 1, Created: unix(t.now())}}
+		row := &accountRow{Account: Account{ID: id, Name: all[0].String(), Admin: n.Admin, Quota: n.Quota, MessageQuota: n.MessageQuota, Epoch: 1, Created: unix(t.now())}}
 		if row.Home, err = t.putNode(Node{Account: id, Kind: KindFolder, Mode: 0o700}, 0); err != nil {
 			return err
 		}
 		if row.Mail, err = t.putNode(Node{Account: id, Parent: row.Home, Kind: KindFolder, Name: "Mail", Mode: 0o700}, 0); err != nil {
 			return err
 		}
-		if err := t.exec(`INSERT INTO account (`+accountColumns+`, bytes, messages, files, modseq, uidvalidity) VALUES (?, ?, ?, 0, ?, 1, ?, ?, ?, 0, 0, 0, 0, 0)`,
-			id, row.Name, truth(n.Admin), n.Quota, t.now(), row.Home, row.Mail); err != nil {
+		if err := t.exec(`INSERT INTO account (`+accountColumns+`, bytes, messages, files, modseq, uidvalidity) VALUES (?, ?, ?, 0, ?, ?, 1, ?, ?, ?, 0, 0, 0, 0, 0)`,
+			id, row.Name, truth(n.Admin), n.Quota, n.MessageQuota, t.now(), row.Home, row.Mail); err != nil {
 			return err
 		}
 		t.w.accounts[id] = row
@@ -213,9 +216,10 @@ func (s *Store) Accounts(ctx context.Context) ([]*Account, error) {
 
 // AccountChange names what UpdateAccount changes; nil fields stay.
 type AccountChange struct {
-	Admin    *bool
-	Disabled *bool
-	Quota    *int64
+	Admin        *bool
+	Disabled     *bool
+	Quota        *int64
+	MessageQuota *int64
 }
 
 // UpdateAccount changes an account.
@@ -230,10 +234,11 @@ func (s *Store) UpdateAccount(ctx context.Context, id int64, c AccountChange) (*
 		set(&a.Admin, c.Admin)
 		set(&a.Disabled, c.Disabled)
 		set(&a.Quota, c.Quota)
-		if a.Quota < 0 {
+		set(&a.MessageQuota, c.MessageQuota)
+		if a.Quota < 0 || a.MessageQuota < -1 {
 			return fmt.Errorf("%w: negative quota", ErrInvalid)
 		}
-		if err := t.exec(`UPDATE account SET admin = ?, disabled = ?, quota = ? WHERE id = ?`, truth(a.Admin), truth(a.Disabled), a.Quota, id); err != nil {
+		if err := t.exec(`UPDATE account SET admin = ?, disabled = ?, quota = ?, message_quota = ? WHERE id = ?`, truth(a.Admin), truth(a.Disabled), a.Quota, a.MessageQuota, id); err != nil {
 			return err
 		}
 		row.Account = a
@@ -271,7 +276,7 @@ func (s *Store) RemoveAccount(ctx context.Context, id int64) error {
 		for _, q := range []string{
 			`DELETE FROM account WHERE id = ?`, `DELETE FROM address WHERE account = ?`, `DELETE FROM credential WHERE account = ?`,
 			`DELETE FROM subscription WHERE account = ?`, `DELETE FROM retired WHERE account = ?`, `DELETE FROM acl WHERE identifier = ?`,
-			`DELETE FROM pass WHERE account = ?`,
+			`DELETE FROM pass WHERE account = ?`, `DELETE FROM annotation WHERE viewer = ?`,
 		} {
 			if err := t.exec(q, id); err != nil {
 				return err

@@ -100,7 +100,7 @@ func (s *Store) DeliverBatch(ctx context.Context, b *Batch) ([]Appended, error) 
 		}
 		for i, u := range b.mails {
 			// Keywords that the one before added count.
-			d, err := t.admit(&b.targets[i], u.size)
+			d, err := t.admit(&b.targets[i], u.size, 1)
 			if err != nil {
 				return err
 			}
@@ -141,7 +141,7 @@ func (t *tx) admitBatch(b *Batch) error {
 			return fmt.Errorf("%w: %d keywords in a mailbox", ErrLimit, maxKeywords)
 		}
 	}
-	d, err := t.admit(&all, b.size)
+	d, err := t.admit(&all, b.size, int64(len(b.mails)))
 	if err == nil && int64(d.m.UIDNext)+int64(len(b.mails)) > math.MaxUint32 {
 		err = fmt.Errorf("%w: the mailbox has no UIDs left", ErrLimit)
 	}

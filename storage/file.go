@@ -61,7 +61,7 @@ func (t *tx) putFile(account, parent int64, name string, u *Upload, modified tim
 	if err != nil {
 		return Node{}, err
 	}
-	if err := a.fits(u.size - old.Size - part.Size); err != nil {
+	if err := a.fits(u.size-old.Size-part.Size, 0); err != nil {
 		return Node{}, err
 	}
 	if err := t.dropPartial(a, part); err != nil {
@@ -205,7 +205,7 @@ func (s *Store) SavePartial(ctx context.Context, account, parent int64, name str
 		if err != nil {
 			return err
 		}
-		if err := a.fits(u.size - old.Size); err != nil {
+		if err := a.fits(u.size-old.Size, 0); err != nil {
 			return err
 		}
 		if err := t.dropPartial(a, old); err != nil {

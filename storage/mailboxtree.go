@@ -74,6 +74,9 @@ func (t *tx) dropMailboxRow(m *mailboxRow) error {
 	if err := t.exec(`DELETE FROM mailbox WHERE id = ?`, m.ID); err != nil {
 		return err
 	}
+	if err := t.exec(`DELETE FROM annotation WHERE mailbox = ?`, m.ID); err != nil {
+		return err
+	}
 	if err := t.exec(`INSERT INTO purge (id, kind) VALUES (?, ?)`, m.ID, purgeMessages); err != nil {
 		return err
 	}
@@ -152,6 +155,9 @@ func (s *Store) RenameMailbox(ctx context.Context, account int64, from, to strin
 func (t *tx) renameInbox(a *accountRow, inbox *mailboxRow, to string) error {
 	m, err := t.createMailbox(a, to, "")
 	if err != nil {
+		return err
+	}
+	if err := t.copyAnnotations(inbox.ID, m.ID); err != nil {
 		return err
 	}
 	p, err := t.view(inbox)

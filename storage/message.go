@@ -166,7 +166,7 @@ func (t *tx) deliver(u *Upload, targets []Target) (res []Appended, took bool, er
 	// Without a target that takes it there is nothing to write.
 	willing := false
 	for i := range targets {
-		_, err := t.admit(&targets[i], u.size)
+		_, err := t.admit(&targets[i], u.size, 1)
 		if err != nil && !isRefusal(err) {
 			return nil, false, err
 		}
@@ -186,7 +186,7 @@ func (t *tx) deliver(u *Upload, targets []Target) (res []Appended, took bool, er
 func (t *tx) appendAll(size, blob, refs int64, targets []Target) ([]Appended, error) {
 	res := make([]Appended, len(targets))
 	for i := range targets {
-		d, err := t.admit(&targets[i], size)
+		d, err := t.admit(&targets[i], size, 1)
 		if err != nil {
 			if !isRefusal(err) {
 				return nil, err
@@ -218,8 +218,8 @@ type admitted struct {
 	add  []string
 }
 
-// admit checks a target and changes nothing.
-func (t *tx) admit(g *Target, size int64) (d admitted, err error) {
+// admit checks a target for so many messages of so many bytes together, and changes nothing.
+func (t *tx) admit(g *Target, size, messages int64) (d admitted, err error) {
 	if d.a, err = t.account(g.Account); err != nil {
 		return d, err
 	}
@@ -229,7 +229,7 @@ func (t *tx) admit(g *Target, size int64) (d admitted, err error) {
 	if d.m.UIDNext == 1<<32-1 {
 		return d, fmt.Errorf("%w: the mailbox has no UIDs left", ErrLimit)
 	}
-	if err := d.a.fits(size); err != nil {
+	if err := d.a.fits(size, messages); err != nil {
 		return d, err
 	}
 	d.bits, d.add, err = t.keywordBits(d.m, g.Keywords)

@@ -29,11 +29,11 @@ func (s *Store) Replace(ctx context.Context, u *Upload, to Target, account, from
 		if !ok {
 			return fmt.Errorf("%w: the message is gone", ErrConflict)
 		}
-		more := u.size
+		bytes, messages := u.size, int64(1)
 		if account == to.Account {
-			more -= int64(p.at(i).size)
+			bytes, messages = bytes-int64(p.at(i).size), 0
 		}
-		d, err := t.admit(&to, more)
+		d, err := t.admit(&to, bytes, messages)
 		if err != nil {
 			return err
 		}

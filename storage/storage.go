@@ -96,7 +96,8 @@ type Store struct {
 	names nameCache
 	keys  keysCache
 
-	aclEpoch atomic.Uint64 // counts changes of anybody's rights
+	aclEpoch  atomic.Uint64 // counts changes of anybody's rights
+	annotated atomic.Int64  // seq of the last change of an annotation
 
 	jobs    chan *job     // to the writer
 	stop    chan struct{} // closed by Close
@@ -149,7 +150,11 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 		}
 	}
-	if err := syncFolders(dir); err != nil {
+	err = syncFolders(dir)
+	if err == nil {
+		err = s.openAnnotations()
+	}
+	if err != nil {
 		db.Close()
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}

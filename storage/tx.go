@@ -120,9 +120,9 @@ func (t *tx) touch(a *accountRow) {
 	}
 }
 
-// charge changes what an account is charged with. It fails before it changes anything when bytes, if positive, do not fit.
+// charge changes what an account is charged with. It fails before it changes anything when bytes or messages, if positive, do not fit.
 func (t *tx) charge(a *accountRow, bytes int64, messages, files int64) error {
-	if err := a.fits(bytes); err != nil {
+	if err := a.fits(bytes, messages); err != nil {
 		return err
 	}
 	t.touch(a)
@@ -132,8 +132,11 @@ func (t *tx) charge(a *accountRow, bytes int64, messages, files int64) error {
 	return nil
 }
 
-func (a *accountRow) fits(bytes int64) error {
+func (a *accountRow) fits(bytes, messages int64) error {
 	if a.Quota > 0 && bytes > 0 && bytes > a.Quota-a.Bytes {
+		return ErrQuota
+	}
+	if a.MessageQuota != 0 && messages > 0 && messages > max(a.MessageQuota, 0)-a.Messages {
 		return ErrQuota
 	}
 	return nil

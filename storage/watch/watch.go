@@ -25,6 +25,7 @@ const (
 	NodeMoved                      // renamed or moved
 	Mailboxes                      // the set of mailboxes, their names or subscriptions changed
 	AccountChanged                 // quota, aliases, credentials, enabled
+	Annotated                      // an annotation of a mailbox or, with Mailbox 0, of the server: of Account's, or seen by it alone
 )
 
 // Change is one committed fact. Once published nothing of it is changed, as listeners share UIDs.
