@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ func (p *program) accountAdd() *cobra.Command {
 					return usageError{fmt.Errorf("--quota: %w", err)}
 				}
 			}
+			if cmd.Flags().Changed("messages") && n.Limit < 1 {
+				return usageError{errors.New("--messages: a number from 1 on")}
+			}
 			generated, err := p.password(fromStdin, &n.Password)
 			if err != nil {
 				return err
@@ -65,6 +69,7 @@ func (p *program) accountAdd() *cobra.Command {
 	c.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input (one line)")
 	c.Flags().BoolVar(&n.Admin, "admin", false, "make it an administrator")
 	c.Flags().StringVar(&quota, "quota", "", "bytes over mail and files together, e.g. 5GiB (default: no limit)")
+	c.Flags().Int64Var(&n.Limit, "messages", 0, "how many messages it may have (default: no limit)")
 	c.Flags().StringArrayVar(&n.Aliases, "alias", nil, "a further `address`; repeatable")
 	return c
 }
@@ -150,6 +155,17 @@ func quotaText(n int64) string {
 	return size(n)
 }
 
+// messagesText tells how many messages there are, and how many there may be.
+func messagesText(a accountJSON) string {
+	switch {
+	case a.Limit > 0:
+		return fmt.Sprintf("%d of %d", a.Messages, a.Limit)
+	case a.Limit < 0:
+		return fmt.Sprintf("%d, and no more", a.Messages)
+	}
+	return fmt.Sprint(a.Messages)
+}
+
 func stateText(a accountJSON) string {
 	switch {
 	case a.Disabled:
@@ -176,7 +192,7 @@ func (p *program) accountShow() *cobra.Command {
 				}
 				return p.table([][]string{
 					{"name", a.Name}, {"state", stateText(a)}, {"aliases", dash(strings.Join(a.Aliases, ", "))},
-					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", fmt.Sprint(a.Messages)}, {"files", fmt.Sprint(a.Files)},
+					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", messagesText(a)}, {"files", fmt.Sprint(a.Files)},
 					{"sessions", fmt.Sprint(a.Sessions)}, {"created", a.Created.Local().Format("2006-01-02 15:04:05")},
 				})
 			})
@@ -186,7 +202,7 @@ func (p *program) accountShow() *cobra.Command {
 
 func (p *program) accountSet() *cobra.Command {
 	var change accountChangeJSON
-	var quota string
+	var quota, messages string
 	var admin bool
 	c := &cobra.Command{
 		Use:   "set NAME",
@@ -203,11 +219,24 @@ func (p *program) accountSet() *cobra.Command {
 				}
 				change.Quota = &n
 			}
+			if cmd.Flags().Changed("messages") {
+				n, err := int64(0), error(nil)
+				if messages != "none" {
+					n, err = strconv.ParseInt(messages, 10, 64)
+				}
+				if err != nil || n < 0 {
+					return usageError{errors.New("--messages: a number, or none")}
+				}
+				if n == 0 && messages != "none" {
+					n = -1 // none at all
+				}
+				change.Limit = &n
+			}
 			if cmd.Flags().Changed("admin") {
 				change.Admin = &admin
 			}
-			if change.Quota == nil && change.Admin == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
-				return usageError{errors.New("nothing to change: give --quota, --admin, --alias or --remove-alias")}
+			if change.Quota == nil && change.Limit == nil && change.Admin == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
+				return usageError{errors.New("nothing to change: give --quota, --messages, --admin, --alias or --remove-alias")}
 			}
 			return p.with(cmd.Context(), func(ctl *caller) (err error) {
 				for _, list := range [][]string{change.AddAliases, change.RemoveAliases} {
@@ -226,6 +255,7 @@ func (p *program) accountSet() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&quota, "quota", "", "bytes over mail and files together, e.g. 5GiB, or none")
+	c.Flags().StringVar(&messages, "messages", "", "how many messages it may have, or none for no limit")
 	c.Flags().BoolVar(&admin, "admin", false, "make it an administrator; --admin=false takes that away")
 	c.Flags().StringArrayVar(&change.AddAliases, "alias", nil, "add an `address`; repeatable")
 	c.Flags().StringArrayVar(&change.RemoveAliases, "remove-alias", nil, "remove an `address`; repeatable")

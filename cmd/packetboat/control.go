@@ -33,6 +33,7 @@ type (
 		Admin    bool      `json:"admin"`
 		Disabled bool      `json:"disabled"`
 		Quota    int64     `json:"quota"`
+		Limit    int64     `json:"message_quota"`
 		Used     int64     `json:"used"`
 		Messages int64     `json:"messages"`
 		Files    int64     `json:"files"`
@@ -45,6 +46,7 @@ type (
 		Password string   `json:"password"`
 		Admin    bool     `json:"admin"`
 		Quota    int64    `json:"quota"`
+		Limit    int64    `json:"message_quota"`
 		Aliases  []string `json:"aliases"`
 	}
 	accountChangeJSON struct {
@@ -52,6 +54,7 @@ type (
 		Password      *string  `json:"password,omitempty"`
 		Admin         *bool    `json:"admin,omitempty"`
 		Quota         *int64   `json:"quota,omitempty"`
+		Limit         *int64   `json:"message_quota,omitempty"`
 		AddAliases    []string `json:"add_aliases,omitempty"`
 		RemoveAliases []string `json:"remove_aliases,omitempty"`
 	}
@@ -183,7 +186,7 @@ func (c *control) show(ctx context.Context, a *storage.Account) (accountJSON, er
 		}
 	}
 	return accountJSON{
-		Name: a.Name, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Used: u.Bytes, Messages: u.Messages, Files: u.Files,
+		Name: a.Name, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files,
 		Aliases: aliases, Sessions: len(c.registry.Of(a.ID)), Created: a.Created,
 	}, nil
 }
@@ -234,7 +237,7 @@ func (c *control) addAccount(r *http.Request) (any, error) {
 		return nil, err
 	}
 	a, err := c.store.CreateAccount(r.Context(), storage.NewAccount{
-		Name: n.Name, Admin: n.Admin, Quota: n.Quota, Aliases: n.Aliases, Credentials: credentials,
+		Name: n.Name, Admin: n.Admin, Quota: n.Quota, MessageQuota: n.Limit, Aliases: n.Aliases, Credentials: credentials,
 	})
 	if err != nil {
 		return nil, err
@@ -256,8 +259,8 @@ func (c *control) changeAccount(r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	if change.Disabled != nil || change.Admin != nil || change.Quota != nil {
-		a, err = c.store.UpdateAccount(r.Context(), a.ID, storage.AccountChange{Disabled: change.Disabled, Admin: change.Admin, Quota: change.Quota})
+	if change.Disabled != nil || change.Admin != nil || change.Quota != nil || change.Limit != nil {
+		a, err = c.store.UpdateAccount(r.Context(), a.ID, storage.AccountChange{Disabled: change.Disabled, Admin: change.Admin, Quota: change.Quota, MessageQuota: change.Limit})
 		if err != nil {
 			return nil, err
 		}

@@ -71,9 +71,9 @@ func TestEndToEndFirstRun(t *testing.T) {
 		if a.Name != "eve@example.test" || a.Quota != 5<<30 || len(a.Aliases) != 1 {
 			t.Errorf("eve is %+v", a)
 		}
-		b.run("", "account", "set", "eve", "--quota", "none", "--admin", "--alias", "eva", "--remove-alias", "evelyn")
+		b.run("", "account", "set", "eve", "--quota", "none", "--messages", "1000", "--admin", "--alias", "eva", "--remove-alias", "evelyn")
 		b.json(&a, "account", "show", "eva@example.test")
-		if a.Quota != 0 || !a.Admin || len(a.Aliases) != 1 || a.Aliases[0] != "eva@example.test" {
+		if a.Quota != 0 || a.Limit != 1000 || !a.Admin || len(a.Aliases) != 1 || a.Aliases[0] != "eva@example.test" {
 			t.Errorf("eve is %+v after the change", a)
 		}
 	})
