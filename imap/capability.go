@@ -54,8 +54,12 @@ var always = []string{
 	"UIDONLY",
 	"ACL",
 	"RIGHTS=kxte",
+	"METADATA",
+	"LIST-METADATA",
 	"QUOTA",
 	"QUOTA=RES-STORAGE",
+	"QUOTA=RES-MESSAGE",
+	"QUOTASET",
 	"COMPRESS=DEFLATE",
 	"UNAUTHENTICATE",
 }
@@ -144,6 +148,9 @@ func (c *client) enable(*task) error {
 			done = append(done, w)
 		case w == "UIDONLY":
 			c.uidOnly = true
+			done = append(done, w)
+		case w == "METADATA": // RFC 5464 section 4.1
+			c.meta = &noted{seq: c.srv.store.AnnotationSeq()}
 			done = append(done, w)
 		case w == "UTF8=ACCEPT":
 			c.utf8, c.accept = true, true

@@ -65,6 +65,7 @@ type user struct {
 	// condstore: a CONDSTORE enabling command was given; qresync, uidOnly: ENABLE QRESYNC, ENABLE UIDONLY was said. uidOnly: numbers are
 	// neither taken nor told.
 	condstore, qresync, uidOnly bool
+	meta                        *noted // ENABLE METADATA was said
 }
 
 func (c *client) ctx() context.Context { return c.ses.Context() }
@@ -167,6 +168,9 @@ func (c *client) Read(p []byte) (int, error) {
 			_ = c.conn.SetReadDeadline(c.lastSign.Add(c.srv.o.IdleKeepalive))
 			if c.woken.Swap(false) {
 				if err := c.sync(true, false); err != nil {
+					return 0, err
+				}
+				if err := c.tellNoted(); err != nil {
 					return 0, err
 				}
 			}

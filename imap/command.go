@@ -83,7 +83,10 @@ var commands = table([]command{
 	{"STATUS", loggedIn, 0, (*client).status},
 	{"APPEND", loggedIn, message, (*client).append},
 	{"IDLE", loggedIn, 0, (*client).idle},
+	{"GETMETADATA", loggedIn, 0, (*client).getMetadata},
+	{"SETMETADATA", loggedIn, bigArgs, (*client).setMetadata},
 	{"GETQUOTA", loggedIn, 0, (*client).getQuota},
+	{"SETQUOTA", loggedIn, 0, (*client).setQuota},
 	{"GETQUOTAROOT", loggedIn, 0, (*client).getQuotaRoot},
 	{"SETACL", loggedIn, 0, (*client).setACL},
 	{"DELETEACL", loggedIn, 0, (*client).deleteACL},
@@ -240,6 +243,11 @@ func (c *client) answer(t *task, err error) error {
 			return err
 		}
 		c.tellBehind()
+	}
+	if t.command != nil && t.flags&noUpdates == 0 {
+		if err := c.tellNoted(); err != nil {
+			return err
+		}
 	}
 	if err == nil {
 		c.badRow = 0

@@ -69,6 +69,7 @@ func (h *house) env(t testing.TB) sessiontest.Env {
 			"many":    h.many,
 			"letter":  h.letter,
 			"quota":   h.quota,
+			"admin":   h.admin,
 			"flag":    h.flag,
 			"expunge": h.expunge,
 			"delete":  h.remove,
@@ -142,6 +143,15 @@ func (h *house) quota(t testing.TB, args ...string) {
 	t.Helper()
 	n, _ := strconv.ParseInt(args[1], 10, 64)
 	if _, err := h.store.UpdateAccount(t.Context(), h.accounts[args[0]].ID, storage.AccountChange{Quota: &n}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// admin ACCOUNT makes it an administrator's.
+func (h *house) admin(t testing.TB, args ...string) {
+	t.Helper()
+	yes := true
+	if _, err := h.store.UpdateAccount(t.Context(), h.accounts[args[0]].ID, storage.AccountChange{Admin: &yes}); err != nil {
 		t.Fatal(err)
 	}
 }

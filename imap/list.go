@@ -55,6 +55,11 @@ func (c *client) tellMore(b listed, o *wire.ListOptions) error {
 	if o.MyRights && !b.missing && b.Rights.Any(storage.AnyRight) {
 		c.tellRights(b.Mailbox)
 	}
+	if len(o.Metadata) > 0 && !b.missing && b.Rights.Has(storage.MayLookup) && b.Rights.Any(storage.AnnotationRights) {
+		if err := c.tellEntries(b.Mailbox, o.Metadata); err != nil {
+			return err
+		}
+	}
 	if o.Status != nil && b.readable() {
 		return c.tellStatus(b.Mailbox, o.Status)
 	}

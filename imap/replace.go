@@ -3,6 +3,7 @@ package imap
 import (
 	"errors"
 
+	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -21,15 +22,12 @@ func (c *client) replace(t *task) error {
 	if c.d.Err() != nil {
 		return nil
 	}
-	v := c.view
-	spans, err := v.resolve(set, t.uid(), true)
-	if err != nil {
+	var err error
+	if a.old, err = c.replaced(set, t.uid()); err != nil {
 		return err
 	}
-	if count(spans) != 1 || t.uid() && set.Ranges[0].Start != 0 && v.snap.UID(spans[0].first) != set.Ranges[0].Start {
-		return errGone
-	}
-	a.old, a.from = v.snap.At(spans[0].first), v.account
+	v := c.view
+	a.from = v.account
 	if err := a.message(); err != nil || !c.d.EOL() {
 		return err
 	}
@@ -47,4 +45,28 @@ func (c *client) replace(t *task) error {
 	c.code(appendUID(a.box, []storage.Appended{done}))
 	c.e.Raw("Replacement message ready").CRLF()
 	return c.syncBut(true, t.uid(), &change{newFirst: true})
+}
+
+// replaced is the message that a set of one names. A UID is looked for in the mailbox as it is now: that one came a moment ago was perhaps not told yet.
+func (c *client) replaced(set wire.NumSet, uid bool) (storage.Entry, error) {
+	p, n := c.view.snap, set.Ranges[0].Start
+	if !uid || n == 0 {
+		spans, err := c.view.resolve(set, uid, true)
+		if err == nil && len(spans) == 0 {
+			err = errGone
+		}
+		if err != nil {
+			return storage.Entry{}, err
+		}
+		return p.At(spans[0].first), nil
+	}
+	p, err := c.newest()
+	if err != nil {
+		return storage.Entry{}, err
+	}
+	i, ok := p.Find(n)
+	if !ok {
+		return storage.Entry{}, errGone
+	}
+	return p.At(i), nil
 }

@@ -88,6 +88,7 @@ func (c *client) namespace(*task) error {
 type idling struct {
 	task *task
 	sub  *watch.Subscription // nil when no mailbox is selected
+	meta *watch.Subscription // of the account's annotations, if it wants to hear of them
 }
 
 // idle is IDLE (RFC 2177). It only begins: while the client waits, client.Read tells what is new, and the next line ends it.
@@ -101,6 +102,9 @@ func (c *client) idle(t *task) error {
 	if c.view != nil {
 		what += " " + c.view.name
 		c.idling.sub = c.srv.store.Watch().Subscribe(c.view.topic(), 0, c.wake)
+	}
+	if c.meta != nil {
+		c.idling.meta = c.srv.store.Watch().Subscribe(watch.Topic{Account: c.account.ID}, 0, c.wake)
 	}
 	// What was committed before the subscription is seen now: the first Read looks.
 	c.woken.Store(true)
@@ -146,8 +150,12 @@ func isCommand(line string) bool {
 }
 
 func (c *client) stopIdling() {
-	if c.idling != nil && c.idling.sub != nil {
-		c.idling.sub.Close()
+	if c.idling != nil {
+		for _, s := range []*watch.Subscription{c.idling.sub, c.idling.meta} {
+			if s != nil {
+				s.Close()
+			}
+		}
 	}
 	c.idling = nil
 }

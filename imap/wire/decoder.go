@@ -22,6 +22,8 @@ type Decoder struct {
 	UTF8 bool
 	// LiteralMax is the limit of each literal that is read into memory, LiteralSum that of all of one command. Set after Next.
 	LiteralMax, LiteralSum int64
+	// TooLong is the error of a literal that is over a limit; nil: BAD [TOOBIG]. Next forgets it.
+	TooLong *Error
 	// DrainMax is how many bytes of unwanted literals are skipped; 0 means 1 MiB.
 	DrainMax int64
 	// NonSyncMax is the limit of a non-synchronising literal (RFC 7888 section 5: 4096 under LITERAL-); 0 means that of any literal. Set after Next.
@@ -43,6 +45,7 @@ func NewDecoder(r *Reader) *Decoder { return &Decoder{r: r} }
 // Next reads the first segment of the next command. Errors are those of the connection; a line that is too long is
 // Err's *Error and must be finished like any other.
 func (d *Decoder) Next() error {
+	d.TooLong = nil
 	d.err, d.depth, d.pos, d.budget, d.ended = nil, 0, 0, MaxLine, false
 	d.line, d.tag = nil, ""
 	err := d.segment()

@@ -16,6 +16,7 @@ type ListOptions struct {
 	Patterns  []string
 	Status    *StatusOptions // of RETURN STATUS
 	MyRights  bool           // RETURN MYRIGHTS (RFC 8440)
+	Metadata  []string       // entries of RETURN METADATA (RFC 9590)
 	bytes     int            // of the patterns
 }
 
@@ -86,6 +87,9 @@ func (d *Decoder) listReturn(o *ListOptions) {
 		o.ReturnChildren = true
 	case "SPECIAL-USE":
 		o.ReturnSpecialUse = true
+	case "METADATA": // RFC 9590
+		d.SP()
+		o.Metadata = d.Entries()
 	case "MYRIGHTS":
 		o.MyRights = true
 	case "STATUS":

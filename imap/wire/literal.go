@@ -43,16 +43,22 @@ func number64(digits []byte) int64 {
 }
 
 // literal reads a literal into memory.
-func (d *Decoder) literal() string {
+func (d *Decoder) literal() string { return d.literalOf(false) }
+
+// literalOf is literal; binary: also a literal8, in which there may be a NUL.
+func (d *Decoder) literalOf(binary bool) string {
 	n, sync, lit8, ok := announced(d.line[d.pos:])
 	if d.err != nil {
 		return ""
 	}
-	if !ok || lit8 || !d.here() {
+	if !ok || lit8 && !binary || !d.here() {
 		d.Fail("Bad literal")
 		return ""
 	}
 	if n > d.LiteralMax || n > d.LiteralSum || !d.mayPush(n, sync) {
+		if d.TooLong != nil {
+			d.fail(d.TooLong)
+		}
 		d.fail(&Error{Code: "TOOBIG", Text: "Literal too long"})
 		return ""
 	}
@@ -72,7 +78,7 @@ func (d *Decoder) literal() string {
 		return ""
 	}
 	for _, c := range b {
-		if c == 0 {
+		if c == 0 && !lit8 {
 			d.Fail("NUL in a literal")
 			return ""
 		}
