@@ -133,3 +133,14 @@ func resident() int64 {
 	n, _ := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
 	return n * int64(os.Getpagesize())
 }
+
+func BenchmarkStore(b *testing.B) {
+	h := filled(b)
+	l := login(b, h)
+	l.do("SELECT INBOX")
+	for i := 0; b.Loop(); i++ {
+		if s := l.do("UID STORE 1:* %sFLAGS.SILENT (\\Flagged)", []string{"+", "-"}[i&1]); !strings.HasPrefix(s, "t OK") {
+			b.Fatal(s)
+		}
+	}
+}

@@ -105,3 +105,52 @@ func TestImapclient(t *testing.T) {
 	ok(idle.Wait())
 	ok(c.Logout().Wait())
 }
+
+// CONDSTORE as go-imap's client understands it.
+func TestImapclientCondstore(t *testing.T) {
+	h := open(t, imap.Options{}, auth.PlaintextLoopback)
+	h.many(t, "ann", "INBOX", "3")
+	_, config := sessiontest.TLS(t)
+	c, err := imapclient.DialTLS(h.tls, &imapclient.Options{TLSConfig: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(c.Login("ann@example.test", "secret").Wait())
+	if !c.Caps().Has(goimap.CapCondStore) {
+		t.Error("CONDSTORE is not announced")
+	}
+	s, err := c.Select("INBOX", &goimap.SelectOptions{CondStore: true}).Wait()
+	ok(err)
+	if s.HighestModSeq == 0 {
+		t.Errorf("%+v", s)
+	}
+	st, err := c.Status("INBOX", &goimap.StatusOptions{HighestModSeq: true}).Wait()
+	ok(err)
+	if st.HighestModSeq != s.HighestModSeq {
+		t.Errorf("STATUS says %d, SELECT %d", st.HighestModSeq, s.HighestModSeq)
+	}
+	flagged := &goimap.StoreFlags{Op: goimap.StoreFlagsAdd, Flags: []goimap.Flag{goimap.FlagFlagged}}
+	got, err := c.Store(goimap.SeqSetNum(2), flagged, &goimap.StoreOptions{UnchangedSince: s.HighestModSeq}).Collect()
+	ok(err)
+	if len(got) != 1 || got[0].ModSeq <= s.HighestModSeq {
+		t.Errorf("%+v", got)
+	}
+	changed, err := c.Fetch(goimap.SeqSet{{Start: 1}}, &goimap.FetchOptions{UID: true, Flags: true, ModSeq: true, ChangedSince: s.HighestModSeq}).Collect()
+	ok(err)
+	if len(changed) != 1 || changed[0].UID != 2 || changed[0].ModSeq != got[0].ModSeq {
+		t.Errorf("%+v", changed)
+	}
+	found, err := c.UIDSearch(&goimap.SearchCriteria{ModSeq: &goimap.SearchCriteriaModSeq{ModSeq: got[0].ModSeq}}, nil).Wait()
+	ok(err)
+	if !slices.Equal(found.AllUIDs(), []goimap.UID{2}) || found.ModSeq != got[0].ModSeq {
+		t.Errorf("%+v", found)
+	}
+	ok(c.Logout().Wait())
+}

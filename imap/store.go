@@ -121,15 +121,18 @@ func (c *client) tellStored(t *task, spans []span, s *storing) error {
 			s.failed = s.failed[1:]
 			modified = append(modified, c.number(t, i, uid))
 		}
-		j, ok := p.Find(uid)
+		j, ok := i, true // where it is when nothing before it went
+		if j >= p.Len() || p.UID(j) != uid {
+			j, ok = p.Find(uid)
+		}
 		if !ok {
 			t.expunged = true // RFC 2180 section 4.2.1
 			continue
 		}
-		switch m := p.At(j); {
-		case failed, s.tells(m):
+		switch m, old := p.At(j), s.mid.At(i); {
+		case failed, s.tells(old, m):
 			c.tellMessage(p, i, m, t.uid())
-		case c.condstore && (s.Conditional || s.modseq(m.UID) != m.ModSeq):
+		case c.condstore && (s.Conditional || old.ModSeq != m.ModSeq):
 			c.tellModSeq(i, m, t.uid())
 		}
 	}
@@ -147,16 +150,8 @@ func (c *client) number(t *task, i int, uid uint32) uint32 {
 	return uint32(i + 1)
 }
 
-// tells tells whether the flags of a message that was changed are to be told. Of one whose older flags were told at the beginning of the command, the
-// new ones are told even when it is silent: else the client would take the older ones for the last word.
-func (s *storing) tells(m storage.Entry) bool {
-	return !s.Silent || updated(s.before, s.mid, m.UID) || !s.own.known(s.mid, m)
-}
-
-// modseq is the mod-sequence that the client knew of a message.
-func (s *storing) modseq(uid uint32) uint64 {
-	if i, ok := s.mid.Find(uid); ok {
-		return s.mid.At(i).ModSeq
-	}
-	return 0
+// tells tells whether the flags of a message that was changed are to be told; old is it as the client knew it. Of one whose older flags were told at the
+// beginning of the command, the new ones are told even when it is silent: else the client would take the older ones for the last word.
+func (s *storing) tells(old, m storage.Entry) bool {
+	return !s.Silent || updated(s.before, s.mid, m.UID) || !s.own.known(old, m)
 }

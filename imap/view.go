@@ -58,14 +58,10 @@ func (o *change) mine(uid uint32) bool {
 	return ok
 }
 
-// known tells whether the client knows the flags of m without being told: it asked for them, and nobody else changed them meanwhile. old is
-// what it knew before.
-func (o *change) known(old *storage.Snapshot, m storage.Entry) bool {
-	i, ok := old.Find(m.UID)
-	if !ok {
-		return false
-	}
-	flags, bits := old.At(i).Flags, old.At(i).Keywords
+// known tells whether the client knows the flags of m without being told: it asked for them, and nobody else changed them since they were
+// old's.
+func (o *change) known(old, m storage.Entry) bool {
+	flags, bits := old.Flags, old.Keywords
 	switch o.op {
 	case storage.FlagsAdd:
 		flags, bits = flags|o.flags, bits|o.bits
