@@ -111,12 +111,13 @@ func (w *work) sorted(r *result, criteria []wire.SortCriterion) ([]int, error) {
 }
 
 // noKeys are those of a message that went: it sorts as one without a header.
-var noKeys = mime.AppendKeys(nil, nil, true)
+var noKeys = mime.AppendKeys(nil, nil, true, new(mime.Envelope))
 
 // eachKeys calls fn for each message that was found, n counting them.
 func (w *work) eachKeys(r *result, fn func(n int, e *storage.Entry, k mime.Keys) error) error {
 	w.goal, w.looked = uint64(len(r.found)), 0
 	n := 0
+	var e storage.Entry
 	for batch := range slices.Chunk(r.found, keysStep) {
 		if err := w.step(true); err != nil {
 			return err
@@ -128,7 +129,7 @@ func (w *work) eachKeys(r *result, fn func(n int, e *storage.Entry, k mime.Keys)
 				}
 				row.Keys = noKeys
 			}
-			e := r.p.At(i)
+			e = r.p.At(i)
 			if err := fn(n, &e, row.Keys); err != nil {
 				return err
 			}

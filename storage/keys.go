@@ -138,7 +138,9 @@ func keysFrom(b Body) (mime.Keys, error) {
 	for _, raw := range mime.HeaderFields(head) {
 		n += len(raw)
 	}
-	return mime.AppendKeys(nil, head, n < len(head) || int64(n) == b.Size()), nil
+	x := mime.NewIndexer(mime.Limits{})
+	x.Write(head)
+	return mime.AppendKeys(nil, head, n < len(head) || int64(n) == b.Size(), x.Finish().Root.Envelope), nil
 }
 
 // Preview is the beginning of a message's text (RFC 8970), in at most 200 characters; empty when it has none. It opens the message, which

@@ -319,31 +319,44 @@ func (u *Upload) prepare() error {
 }
 
 // render makes what is kept beside the message.
-func (u *Upload) render() (err error) {
+func (u *Upload) render() error {
 	x := u.Index()
-	u.envelope = x.AppendEnvelope(nil)
-	u.struc = x.AppendStructure(nil, true)
-	if u.parts, err = x.AppendBinary(nil); err != nil {
-		return err
-	}
 	n := x.Root.BodyOffset
+	var head []byte
+	var r io.ReaderAt = u.staged
 	if u.staged == nil {
 		u.head = u.mem[:n]
-		u.keys = mime.AppendKeys(nil, u.head[:min(n, keysHead)], n <= keysHead)
-		u.preview = mime.AppendPreview([]byte{previewVersion}, bytes.NewReader(u.mem), x)
-		return nil
+		head, r = u.head[:min(n, keysHead)], bytes.NewReader(u.mem)
+	} else {
+		head = make([]byte, min(n, keysHead))
+		if _, err := u.staged.ReadAt(head, 0); err != nil && !(err == io.EOF && int64(len(head)) == u.size) {
+			return err
+		}
+		if n <= headMax {
+			u.head = head
+		}
 	}
-	head := make([]byte, min(n, keysHead))
-	if _, err := u.staged.ReadAt(head, 0); err != nil && !(err == io.EOF && int64(len(head)) == u.size) {
+	// One allocation for all that is small, as it mostly is.
+	b := make([]byte, 0, renderedBytes)
+	rendered := func(all []byte) []byte {
+		from := len(b)
+		b = all
+		return all[from:len(all):len(all)]
+	}
+	u.envelope = rendered(x.AppendEnvelope(b))
+	u.struc = rendered(x.AppendStructure(b, true))
+	all, err := x.AppendBinary(b)
+	if err != nil {
 		return err
 	}
-	if n <= headMax {
-		u.head = head
-	}
-	u.keys = mime.AppendKeys(nil, head, n <= keysHead)
-	u.preview = mime.AppendPreview([]byte{previewVersion}, u.staged, x)
+	u.parts = rendered(all)
+	u.keys = rendered(mime.AppendKeys(b, head, n <= keysHead, x.Root.Envelope))
+	u.preview = rendered(mime.AppendPreview(append(b, previewVersion), r, x))
 	return nil
 }
+
+// renderedBytes is more than most messages need.
+const renderedBytes = 1280
 
 // hold keeps a blob without a row from the sweeper.
 func (s *Store) hold(k blob.Key) {

@@ -111,10 +111,19 @@ func TestBaseSubjectIsTheProcedure(t *testing.T) {
 	})
 }
 
+// keysOf are the keys of a message with this header.
+func keysOf(header []byte) Keys { return appendKeysOf(nil, header) }
+
+func appendKeysOf(dst, header []byte) Keys {
+	x := NewIndexer(Limits{HeaderBytes: 4 << 20})
+	x.Write(header)
+	return AppendKeys(dst, header, true, x.Finish().Root.Envelope)
+}
+
 func TestKeys(t *testing.T) {
-	k := AppendKeys(nil, []byte("From: =?utf-8?q?J=C3=B6rg?= <Joe@A.example>\r\nTo: a group: bob@b.example, c@c.example;, d@d.example\r\n"+
-		"Cc: plain@c.example (Plain)\r\nSubject: Re: [list] =?utf-8?q?=C3=84pfel?=\r\nDate: Sun, 31 Dec 2000 16:01:33 -0800\r\n"+
-		"Message-ID: <\"01KF8\"@xxx.example>\r\nReferences: <a@b> junk <c@d> <bad>\r\nIn-Reply-To: <z@z>\r\n\r\n"), true)
+	k := keysOf([]byte("From: =?utf-8?q?J=C3=B6rg?= <Joe@A.example>\r\nTo: a group: bob@b.example, c@c.example;, d@d.example\r\n" +
+		"Cc: plain@c.example (Plain)\r\nSubject: Re: [list] =?utf-8?q?=C3=84pfel?=\r\nDate: Sun, 31 Dec 2000 16:01:33 -0800\r\n" +
+		"Message-ID: <\"01KF8\"@xxx.example>\r\nReferences: <a@b> junk <c@d> <bad>\r\nIn-Reply-To: <z@z>\r\n\r\n"))
 	if err := k.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -164,15 +173,15 @@ func TestKeysFallbacks(t *testing.T) {
 		{"", 0, false},
 		{"Date: someday\r\nDate: 1 Jan 2001 00:01:33 +0000\r\n", 0, false},
 	} {
-		if sent, ok := AppendKeys(nil, []byte(c.header+"\r\n"), true).Sent(); ok != c.ok || ok && sent != c.sent {
+		if sent, ok := keysOf([]byte(c.header + "\r\n")).Sent(); ok != c.ok || ok && sent != c.sent {
 			t.Errorf("%q: %d %v", c.header, sent, ok)
 		}
 	}
-	k := AppendKeys(nil, []byte("References: nothing\r\nIn-Reply-To: your message of Monday <a@b> <c@d>\r\n\r\n"), true)
+	k := keysOf([]byte("References: nothing\r\nIn-Reply-To: your message of Monday <a@b> <c@d>\r\n\r\n"))
 	if k.Refs() != 1 || k.Ref(0) != hashID([]byte("a@b")) || k.ID() != 0 {
 		t.Error("In-Reply-To")
 	}
-	if k := AppendKeys(nil, []byte("From: \r\nFrom: b@b.example\r\nTo: <>\r\n\r\n"), true); string(k.Value(SortFrom)) != "B" || len(k.Value(SortDisplayTo)) != 0 {
+	if k := keysOf([]byte("From: \r\nFrom: b@b.example\r\nTo: <>\r\n\r\n")); string(k.Value(SortFrom)) != "B" || len(k.Value(SortDisplayTo)) != 0 {
 		t.Errorf("%q %q", k.Value(SortFrom), k.Value(SortDisplayTo))
 	}
 }
@@ -183,7 +192,7 @@ func TestKeysAreBounded(t *testing.T) {
 		fmt.Fprintf(&refs, " <%d@x>", i)
 	}
 	long := strings.Repeat("a very long text ", 5000)
-	k := AppendKeys(nil, []byte("References:"+refs.String()+"\r\nSubject: "+long+"end\r\nTo: "+long+"\r\nCc: "+long+"\r\nBcc: "+long+"\r\nFrom: "+long+"\r\n\r\n"), true)
+	k := keysOf([]byte("References:" + refs.String() + "\r\nSubject: " + long + "end\r\nTo: " + long + "\r\nCc: " + long + "\r\nBcc: " + long + "\r\nFrom: " + long + "\r\n\r\n"))
 	if err := k.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +214,7 @@ func FuzzKeys(f *testing.F) {
 	f.Add([]byte("From: a <b@c>\r\nSubject: [fwd: re: x]\r\nReferences: <a@b> <\"c\\\"@d\r\nDate: 1 Jan 01\r\n\r\n"))
 	f.Add([]byte("To: (\xff =?utf-8?b?//8=?= \"\r\n\x00x: g:;,\r\nTo: \xed\xa0\x80\r\n"))
 	f.Fuzz(func(t *testing.T, header []byte) {
-		k := AppendKeys([]byte("x"), header, true)[1:]
+		k := appendKeysOf([]byte("x"), header)[1:]
 		if err := k.Check(); err != nil {
 			t.Fatal(err)
 		}
@@ -240,9 +249,13 @@ func BenchmarkKeys(b *testing.B) {
 		strings.Repeat("X-Header: what others put into a header on the way\r\n", 20) +
 		"From: Joe <joe@a.example>\r\nTo: Ann <ann@example.test>\r\nSubject: a message of the usual kind\r\nDate: Mon, 23 Nov 2026 00:00:00 +0000\r\n" +
 		"References: <1@a.example> <2@a.example> <3@a.example>\r\nMessage-ID: <4@a.example>\r\n\r\n")
+	x := NewIndexer(Limits{})
+	x.Write(header)
+	e := x.Finish().Root.Envelope
 	var k Keys
+	b.ReportAllocs()
 	for b.Loop() {
-		k = AppendKeys(k[:0], header, true)
+		k = AppendKeys(k[:0], header, true, e)
 	}
 	b.ReportMetric(float64(len(k)), "bytes")
 }

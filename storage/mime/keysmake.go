@@ -10,29 +10,25 @@ import (
 	"unicode/utf8"
 )
 
-// keyMaker gathers the parts of Keys while it goes through a header.
+// keyMaker gathers the parts of Keys.
 type keyMaker struct {
 	texts   [texts][]byte
 	cut     [texts]bool
 	values  [sortValues][]byte
-	known   [sortValues]bool // values that were set, empty or not
 	refs    []uint64
 	more    int // references that were passed over
-	parent  uint64
 	id      uint64
 	sent    time.Time
 	flags   byte
-	dated   bool
-	fields  fields
 	scratch []byte
 	line    []byte
 }
 
 var keyMakers = sync.Pool{New: func() any { return new(keyMaker) }}
 
-// AppendKeys appends the Keys of a message with this header block, or when not whole with this beginning of one. It takes linear time, and
-// what it appends has at most 15 KiB.
-func AppendKeys(dst, header []byte, whole bool) Keys {
+// AppendKeys appends the Keys of a message with this envelope and this header block, or when not whole with this beginning of one. It takes linear
+// time, and what it appends has at most 15 KiB.
+func AppendKeys(dst, header []byte, whole bool, e *Envelope) Keys {
 	m := keyMakers.Get().(*keyMaker)
 	m.reset()
 	for name, raw := range HeaderFields(header) {
@@ -41,6 +37,7 @@ func AppendKeys(dst, header []byte, whole bool) Keys {
 	for i := range m.cut {
 		m.cut[i] = m.cut[i] || !whole
 	}
+	m.envelope(e)
 	dst = m.append(dst)
 	if cap(m.line) <= 1<<16 { // not grown beyond what is usual
 		keyMakers.Put(m)
@@ -53,49 +50,37 @@ func (m *keyMaker) reset() {
 		m.texts[i], m.cut[i] = m.texts[i][:0], false
 	}
 	for i := range m.values {
-		m.values[i], m.known[i] = m.values[i][:0], false
+		m.values[i] = m.values[i][:0]
 	}
-	m.refs, m.more, m.parent, m.id = m.refs[:0], 0, 0, 0
-	m.sent, m.flags, m.dated = time.Time{}, 0, false
+	m.refs, m.more, m.id = m.refs[:0], 0, 0
+	m.sent, m.flags = time.Time{}, 0
 }
 
-// field takes what is wanted of one field.
+// field takes what is wanted of one field: SEARCH looks through all of a name, ENVELOPE has the first ones only.
 func (m *keyMaker) field(name, raw []byte) {
-	is := func(s string) bool { return equalFold(name, s) }
 	switch len(name) {
 	case 2:
 		switch {
-		case is("to"):
-			m.addresses(TextTo, raw)
-		case is("cc"):
-			m.addresses(TextCc, raw)
+		case equalFold(name, "to"):
+			m.search(TextTo, raw, true)
+		case equalFold(name, "cc"):
+			m.search(TextCc, raw, true)
 		}
 	case 3:
-		if is("bcc") {
-			m.addresses(TextBcc, raw)
+		if equalFold(name, "bcc") {
+			m.search(TextBcc, raw, true)
 		}
 	case 4:
-		switch {
-		case is("from"):
-			m.addresses(TextFrom, raw)
-		case is("date") && !m.dated:
-			m.dated = true
-			m.date(string(m.value(raw)))
+		if equalFold(name, "from") {
+			m.search(TextFrom, raw, true)
 		}
 	case 7:
-		if is("subject") {
-			m.subject(raw)
+		if equalFold(name, "subject") {
+			m.search(TextSubject, raw, false)
 		}
 	case 10:
-		switch {
-		case is("message-id") && m.id == 0:
-			m.id = m.firstID(m.value(raw))
-		case is("references"):
+		if equalFold(name, "references") {
 			m.references(m.value(raw))
-		}
-	case 11:
-		if is("in-reply-to") && m.parent == 0 {
-			m.parent = m.firstID(m.value(raw))
 		}
 	}
 }
@@ -106,23 +91,53 @@ func (m *keyMaker) value(raw []byte) []byte {
 	return m.line
 }
 
-func (m *keyMaker) subject(raw []byte) {
-	value := m.value(raw)
-	decoded := m.search(TextSubject, value, false)
-	if m.known[SortSubject] {
-		return // RFC 5322 section 3.6: there is one; of more the first counts, as in ENVELOPE
-	}
-	base, reply := BaseSubject(decoded)
+// envelope takes what the envelope has.
+func (m *keyMaker) envelope(e *Envelope) {
+	base, reply := BaseSubject(DecodeHeader(e.Subject))
 	if reply {
 		m.flags |= isReply
 	}
 	m.set(SortSubject, base)
+	m.address(e.From, SortFrom, SortDisplayFrom)
+	m.address(e.To, SortTo, SortDisplayTo)
+	m.address(e.Cc, SortCc, sortValues)
+	m.id = m.firstID(e.MessageID)
+	if len(m.refs) == 0 {
+		if parent := m.firstID(e.InReplyTo); parent != 0 {
+			m.refs = append(m.refs, parent)
+		}
+	}
+	if m.sent = e.SentDate; !m.sent.IsZero() {
+		m.flags |= hasSent | hasDay
+	} else if e.Date != "" {
+		m.date(e.Date)
+	}
+}
+
+// address sets the sort values that the first address of a field gives.
+func (m *keyMaker) address(list []Address, mailbox, display SortValue) {
+	if len(list) == 0 {
+		return
+	}
+	a := &list[0]
+	m.set(mailbox, a.Mailbox)
+	if display == sortValues {
+		return
+	}
+	// RFC 5957 section 3
+	name := DecodeHeader(a.Name)
+	if name == "" {
+		if name = a.Mailbox; name != "" && a.Host != "" {
+			name += "@" + a.Host
+		}
+	}
+	m.set(display, name)
 }
 
 // set makes a sort value of a text.
 func (m *keyMaker) set(v SortValue, text string) {
-	m.known[v] = true
-	m.values[v] = cutText(AppendCasemap(m.values[v][:0], []byte(cutText(text, 2*maxKeyText))), maxKeyText)
+	m.scratch = append(m.scratch[:0], cutText(text, 2*maxKeyText)...)
+	m.values[v] = cutText(AppendCasemap(m.values[v][:0], m.scratch), maxKeyText)
 }
 
 // cutText shortens UTF-8 to at most max bytes.
@@ -136,30 +151,33 @@ func cutText[S []byte | string](b S, max int) S {
 	return b[:max]
 }
 
-// search adds to a text what SEARCH looks through in a field, and returns its value decoded.
-func (m *keyMaker) search(t KeyText, value []byte, address bool) (decoded string) {
-	decoded = DecodeHeader(string(value))
+// search adds to a text what SEARCH looks through in a field.
+func (m *keyMaker) search(t KeyText, raw []byte, address bool) {
 	if m.cut[t] {
-		return decoded
+		return
 	}
-	m.add(t, decoded)
-	if bytes.Contains(value, encodedBegin) {
-		m.add(t, string(value))
+	value := m.value(raw)
+	encoded := bytes.Contains(value, encodedBegin)
+	if encoded || !utf8.Valid(value) {
+		m.scratch = append(m.scratch[:0], DecodeHeader(string(value))...)
+		m.add(t, m.scratch)
+	}
+	if encoded || utf8.Valid(value) {
+		m.add(t, value)
 	}
 	if address && bytes.IndexByte(value, '(') >= 0 {
-		m.add(t, WithoutComments(string(value)))
+		m.add(t, []byte(WithoutComments(string(value))))
 	}
-	return decoded
 }
 
 var encodedBegin = []byte("=?")
 
-func (m *keyMaker) add(t KeyText, s string) {
+func (m *keyMaker) add(t KeyText, s []byte) {
 	if m.cut[t] {
 		return
 	}
 	room := maxKeyText - len(m.texts[t])
-	m.texts[t] = AppendCasemap(m.texts[t], []byte(cutText(s, room)))
+	m.texts[t] = AppendCasemap(m.texts[t], cutText(s, room))
 	if len(s) >= room || len(m.texts[t]) >= maxKeyText {
 		m.texts[t], m.cut[t] = cutText(m.texts[t], maxKeyText-1), true
 	}
@@ -197,45 +215,9 @@ func WithoutComments(s string) string {
 	return string(b)
 }
 
-// sortOf are the sort values that the first address of a field gives.
-var sortOf = [texts]struct{ mailbox, display SortValue }{
-	TextFrom: {SortFrom, SortDisplayFrom}, TextTo: {SortTo, SortDisplayTo}, TextCc: {SortCc, sortValues}, TextBcc: {sortValues, sortValues},
-}
-
-func (m *keyMaker) addresses(t KeyText, raw []byte) {
-	value := m.value(raw)
-	m.search(t, value, true)
-	v := sortOf[t]
-	if v.mailbox == sortValues || m.known[v.mailbox] {
-		return
-	}
-	m.fields.budget = maxText
-	list := m.fields.addressList(nil, value, 1)
-	if len(list) == 0 {
-		return // ENVELOPE adds up the fields
-	}
-	a := &list[0]
-	m.set(v.mailbox, a.Mailbox)
-	if v.display == sortValues {
-		return
-	}
-	// RFC 5957 section 3
-	name := DecodeHeader(a.Name)
-	if name == "" {
-		if name = a.Mailbox; name != "" && a.Host != "" {
-			name += "@" + a.Host
-		}
-	}
-	m.set(v.display, name)
-}
-
-// date is the sent date (RFC 5256 section 2.2): an invalid zone is UTC, an invalid time midnight.
+// date is the sent date of a field that cannot be read as it is (RFC 5256 section 2.2): an invalid zone is UTC, an invalid time midnight.
 func (m *keyMaker) date(s string) {
 	var ok bool
-	if m.sent, ok = ParseDate(s); ok {
-		m.flags |= hasSent | hasDay
-		return
-	}
 	if len(s) > 200 {
 		return
 	}
@@ -262,8 +244,8 @@ func hashID(id []byte) uint64 {
 	return max(binary.BigEndian.Uint64(sum[:]), 1)
 }
 
-func (m *keyMaker) firstID(value []byte) uint64 {
-	for id := range msgIDs(value, &m.scratch) {
+func (m *keyMaker) firstID(value string) uint64 {
+	for id := range msgIDs([]byte(value), &m.scratch) {
 		return hashID(id)
 	}
 	return 0
@@ -284,9 +266,6 @@ func (m *keyMaker) references(value []byte) {
 
 // append writes the Keys.
 func (m *keyMaker) append(dst []byte) Keys {
-	if len(m.refs) == 0 && m.parent != 0 {
-		m.refs = append(m.refs, m.parent)
-	}
 	start := len(dst)
 	var sent int64
 	var zone int16

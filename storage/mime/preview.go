@@ -69,20 +69,25 @@ var previewers = sync.Pool{New: func() any { return new(previewer) }}
 func appendPartPreview(dst []byte, r io.ReaderAt, p *Part) []byte {
 	w := previewers.Get().(*previewer)
 	defer previewers.Put(w)
-	w.text.reset()
-	w.quoted.reset()
-	isHTML := p.Subtype == "html"
+	size := p.End - p.BodyOffset
 	limit := int64(previewPlain)
-	if isHTML {
+	if p.Subtype == "html" {
 		limit = previewHTML
 	}
-	// Encoded text is at least as long as what it stands for, up to three times in quoted-printable.
-	section := io.NewSectionReader(r, p.BodyOffset, min(p.End-p.BodyOffset, 3*limit))
-	text := w.read(section, p, int(limit))
-	if isHTML {
-		w.html(text)
-	} else {
-		w.plain(text)
+	limit = min(limit, size)
+	done := false
+	if identity(p.Encoding) && isUTF8(p.Param("charset")) {
+		// Mostly the beginning suffices.
+		for n := min(limit, 1<<10); !done; n = min(limit, 16*n) {
+			if !w.direct(r, p, int(n)) {
+				break
+			}
+			done = w.text.full() || n == limit
+		}
+	}
+	if !done {
+		// Encoded text is at least as long as what it stands for, up to three times in quoted-printable.
+		w.look(p, w.read(io.NewSectionReader(r, p.BodyOffset, min(size, 3*limit)), p, int(limit)))
 	}
 	if len(w.text.b) > 0 {
 		return append(dst, w.text.b...)
@@ -90,31 +95,58 @@ func appendPartPreview(dst []byte, r io.ReaderAt, p *Part) []byte {
 	return append(dst, w.quoted.b...)
 }
 
+// direct looks at the first n bytes of a part whose text lies there as it is; false when it turns out to be no UTF-8.
+func (w *previewer) direct(r io.ReaderAt, p *Part, n int) bool {
+	buf := w.room(n)
+	k, _ := r.ReadAt(buf[:n], p.BodyOffset)
+	text := wholeRunes(buf[:k])
+	if !utf8.Valid(text) {
+		return false
+	}
+	w.look(p, text)
+	return true
+}
+
+// room is a buffer for n bytes; a large one is not kept.
+func (w *previewer) room(n int) []byte {
+	if n > previewPlain {
+		return make([]byte, n)
+	}
+	if cap(w.buf) < n {
+		w.buf = make([]byte, max(n, 1<<10))
+	}
+	return w.buf[:n]
+}
+
+// wholeRunes is UTF-8 without the beginning of a character at its end.
+func wholeRunes(b []byte) []byte {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if c := b[len(b)-i]; utf8.RuneStart(c) {
+			if !utf8.FullRune(b[len(b)-i:]) {
+				return b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return b
+}
+
+// look makes the preview of a text.
+func (w *previewer) look(p *Part, text []byte) {
+	w.text.reset()
+	w.quoted.reset()
+	if p.Subtype == "html" {
+		w.html(text)
+	} else {
+		w.plain(text)
+	}
+}
+
 // read gives at most limit bytes of the part's text in UTF-8.
 func (w *previewer) read(section *io.SectionReader, p *Part, limit int) []byte {
-	w.buf = w.buf[:0]
-	size := int(min(section.Size(), int64(limit)))
-	if cap(w.buf) < size {
-		w.buf = make([]byte, 0, size)
-	}
-	if cap(w.buf) > 1<<16 {
-		defer func() { w.buf = nil }() // not kept
-	}
-	if identity(p.Encoding) && isUTF8(p.Param("charset")) {
-		n, _ := section.ReadAt(w.buf[:size], 0)
-		text := w.buf[:n]
-		for i := 0; i < utf8.UTFMax && len(text) > 0 && int64(n) < section.Size(); i++ {
-			if r, _ := utf8.DecodeLastRune(text); r != utf8.RuneError {
-				break
-			}
-			text = text[:len(text)-1] // a character that the limit cuts
-		}
-		if utf8.Valid(text) {
-			return text
-		}
-	}
-	n, _ := io.ReadFull(Text(section, p), w.buf[:size])
-	return w.buf[:n]
+	buf := w.room(limit)
+	n, _ := io.ReadFull(Text(section, p), buf)
+	return wholeRunes(buf[:n])
 }
 
 func isUTF8(charset string) bool {
