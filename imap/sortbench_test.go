@@ -114,4 +114,3 @@ func BenchmarkSort(b *testing.B) {
 		})
 	}
 }
-
