@@ -259,3 +259,21 @@ func BenchmarkOpenBlob(b *testing.B) {
 		body.Close()
 	}
 }
+
+// BenchmarkRenameTree renames a mailbox with 2,000 below it.
+func BenchmarkRenameTree(b *testing.B) {
+	s := benchStore(b, Options{})
+	a := newAccount(b, s, "tree@example.test", 0)
+	for n := range 2000 {
+		if _, err := s.CreateMailbox(b.Context(), a.ID, fmt.Sprintf("one/%d/%d", n%50, n), ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+	from, to := "one", "two"
+	for b.Loop() {
+		if err := s.RenameMailbox(b.Context(), a.ID, from, to); err != nil {
+			b.Fatal(err)
+		}
+		from, to = to, from
+	}
+}

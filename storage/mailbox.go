@@ -123,32 +123,38 @@ func (t *tx) mailboxRow(id int64) (*mailboxRow, error) {
 
 // accountMailboxes are the rows of an account's mailboxes by name.
 func (t *tx) accountMailboxes(account int64) ([]*mailboxRow, error) {
-	rows, err := t.db.Query(`SELECT id FROM mailbox WHERE account = ? ORDER BY name`, account)
+	return t.mailboxRows(`m.account = ? ORDER BY m.name`, account)
+}
+
+// treeRange picks a mailbox and all below it, with its arguments. '0' comes after '/'.
+const treeRange = `account = ? AND (name = ? OR name > ? AND name < ?)`
+
+func treeArgs(account int64, name string) []any {
+	return []any{account, name, name + "/", name + "0"}
+}
+
+// mailboxRows are the rows that a condition picks, in one query.
+func (t *tx) mailboxRows(where string, args ...any) ([]*mailboxRow, error) {
+	rows, err := t.db.Query(`SELECT `+mailboxColumns+`, m.floor, m.tombs FROM mailbox m WHERE `+where, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	rows.Close()
 	var all []*mailboxRow
-	for _, id := range ids {
-		m, err := t.mailboxRow(id)
-		if err != nil {
+	for rows.Next() {
+		var m mailboxRow
+		if err := rows.Scan(m.dest(&m.floor, &m.tombs)...); err != nil {
 			return nil, err
 		}
-		all = append(all, m)
+		// The row in memory may be newer.
+		known := t.w.mailboxes[m.ID]
+		if known == nil {
+			known = &m
+			t.w.mailboxes[m.ID] = known
+		}
+		all = append(all, known)
 	}
-	return all, nil
+	return all, rows.Err()
 }
 
 // CreateMailbox makes a mailbox and the mailboxes above it that do not exist yet (RFC 9051 section 6.3.4). A \NoSelect name becomes a mailbox. fs.ErrExist.
@@ -189,15 +195,17 @@ func (t *tx) createMailbox(a *accountRow, name, role string) (*mailboxRow, error
 	if err != nil && !isNotExist(err) {
 		return nil, err
 	}
-	var count, taken int
-	if err := t.db.Row(`SELECT COUNT(*), COALESCE(SUM(CASE WHEN role = ? THEN 1 ELSE 0 END), 0) FROM mailbox WHERE account = ?`, role, a.ID).Scan(&count, &taken); err != nil {
+	if role != "" {
+		var taken bool
+		if err := t.db.Row(`SELECT EXISTS (SELECT 1 FROM mailbox WHERE account = ? AND role = ?)`, a.ID, role).Scan(&taken); err != nil {
+			return nil, err
+		}
+		if taken {
+			return nil, fmt.Errorf("%w: another mailbox is for %s", ErrConflict, role)
+		}
+	}
+	if err := t.room(a.ID, strings.Count(name, "/")+1); err != nil {
 		return nil, err
-	}
-	if role != "" && taken > 0 {
-		return nil, fmt.Errorf("%w: another mailbox is for %s", ErrConflict, role)
-	}
-	if count+strings.Count(name, "/")+1 > maxMailboxes {
-		return nil, fmt.Errorf("%w: %d mailboxes", ErrLimit, maxMailboxes)
 	}
 	if there != nil {
 		return t.makeSelectable(a, there, role)
@@ -207,6 +215,18 @@ func (t *tx) createMailbox(a *accountRow, name, role string) (*mailboxRow, error
 		return nil, err
 	}
 	return t.makeMailbox(a, parent, name, name[strings.LastIndexByte(name, '/')+1:], role, false)
+}
+
+// room tells whether an account may have n more mailboxes.
+func (t *tx) room(account int64, n int) error {
+	var count int
+	if err := t.db.Row(`SELECT COUNT(*) FROM mailbox WHERE account = ?`, account).Scan(&count); err != nil {
+		return err
+	}
+	if count+n > maxMailboxes {
+		return fmt.Errorf("%w: %d mailboxes", ErrLimit, maxMailboxes)
+	}
+	return nil
 }
 
 // parents makes the mailboxes above name that do not exist and returns the node that name goes into.

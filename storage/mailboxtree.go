@@ -1,10 +1,13 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/packetboat/packetboat/storage/watch"
 )
@@ -47,7 +50,7 @@ func (t *tx) deleteMailbox(a *accountRow, m *mailboxRow, onlyEmpty bool) error {
 	if err := t.charge(a, -m.Size, -int64(m.Messages), 0); err != nil {
 		return err
 	}
-	if err := t.retire(m); err != nil {
+	if err := t.retire(m.Account, m); err != nil {
 		return err
 	}
 	if err := t.dropMailboxRow(m); err != nil {
@@ -91,17 +94,37 @@ func (t *tx) dropMailboxRow(m *mailboxRow) error {
 // maxRetired is how many names given up are remembered for an account. Of more, the oldest are forgotten.
 const maxRetired = 1000
 
-// retire remembers the UIDVALIDITY that a name had when it is given up.
-func (t *tx) retire(m *mailboxRow) error {
-	if m.NoSelect {
-		return nil
-	}
-	if err := t.exec(`INSERT INTO retired (account, name, uidvalidity) VALUES (?, ?, ?) ON CONFLICT (account, name) DO UPDATE SET uidvalidity =
-		CASE WHEN excluded.uidvalidity > retired.uidvalidity THEN excluded.uidvalidity ELSE retired.uidvalidity END`, m.Account, m.Name, int64(m.UIDValidity)); err != nil {
-		return err
+// retire remembers the UIDVALIDITYs that names had when they are given up: the greatest ones, when there are many.
+func (t *tx) retire(account int64, tree ...*mailboxRow) error {
+	tree = slices.DeleteFunc(slices.Clone(tree), func(m *mailboxRow) bool { return m.NoSelect })
+	slices.SortFunc(tree, func(a, b *mailboxRow) int { return cmp.Compare(b.UIDValidity, a.UIDValidity) })
+	for _, m := range tree[:min(len(tree), maxRetired)] {
+		if err := t.exec(`INSERT INTO retired (account, name, uidvalidity) VALUES (?, ?, ?) ON CONFLICT (account, name) DO UPDATE SET uidvalidity =
+			CASE WHEN excluded.uidvalidity > retired.uidvalidity THEN excluded.uidvalidity ELSE retired.uidvalidity END`, account, m.Name, int64(m.UIDValidity)); err != nil {
+			return err
+		}
 	}
 	return t.exec(`DELETE FROM retired WHERE account = ? AND uidvalidity < (SELECT uidvalidity FROM retired WHERE account = ? ORDER BY uidvalidity DESC LIMIT 1 OFFSET ?)`,
-		m.Account, m.Account, maxRetired)
+		account, account, maxRetired)
+}
+
+// retired are the UIDVALIDITYs that names had which were given up.
+func (t *tx) retired(account int64) (map[string]uint32, error) {
+	rows, err := t.db.Query(`SELECT name, uidvalidity FROM retired WHERE account = ?`, account)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	had := map[string]uint32{}
+	for rows.Next() {
+		var name string
+		var v uint32
+		if err := rows.Scan(&name, &v); err != nil {
+			return nil, err
+		}
+		had[name] = v
+	}
+	return had, rows.Err()
 }
 
 // RenameMailbox renames it with all below it; INBOX: its messages move into a new mailbox and INBOX stays (RFC 9051 section 6.3.6).
@@ -169,23 +192,18 @@ func (t *tx) renameInbox(a *accountRow, inbox *mailboxRow, to string) error {
 }
 
 func (t *tx) renameMailbox(a *accountRow, m *mailboxRow, to string) error {
-	all, err := t.accountMailboxes(a.ID)
+	from := m.Name
+	tree, err := t.mailboxRows(treeRange, treeArgs(a.ID, from)...)
 	if err != nil {
 		return err
 	}
-	from := m.Name
-	var tree []*mailboxRow
-	for _, b := range all {
-		if b.Name != from && !strings.HasPrefix(b.Name, from+"/") {
-			continue
-		}
-		if _, err := CleanMailbox(to + b.Name[len(from):]); err != nil {
+	for _, b := range tree {
+		if name := to + b.Name[len(from):]; len(name) > MaxPath || strings.Count(name, "/")+1 >= MaxDepth {
 			return fmt.Errorf("%w: a name below it would be too long or too deep", ErrLimit)
 		}
-		tree = append(tree, b)
 	}
-	if len(all)+strings.Count(to, "/") > maxMailboxes {
-		return fmt.Errorf("%w: %d mailboxes", ErrLimit, maxMailboxes)
+	if err := t.room(a.ID, strings.Count(to, "/")); err != nil {
+		return err
 	}
 	parent, err := t.parents(a, to)
 	if err != nil {
@@ -195,33 +213,34 @@ func (t *tx) renameMailbox(a *accountRow, m *mailboxRow, to string) error {
 	if err := t.exec(`UPDATE node SET parent = ?, name = ?, modseq = ? WHERE id = ?`, parent, to[strings.LastIndexByte(to, '/')+1:], int64(seq), m.ID); err != nil {
 		return err
 	}
-	for _, b := range tree {
-		if err := t.rename1(a, b, to+b.Name[len(from):]); err != nil {
-			return err
-		}
+	if err := t.renameTree(a, tree, from, to); err != nil {
+		return err
 	}
 	t.change(watch.Change{Account: a.ID, Mailbox: m.ID, Node: m.ID, Kind: watch.Mailboxes, ModSeq: seq})
 	return nil
 }
 
-// rename1 gives one mailbox its new name.
-func (t *tx) rename1(a *accountRow, m *mailboxRow, to string) error {
-	if err := t.retire(m); err != nil {
+// renameTree gives a mailbox and those below it their new names, with few statements, however many they are: others wait meanwhile.
+func (t *tx) renameTree(a *accountRow, tree []*mailboxRow, from, to string) error {
+	if err := t.retire(a.ID, tree...); err != nil {
 		return err
 	}
-	var before uint32
-	if err := t.db.Row(`SELECT COALESCE(MAX(uidvalidity), 0) FROM retired WHERE account = ? AND name = ?`, a.ID, to).Scan(&before); err != nil {
+	had, err := t.retired(a.ID)
+	if err != nil {
 		return err
 	}
-	if err := t.exec(`UPDATE mailbox SET name = ? WHERE id = ?`, to, m.ID); err != nil {
+	args := append([]any{to, int64(utf8.RuneCountInString(from) + 1)}, treeArgs(a.ID, from)...)
+	if err := t.exec(`UPDATE mailbox SET name = ? || SUBSTR(name, ?) WHERE `+treeRange, args...); err != nil {
 		return err
 	}
-	m.Name = to
-	t.edits(m)
-	// RFC 9051 section 2.3.1.1: what was once known by this name had a greater UIDVALIDITY, so this needs one greater still.
-	if before >= m.UIDValidity {
-		m.UIDValidity = t.nextUIDValidity(a)
-		t.touchMailbox(m, 0)
+	for _, b := range tree {
+		b.Name = to + b.Name[len(from):]
+		t.edits(b)
+		// RFC 9051 section 2.3.1.1: what was once known by this name had a greater UIDVALIDITY, so this needs one greater still.
+		if before, ok := had[b.Name]; ok && before >= b.UIDValidity {
+			b.UIDValidity = t.nextUIDValidity(a)
+			t.touchMailbox(b, 0)
+		}
 	}
 	return nil
 }
