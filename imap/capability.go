@@ -37,6 +37,7 @@ var always = []string{
 	"SEARCHRES",
 	"WITHIN",
 	"CONTEXT=SEARCH",
+	"CONTEXT=SORT",
 	"I18NLEVEL=1",
 	"MULTISEARCH",
 	"INPROGRESS",

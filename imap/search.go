@@ -11,8 +11,9 @@ type result struct {
 	found  []int // indexes in p: ascending, or in the order that SORT gave them
 	modSeq bool  // MODSEQ was among the keys: the highest mod-sequence is told (RFC 7162 section 3.1.5)
 
-	key   *wire.Key  // what was searched for
-	saved []uidRange // what "$" stood for
+	key      *wire.Key            // what was searched for
+	criteria []wire.SortCriterion // of SORT
+	saved    []uidRange           // what "$" stood for
 }
 
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4, RFC 5182).

@@ -14,7 +14,7 @@ const (
 	maxContexts      = 8
 	maxContextKeys   = 256              // keys of one
 	maxContextText   = 16 << 10         // bytes of its strings
-	maxContextRanges = 32 << 10         // ranges of UIDs of all of them, from the second one on
+	maxContextRanges = 32 << 10         // ranges of UIDs, and UIDs of sorted ones, of all of them, from the second one on
 	contextAge       = 10 * time.Second // after which keys that go by the clock are looked at again
 )
 
@@ -25,6 +25,9 @@ type searchContext struct {
 	box   *storage.Mailbox // as ESEARCH names it; nil for SEARCH
 	key   wire.Key         // without sequence numbers
 	found []uidRange       // what the client believes; messages that went may be in it
+
+	criteria []wire.SortCriterion // of SORT
+	order    []uint32             // of SORT: the UIDs in the order that the client knows
 
 	clock bool // a key goes by the clock
 	whole bool // a key goes by other messages: what did not change may match now or no longer
@@ -46,10 +49,14 @@ func (c *client) keep(t *task, r *result, box *storage.Mailbox) {
 	x := &searchContext{tag: t.tag, uid: t.uid(), box: box, last: time.Now()}
 	size := weight{}
 	x.key = x.freeze(c.view, r.key, r.saved, &size)
+	if x.criteria = r.criteria; x.criteria != nil {
+		x.order = uidsOf(r.p, r.found)
+		r.found = slices.Sorted(slices.Values(r.found))
+	}
 	x.found = rangesOf(r.p, r.found)
-	ranges := len(x.found)
+	ranges := len(x.found) + len(x.order)
 	for _, other := range c.view.contexts {
-		ranges += len(other.found)
+		ranges += len(other.found) + len(other.order)
 	}
 	if n := len(c.view.contexts); n == maxContexts || size.keys > maxContextKeys || size.text > maxContextText || n > 0 && ranges > maxContextRanges {
 		c.noUpdate(t.tag, "Too many contexts")
@@ -113,7 +120,11 @@ func (c *client) tellLeaving(old *storage.Snapshot, gone []int) {
 				out = append(out, i)
 			}
 		}
-		x.tell(c, old, nil, out)
+		if x.criteria != nil {
+			x.tellSorted(c, old, nil, out)
+		} else {
+			x.tell(c, old, nil, out)
+		}
 	}
 }
 
@@ -178,8 +189,15 @@ func (c *client) update(x *searchContext, candidates []int, all bool, now time.T
 		}
 	}
 	x.apply(v.snap, in, out)
-	x.tell(c, v.snap, in, out)
-	return true
+	if x.criteria == nil {
+		x.tell(c, v.snap, in, out)
+		return true
+	}
+	order, err := x.place(w, v.snap, in, out)
+	if err == nil {
+		x.tellSorted(c, v.snap, order, out)
+	}
+	return err == nil
 }
 
 // tell gives ADDTO and REMOVEFROM. RFC 5267 section 4.3.3: position 0 has the client keep the mailbox's order.

@@ -26,11 +26,8 @@ func (c *client) tellFound(t *task, word string, o *wire.ReturnOptions, r *resul
 	}
 	c.tellData(o, r, t.uid())
 	c.e.CRLF()
-	switch {
-	case o.Update && word == "SEARCH":
+	if o.Update {
 		c.keep(t, r, nil)
-	case o.Update:
-		c.noUpdate(t.tag, "Not in this order")
 	}
 	return c.e.Err()
 }

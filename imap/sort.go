@@ -27,16 +27,12 @@ func (c *client) sort(t *task) error {
 	if r.found, err = w.sorted(r, o.Criteria); err != nil {
 		return err
 	}
+	r.criteria = o.Criteria
 	return c.tellFound(t, "SORT", &o.Return, r)
 }
 
 // findFor runs the search of SORT or THREAD, to which the charset must be said: RFC 6855 section 3 forbids it for SEARCH alone.
 func (c *client) findFor(t *task, o *wire.SearchOptions) (*result, error) {
-	if o.Return.Update {
-		// RFC 5267 section 4.3.1: what follows a sorted result is not offered (CONTEXT=SORT)
-		o.Return.Update = false
-		c.e.Raw(`* NO [NOUPDATE "`, t.tag, `"] No updates of sorted results`).CRLF()
-	}
 	err := knownCharset(o.Charset)
 	if o.Charset = ""; err != nil {
 		if o.Return.Save {
