@@ -48,6 +48,15 @@ func BenchmarkLogin(b *testing.B) {
 			s.Logout()
 		}
 	})
+	token := r.token(ann.ID, "phone")
+	b.Run("token", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := r.door.Login(b.Context(), s, "ann@example.test", token); err != nil {
+				b.Fatal(err)
+			}
+			s.Logout()
+		}
+	})
 	b.Run("cached parallel", func(b *testing.B) {
 		var all []*session.Session
 		for range 16 {
@@ -98,5 +107,16 @@ func BenchmarkThrottle(b *testing.B) {
 	}
 	for i := 0; b.Loop(); i++ {
 		th.admit(all[i%len(all)])
+	}
+}
+
+// A bearer token of an issuer whose keys are known: one signature (ES256), verified each time.
+func BenchmarkIssuedToken(b *testing.B) {
+	r, _, l := newOIDCRig(b)
+	token := l.token("one", r.clock.now(), nil)
+	for b.Loop() {
+		if _, why, err := r.door.issuer.verify(b.Context(), token); why != "" || err != nil {
+			b.Fatal(why, err)
+		}
 	}
 }
