@@ -46,6 +46,7 @@ func TestBearer(t *testing.T) {
 	env.Vars = map[string]string{
 		"bearer": oauthBearer("ann@example.test", aToken), "wrong": oauthBearer("ann@example.test", "x"), "other": oauthBearer("joe@example.test", aToken),
 		"xoauth": xoauth2("ann@example.test", aToken), "xwrong": xoauth2("ann@example.test", "x"), "token": aToken,
+		"long": b64("n,,\x01auth=Bearer " + strings.Repeat("x", 11000) + "\x01\x01"), "huge": b64("n,,\x01auth=Bearer " + strings.Repeat("x", 13000) + "\x01\x01"),
 		"ask": b64("n,,\x01auth=\x01\x01"), "fault": b64(`{"status":"invalid_token","scope":"imap"}`), "xfault": b64(`{"status":"400","schemes":"Bearer","scope":"imap"}`),
 	}
 	sessiontest.Play(t, `
@@ -111,6 +112,20 @@ func TestBearer(t *testing.T) {
 		ann<- "+ \r\n"
 		ann> $xoauth
 		ann< a2 OK *
+
+		# Tokens of issuers can be long; there is an end to it, and the connection lives on.
+		ann = imaps
+		ann< \* OK *
+		ann> a1 AUTHENTICATE OAUTHBEARER $long
+		ann< + $fault
+		ann> AQ==
+		ann< a1 NO [AUTHENTICATIONFAILED] *
+		ann> a2 AUTHENTICATE OAUTHBEARER
+		ann<- "+ \r\n"
+		ann> $huge
+		ann< a2 * [*
+		ann> a3 AUTHENTICATE OAUTHBEARER $bearer
+		ann< a3 OK *
 
 		# The token as a password; one that is revoked ends its session.
 		ann = imaps

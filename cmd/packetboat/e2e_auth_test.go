@@ -166,6 +166,23 @@ except smtplib.SMTPAuthenticationError as e:
     assert e.smtp_code == 535, e
 `, made.Token, sign(nil)))
 	})
+	t.Run("msmtp, mutt, neomutt", func(t *testing.T) {
+		for _, mech := range []string{"oauthbearer", "xoauth2"} {
+			b.must("Subject: hi\n\nhi\n", "msmtp", "--host=localhost", "--port="+b.port(587), "--tls=on", "--tls-trust-file="+b.ca(), "--auth="+mech,
+				"--user=ann@example.test", "--passwordeval=echo "+made.Token, "--from=ann@example.test", "joe@example.test")
+			for _, mutt := range []string{"mutt", "neomutt"} {
+				rc := filepath.Join(t.TempDir(), "rc")
+				text := fmt.Sprintf("set ssl_ca_certificates_file=%[1]s certificate_file=%[1]s ssl_force_tls=yes quit=yes folder=/tmp\nset imap_user=ann@example.test\n"+
+					"set imap_authenticators=%[2]s smtp_authenticators=%[2]s\nset imap_oauth_refresh_command=\"echo %[3]s\" smtp_oauth_refresh_command=\"echo %[3]s\"\n"+
+					"set smtp_url=smtp://ann@example.test@localhost:%[4]s/ from=ann@example.test\n", b.ca(), mech, made.Token, b.port(587))
+				if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				b.must("hello\n", mutt, "-n", "-F", rc, "-s", "hello", "joe@example.test")
+				b.must("", "script", "-qec", "timeout 20 env TERM=xterm "+mutt+" -n -F "+rc+" -e 'push q' -f imaps://ann@example.test@localhost:"+b.port(993)+"/INBOX", "/dev/null")
+			}
+		}
+	})
 	t.Run("as a password", func(t *testing.T) {
 		b.must("", "swaks", "--server", "localhost", "--port", b.port(587), "-tls", "--tls-ca-path", b.ca(), "--auth", "PLAIN", "--auth-user", "ann@example.test",
 			"--auth-password", made.Token, "--from", "ann@example.test", "--to", "joe@example.test")

@@ -1,15 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/storagetest"
 )
 
 func TestParseEnd(t *testing.T) {
@@ -109,5 +118,82 @@ func TestClientCAs(t *testing.T) {
 	}
 	if _, err := openClientCAs(filepath.Join(dir, "none"), ca.logger); err == nil {
 		t.Error("no file is taken")
+	}
+}
+
+// What an administrator does with tokens and certificates is in the journal, and no secret is.
+func TestPassAPI(t *testing.T) {
+	store := storagetest.New(t)
+	ann := storagetest.Account(t, store, "ann@example.test")
+	registry := session.New(session.Options{})
+	h := (&control{store: store, door: auth.New(store, registry, auth.Options{}), registry: registry}).handler()
+	call := func(method, path string, in, out any) int {
+		t.Helper()
+		var b bytes.Buffer
+		if err := json.NewEncoder(&b).Encode(in); err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, path, &b))
+		if w.Code == http.StatusOK && out != nil {
+			if err := json.Unmarshal(w.Body.Bytes(), out); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return w.Code
+	}
+	var made, cert passJSON
+	if code := call("POST", "/accounts/ann/tokens", newPassJSON{Name: "a/b phone", Scopes: []string{"imap"}}, &made); code != 200 || len(made.Token) != 56 {
+		t.Fatal(code, made)
+	}
+	sum := strings.Repeat("ab", 32)
+	if code := call("POST", "/accounts/ann/certificates", newPassJSON{Name: "laptop", Fingerprint: sum}, &cert); code != 200 || cert.Fingerprint != sum || cert.Token != "" {
+		t.Fatal(code, cert)
+	}
+	for _, c := range []struct {
+		method, path string
+		in           any
+		want         int
+	}{
+		{"POST", "/accounts/ann/tokens", newPassJSON{Name: "a/b phone"}, 409},
+		{"POST", "/accounts/ann/tokens", newPassJSON{}, 400},
+		{"POST", "/accounts/ann/tokens", newPassJSON{Name: "x", Scopes: []string{"pop3"}}, 400},
+		{"POST", "/accounts/ann/tokens", newPassJSON{Name: "x", Expires: time.Unix(1, 0)}, 400},
+		{"POST", "/accounts/ann/tokens", "x", 400},
+		{"POST", "/accounts/joe/tokens", newPassJSON{Name: "x"}, 404},
+		{"POST", "/accounts/ann/certificates", newPassJSON{Name: "x", Fingerprint: "ab"}, 400},
+		{"POST", "/accounts/ann/certificates", newPassJSON{Name: "x", Fingerprint: sum}, 409},
+		{"GET", "/accounts/joe/tokens", nil, 404},
+		{"DELETE", "/accounts/ann/tokens/laptop", nil, 404},
+		{"DELETE", "/accounts/ann/tokens/a%2Fb%20phone", nil, 200},
+		{"DELETE", "/accounts/ann/tokens/a%2Fb%20phone", nil, 404},
+	} {
+		if code := call(c.method, c.path, c.in, nil); code != c.want {
+			t.Errorf("%s %s %v: %d, want %d", c.method, c.path, c.in, code, c.want)
+		}
+	}
+	var tokens, certs []passJSON
+	if call("GET", "/accounts/ann/tokens", nil, &tokens); len(tokens) != 0 {
+		t.Error(tokens)
+	}
+	if call("GET", "/accounts/ann/certificates", nil, &certs); len(certs) != 1 || certs[0].Name != "laptop" {
+		t.Error(certs)
+	}
+	var all []storage.Record
+	for deadline := time.Now().Add(10 * time.Second); len(all) < 3 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var err error
+		if all, err = store.Records(t.Context(), "account", ann.ID, 0, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var what []string
+	for _, r := range all {
+		what = append(what, r.Subject)
+		if bytes.Contains(r.Detail, []byte(made.Token)) || bytes.Contains(r.Detail, []byte("pbt_")) {
+			t.Errorf("a token in the journal: %s", r.Detail)
+		}
+	}
+	if !slices.Equal(what, []string{"token revoked", "certificate added", "token added"}) {
+		t.Errorf("journal: %v", what)
 	}
 }

@@ -87,7 +87,7 @@ func (p *program) sessionShow() *cobra.Command {
 				}
 				return p.table([][]string{
 					{"id", s.ID}, {"protocol", string(s.Protocol)}, {"listener", s.Listener}, {"remote", s.Remote}, {"local", s.Local},
-					{"tls", dash(s.TLS)}, {"client", dash(s.Client)}, {"account", dash(s.Account)}, {"state", string(s.State)},
+					{"tls", dash(s.TLS)}, {"client", dash(s.Client)}, {"account", dash(s.Account)}, {"logged in by", loginText(s)}, {"state", string(s.State)},
 					{"activity", dash(s.Activity)}, {"open", dash(s.Open)}, {"in", size(s.BytesIn)}, {"out", size(s.BytesOut)}, {"commands", fmt.Sprint(s.Commands)},
 					{"started", s.Started.Local().Format("2006-01-02 15:04:05")}, {"last active", s.LastActive.Local().Format("2006-01-02 15:04:05")},
 				})
@@ -187,4 +187,15 @@ func (p *program) healthVerb() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// loginText is what a session was logged in to with.
+func loginText(s session.Info) string {
+	switch {
+	case s.Account == "":
+		return "-"
+	case s.Via == "":
+		return "password"
+	}
+	return s.Via
 }

@@ -48,7 +48,7 @@ func TestEndToEndVerbs(t *testing.T) {
 			t.Fatal(out)
 		}
 		b.run("", "account", "disable", "joe")
-		if out, err := l.until("", "* BYE"); err != nil {
+		if out, err := l.until("", "* BYE"); err != nil || !strings.Contains(out, "disabled") {
 			t.Errorf("no BYE for a disabled account: %v %s", err, out)
 		}
 		if _, out := b.login(t, "joe@example.test", joePassword); !strings.Contains(out, "AUTHENTICATIONFAILED") {
@@ -64,7 +64,7 @@ func TestEndToEndVerbs(t *testing.T) {
 			t.Errorf("mail for a disabled account: %v %s", err, out)
 		}
 		b.run("", "account", "remove", "joe")
-		if out, err := l.until("", "* BYE"); err != nil {
+		if out, err := l.until("", "* BYE"); err != nil || !strings.Contains(out, "removed") {
 			t.Errorf("no BYE for a removed account: %v %s", err, out)
 		}
 		if out, err := b.try("", "account", "show", "joe"); err == nil {
