@@ -14,6 +14,7 @@ import (
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/storagetest"
 )
 
 // talker speaks IMAP line by line: for tables with more rows than scripts would be good for.
@@ -285,6 +286,49 @@ func TestRightsOfFlags(t *testing.T) {
 			if answer := joe.do("STORE 1 FLAGS ()"); !strings.HasPrefix(answer, "* 1 FETCH (FLAGS "+want+")\r\n") {
 				t.Errorf("STORE FLAGS () with %s: %s, want %s", row.have, answer, want)
 			}
+		}
+	}
+}
+
+// However a client spells a name, a mailbox is made below the one whose rights were looked at.
+func TestCreateSpelledOtherwise(t *testing.T) {
+	h := open(t, imap.Options{}, auth.PlaintextLoopback)
+	owner := storagetest.Account(t, h.store, "jörg@example.test")
+	h.accounts["jörg"] = owner
+	for _, name := range []string{"Träger", "INBOX/Träger"} {
+		if _, err := h.store.CreateMailbox(t.Context(), owner.ID, name, ""); err != nil {
+			t.Fatal(err)
+		}
+		c := storage.ACLChange{Grant: storage.Grant{Account: h.accounts["joe"].ID, Rights: l | r | k | x}}
+		if err := h.store.SetACL(t.Context(), owner.ID, h.box(t, "jörg", name).ID, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	joe := h.talker(t, "joe")
+	joe.do("ENABLE UTF8=ACCEPT")
+	const wide = "Shared/jo\u0308rg@example.test/" // NFD: longer than the name is
+	for _, row := range []struct{ command, made string }{
+		{`CREATE "` + wide + "Tra\u0308ger/a\"", "Träger/a"},
+		{`CREATE "` + wide + "inbox/Tra\u0308ger/b\"", "INBOX/Träger/b"},
+		{`RENAME "` + wide + "Tra\u0308ger/a\" \"" + wide + "Tra\u0308ger/c\"", "Träger/c"},
+		{`RENAME "Shared/jörg@example.test/Träger/c" "` + wide + "InBoX/Träger/d\"", "INBOX/Träger/d"},
+	} {
+		before, err := h.store.Names(t.Context(), owner.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer := joe.do(row.command); !strings.Contains(answer, "tagged OK") {
+			t.Errorf("%s: %s", row.command, answer)
+		}
+		h.box(t, "jörg", row.made)
+		after, err := h.store.Names(t.Context(), owner.ID)
+		if err != nil || len(after) > len(before)+1 {
+			t.Errorf("%s made more than one: %v, %v", row.command, after, err)
+		}
+	}
+	for _, command := range []string{`CREATE "` + wide + "x\"", `CREATE "` + wide + "inbox/x\"", `CREATE "` + wide + "../x\"", `CREATE "` + wide + "/x\"", `CREATE "` + wide + "Tra\u0308ger/../x\"", `CREATE "` + wide + "Tra\u0308ger//x\""} {
+		if answer := joe.do(command); !strings.Contains(answer, "tagged NO ") {
+			t.Errorf("%s: %s", command, answer)
 		}
 	}
 }

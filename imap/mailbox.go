@@ -74,7 +74,7 @@ func (c *client) deleteCommand(*task) error {
 	if box.NoSelect && box.Children {
 		return &wire.Error{No: true, Code: "HASCHILDREN", Text: "Mailbox has names below it"}
 	}
-	if err := c.srv.store.DeleteMailbox(c.ctx(), box.Account, box.Path(), false); err != nil {
+	if err := c.srv.store.DeleteMailboxIf(c.ctx(), box.Account, box.ID, box.Path()); err != nil {
 		return err
 	}
 	if c.view != nil && c.view.id == box.ID {
@@ -105,7 +105,7 @@ func (c *client) rename(*task) error {
 	if owner != box.Account {
 		return &wire.Error{No: true, Code: "CANNOT", Text: "A mailbox stays with its owner"}
 	}
-	if err := c.srv.store.RenameMailbox(c.ctx(), owner, box.Path(), path); err != nil {
+	if err := c.srv.store.RenameMailboxIf(c.ctx(), owner, box.ID, box.Path(), path); err != nil {
 		return err
 	}
 	// RFC 9051 section 6.3.6: when one of the names is spelled otherwise, the old one as it was written

@@ -74,7 +74,8 @@ func (c *client) place(name string) (owner int64, path string, err error) {
 		case !box.Rights.Has(storage.MayCreate):
 			return 0, "", errNoPerm
 		}
-		return box.Account, name[len(box.Name)-len(box.Path()):], nil
+		_, path, _ = storage.SplitShared(name) // not by the lengths of box.Name, which may be spelled otherwise
+		return box.Account, path, nil
 	}
 	if box, err := c.srv.store.Find(c.ctx(), c.account.ID, name); err == nil && box.Owner == "" {
 		return c.account.ID, name, nil

@@ -249,8 +249,8 @@ func IsShared(name string) bool { return name == SharedRoot || strings.HasPrefix
 // SharedName is how others name a mailbox of an account.
 func SharedName(owner, path string) string { return SharedRoot + "/" + owner + "/" + path }
 
-// splitShared takes a name of another's mailbox apart. It is not looked whether it is one.
-func splitShared(name string) (owner, path string, ok bool) {
+// SplitShared takes a name of another's mailbox apart: whose it is and its name there, as they are written. It is not looked whether it is one.
+func SplitShared(name string) (owner, path string, ok bool) {
 	rest, ok := strings.CutPrefix(name, SharedRoot+"/")
 	if !ok {
 		return "", "", false
@@ -282,7 +282,7 @@ func (s *Store) Find(ctx context.Context, account int64, name string) (Mailbox, 
 	if err == nil || !isNotExist(err) {
 		return m, err
 	}
-	level, path, ok := splitShared(name)
+	level, path, ok := SplitShared(name)
 	if !ok {
 		return m, err
 	}

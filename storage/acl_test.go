@@ -180,6 +180,31 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// TestNameChangedHands: what was allowed for one mailbox is not done to another that got its name meanwhile.
+func TestNameChangedHands(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	ann := newAccount(t, s, "ann@example.test", 0)
+	old := mailboxNamed(t, s, ann.ID, "Archive")
+	if err := s.RenameMailbox(t.Context(), ann.ID, "Archive", "Old"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateMailbox(t.Context(), ann.ID, "Archive", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteMailboxIf(t.Context(), ann.ID, old.ID, "Archive"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := s.RenameMailboxIf(t.Context(), ann.ID, old.ID, "Archive", "New"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := s.RenameMailboxIf(t.Context(), ann.ID, old.ID, "Old", "New"); err != nil {
+		t.Error(err)
+	}
+	if err := s.DeleteMailboxIf(t.Context(), ann.ID, old.ID, "New"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTransferBetweenAccounts: each account is charged with what it has and gets its own modseq; a move keeps ids, bytes are shared.
 func TestTransferBetweenAccounts(t *testing.T) {
 	s := openTest(t, t.TempDir(), Options{})

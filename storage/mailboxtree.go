@@ -15,6 +15,15 @@ import (
 // DeleteMailbox expunges its messages and removes it; with children it becomes \NoSelect (RFC 3501 section 6.3.4). INBOX: fs.ErrPermission; so is
 // a \NoSelect name with children. onlyEmpty: fs.ErrPermission when it holds messages or mailboxes (FTP's RMD).
 func (s *Store) DeleteMailbox(ctx context.Context, account int64, name string, onlyEmpty bool) error {
+	return s.deleteNamed(ctx, account, name, onlyEmpty, 0)
+}
+
+// DeleteMailboxIf is DeleteMailbox of a name that still is the mailbox's with that id, on which somebody's rights were looked at; otherwise fs.ErrNotExist.
+func (s *Store) DeleteMailboxIf(ctx context.Context, account, id int64, name string) error {
+	return s.deleteNamed(ctx, account, name, false, id)
+}
+
+func (s *Store) deleteNamed(ctx context.Context, account int64, name string, onlyEmpty bool, id int64) error {
 	name, err := CleanMailbox(name)
 	if err != nil {
 		return fail("delete mailbox", fmt.Errorf("%w: %w", fs.ErrNotExist, err))
@@ -30,6 +39,9 @@ func (s *Store) DeleteMailbox(ctx context.Context, account int64, name string, o
 		m, err := t.namedMailbox(account, name)
 		if err != nil {
 			return err
+		}
+		if id != 0 && m.ID != id {
+			return fs.ErrNotExist
 		}
 		return t.deleteMailbox(a, m, onlyEmpty)
 	})
@@ -130,6 +142,15 @@ func (t *tx) retired(account int64) (map[string]uint32, error) {
 // RenameMailbox renames it with all below it; INBOX: its messages move into a new mailbox and INBOX stays (RFC 9051 section 6.3.6).
 // Access control lists stay as they are. fs.ErrExist; ErrInvalid for a name below its own; fs.ErrPermission for Shared and below it.
 func (s *Store) RenameMailbox(ctx context.Context, account int64, from, to string) error {
+	return s.renameNamed(ctx, account, from, to, 0)
+}
+
+// RenameMailboxIf is RenameMailbox of a name that still is the mailbox's with that id, on which somebody's rights were looked at; otherwise fs.ErrNotExist.
+func (s *Store) RenameMailboxIf(ctx context.Context, account, id int64, from, to string) error {
+	return s.renameNamed(ctx, account, from, to, id)
+}
+
+func (s *Store) renameNamed(ctx context.Context, account int64, from, to string, id int64) error {
 	to, err := CleanMailbox(to)
 	if err == nil {
 		err = reserved(to)
@@ -158,6 +179,9 @@ func (s *Store) RenameMailbox(ctx context.Context, account int64, from, to strin
 		m, err := t.namedMailbox(account, from)
 		if err != nil {
 			return err
+		}
+		if id != 0 && m.ID != id {
+			return fs.ErrNotExist
 		}
 		if _, err := t.namedMailbox(account, to); err == nil {
 			return fs.ErrExist
