@@ -79,7 +79,7 @@ func (b *Builder) section(t []byte) {
 	for from := 0; from < len(t); from += unitSize {
 		end := min(from+unitSize, len(t))
 		b.trigrams(t, from, end)
-		b.pieces = s2.Encode(b.pieces[:cap(b.pieces)], t[from:end])
+		b.pieces = s2.EncodeBetter(b.pieces[:cap(b.pieces)], t[from:end])
 		b.units = binary.LittleEndian.AppendUint32(b.units, sum(b.pieces))
 		b.units = append(b.units, b.pieces...)
 		b.sizes = append(b.sizes, uint32(len(b.pieces))+sumLen)

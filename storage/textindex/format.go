@@ -141,6 +141,22 @@ func appendList(dst []byte, units []uint32) (_ []byte, bitmap bool) {
 	return dst, true
 }
 
+// setUnits sets the bits of a list's units in dst, which has n. False: it is no list of units below n.
+func setUnits(dst []uint64, b []byte, bitmap bool, n uint32) bool {
+	if !bitmap {
+		return eachUnit(b, false, n, func(u uint32) { dst[u>>6] |= 1 << (u & 63) })
+	}
+	from, k := binary.Uvarint(b)
+	if k <= 0 || from > uint64(n) || from+uint64(len(b)-k) > uint64(n+7)/8 {
+		return false
+	}
+	for i, c := range b[k:] {
+		at := int(from) + i
+		dst[at>>3] |= uint64(c) << (at & 7 * 8)
+	}
+	return n&63 == 0 || dst[n>>6]>>(n&63) == 0
+}
+
 // eachUnit decodes a list. False: it is no list of units below n.
 func eachUnit(b []byte, bitmap bool, n uint32, f func(uint32)) bool {
 	if bitmap {

@@ -208,7 +208,7 @@ func (q *Query) filter(p *part) error {
 			return err
 		}
 		clear(one)
-		if !eachUnit(b, list[i].bitmap, uint32(n), func(u uint32) { one[u>>6] |= 1 << (u & 63) }) {
+		if !setUnits(one, b, list[i].bitmap, uint32(n)) {
 			return errDamaged
 		}
 		if p.units == nil {
@@ -272,10 +272,10 @@ func (q *Query) prefixed(p *part, text []byte, n int) error {
 	var bad error
 	err := p.seg.postings(p.t, first, last, func(l posting) bool {
 		b, err := p.seg.list(&l, &buf)
-		if err == nil && !eachUnit(b, l.bitmap, uint32(n), func(u uint32) { p.units[u>>6] |= 1 << (u & 63); p.found = true }) {
+		if err == nil && !setUnits(p.units, b, l.bitmap, uint32(n)) {
 			err = errDamaged
 		}
-		bad = err
+		bad, p.found = err, true
 		return err == nil
 	})
 	return errors.Join(err, bad)
