@@ -382,3 +382,38 @@ func TestCommitFails(t *testing.T) {
 		t.Errorf("left: %v", files)
 	}
 }
+
+// Needles that begin in one unit and end in the next are found, wherever the cut is and whatever they are beside.
+func TestAcrossUnits(t *testing.T) {
+	x, err := Open(t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	r := rand.New(rand.NewPCG(9, 9))
+	text := make([]byte, 3*unitSize+100)
+	for i := range text {
+		text[i] = byte(r.IntN(Separator)) // so that hardly any trigram comes twice
+	}
+	var b Builder
+	b.Add(&Doc{ID: 1, Body: text})
+	b.Add(&Doc{ID: 2, Fields: append(append([]byte("SUBJECT: "), text...), Separator)})
+	if err := x.Publish(&b, Range{0, 2}); err != nil {
+		t.Fatal(err)
+	}
+	reader := x.Reader()
+	defer reader.Close()
+	for range 2000 {
+		n := 1 + r.IntN(300)
+		at := unitSize*(1+r.IntN(3)) - r.IntN(n+1)
+		needle := text[at:min(at+n, len(text))]
+		q := reader.Query(Needle{Text: needle})
+		field := reader.Query(Needle{Where: InField, Name: []byte("SUBJECT"), Text: needle})
+		if q.Ask(1) != Yes || q.Ask(2) != Yes || field.Ask(2) != Yes {
+			t.Fatalf("%d bytes at %d are not found", n, at)
+		}
+		if other := append(slices.Clone(needle[:len(needle)/2]), byte(r.IntN(Separator)), 'x'); !bytes.Contains(text, other) && reader.Query(Needle{Text: other}).Ask(1) != No {
+			t.Fatalf("%q is found", other)
+		}
+	}
+}
