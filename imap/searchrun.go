@@ -73,18 +73,18 @@ const (
 func (s *searcher) run(l limit) ([]int, error) {
 	s.base = s.looked
 	defer func() { s.looked = s.base + uint64(s.p.Len()) }()
+	s.ready()
+	defer s.done()
 	found, open, err := s.entries(l)
 	if err != nil || len(open) == 0 {
 		return l.cut(found), err
 	}
 	s.looked += uint64(s.p.Len() - len(open))
-	s.ready()
-	defer s.done()
 	size := searchBatch
 	if l.n > 0 {
 		size = firstBatch
 	}
-	sure := len(found) // found[:sure] is what the snapshot decided
+	sure := len(found) // found[:sure] is what the snapshot and the text index decided
 	for len(open) > 0 {
 		var part []int
 		part, open = next(open, size, l.last)
@@ -105,6 +105,10 @@ func (s *searcher) run(l limit) ([]int, error) {
 
 // among gives those of the indexes that match, both ascending.
 func (s *searcher) among(indexes []int) (found []int, err error) {
+	if len(indexes) > searchBatch {
+		s.ready()
+		defer s.done()
+	}
 	var open []int
 	for k, i := range indexes {
 		if k%searchBatch == 0 {
@@ -112,17 +116,13 @@ func (s *searcher) among(indexes []int) (found []int, err error) {
 				return nil, err
 			}
 		}
-		m := candidate{i: i, entry: s.p.At(i)}
+		m := candidate{i: i, entry: s.p.At(i), asked: s.asked}
 		switch s.root.judge(&m) {
 		case yes:
 			found = append(found, i)
 		case unknown:
 			open = append(open, i)
 		}
-	}
-	if len(open) > searchBatch {
-		s.ready()
-		defer s.done()
 	}
 	for part := range slices.Chunk(open, searchBatch) {
 		more, err := s.judge(part)
@@ -160,17 +160,23 @@ func beyond(i int, part []int, last bool) bool {
 	return i > part[len(part)-1]
 }
 
-// entries evaluates what the snapshot alone decides, some at a time: flags that all must have first.
+// entries evaluates what the snapshot and the text index decide, some at a time: flags that all must have first. With the index it takes turns like what reads
+// messages: a needle that might be everywhere is looked for in much text.
 func (s *searcher) entries(l limit) (found, open []int, err error) {
 	f, domain, rest := s.plan()
 	defer s.release()
-	buf := make([]int, 0, entryBatch)
+	size, heavy := entryBatch, s.nodes > manyNodes
+	if s.asked != nil {
+		size, heavy = searchBatch, true
+	}
+	buf := make([]int, 0, size)
+	m := candidate{asked: s.asked}
 	for !l.full(len(found), len(open)) {
 		var part span
-		if part, domain = nextSpan(domain, entryBatch, l.last); part.first == part.end {
+		if part, domain = nextSpan(domain, size, l.last); part.first == part.end {
 			break
 		}
-		if err := s.step(s.nodes > manyNodes); err != nil {
+		if err := s.step(heavy); err != nil {
 			return nil, nil, err
 		}
 		buf = s.p.Select(buf[:0], part.first, part.end, f)
@@ -182,7 +188,7 @@ func (s *searcher) entries(l limit) (found, open []int, err error) {
 			continue
 		}
 		for _, i := range buf {
-			m := candidate{i: i, entry: s.p.At(i)}
+			m.i, m.entry = i, s.p.At(i)
 			switch rest.judge(&m) {
 			case yes:
 				found = append(found, i)
@@ -207,7 +213,7 @@ func (l limit) full(found, open int) bool { return l.n > 0 && open == 0 && found
 // judge gives those of the indexes that match.
 func (s *searcher) judge(indexes []int) (found []int, err error) {
 	open := indexes
-	for _, pass := range []func([]int) (found, open []int, err error){s.indexed, s.keys, s.headers, s.bodies} {
+	for _, pass := range []func([]int) (found, open []int, err error){s.keys, s.headers, s.bodies} {
 		var more []int
 		if more, open, err = pass(open); err != nil {
 			return nil, err
@@ -286,29 +292,6 @@ func (s *searcher) done() {
 		s.asked.Close()
 		s.asked = nil
 	}
-}
-
-// indexed judges the messages at the indexes by what the text index knows of them. It takes turns like what reads messages: a needle that is
-// everywhere but in a few is looked for in much text.
-func (s *searcher) indexed(indexes []int) (found, open []int, err error) {
-	if s.asked == nil {
-		return nil, indexes, nil
-	}
-	if err := s.claim(); err != nil {
-		return nil, nil, err
-	}
-	defer s.release()
-	for _, i := range indexes {
-		m := candidate{i: i, entry: s.p.At(i), asked: s.asked}
-		switch s.root.judge(&m) {
-		case yes:
-			found = append(found, i)
-		case unknown:
-			open = append(open, i)
-		}
-	}
-	s.looked += uint64(len(indexes) - len(open))
-	return found, open, nil
 }
 
 // headers judges the messages at the indexes by their headers.
