@@ -51,6 +51,7 @@ type task struct {
 	text string // "" means "NAME completed"
 
 	// further codes: see codes
+	numbers  bool   // message numbers are among the arguments of a UID command: none may change before its end (RFC 9051 section 7.5.1)
 	expunged bool   // some of the messages no longer exist
 	highest  bool   // HIGHESTMODSEQ
 	lowest   uint32 // MESSAGELIMIT: the lowest UID that was processed; 0: all were
@@ -239,7 +240,7 @@ func (c *client) answer(t *task, err error) error {
 		err = c.e.Err()
 	}
 	if c.view != nil && t.command != nil && t.flags&noUpdates == 0 {
-		if err := c.sync(t.flags&keepNumbers == 0, t.uid()); err != nil {
+		if err := c.sync(t.flags&keepNumbers == 0 && !t.numbers, t.uid()); err != nil {
 			return err
 		}
 		c.tellBehind()

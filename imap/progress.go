@@ -18,6 +18,7 @@ type work struct {
 	told     time.Time // when the client last heard of us
 	deadline time.Time // zero: none
 	held     bool      // one of Server.heavy is ours
+	numbers  bool      // message numbers are among the keys of the search
 }
 
 // searching begins the work of a command that searches.

@@ -63,6 +63,7 @@ func (c *client) find(t *task, o *wire.SearchOptions, l limit) (*result, error) 
 	if s.modSeq {
 		l = limit{}
 	}
+	t.numbers = w.numbers
 	s.bound(t)
 	found, err := s.run(l)
 	if err != nil {

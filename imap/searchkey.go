@@ -74,8 +74,11 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 	var err error
 	switch k.Kind {
 	case wire.KeySeq, wire.KeyUID:
-		if k.Kind == wire.KeySeq && !k.Set.Saved && s.uidOnly {
-			return n, errUIDRequired // RFC 9586 section 3.2
+		if k.Kind == wire.KeySeq && !k.Set.Saved {
+			if s.uidOnly {
+				return n, errUIDRequired // RFC 9586 section 3.2
+			}
+			s.numbers = true
 		}
 		if k.Set.Saved {
 			n.spans = savedSpans(s.p, s.saved)

@@ -170,6 +170,7 @@ func (c *client) searchAll(t *task, o *wire.SearchOptions, boxes []source) error
 	}
 	for n, b := range boxes {
 		r, err := w.searchOne(o, b, l, before)
+		t.numbers = w.numbers
 		switch {
 		case err == errTooLong && n > 0:
 			t.code, t.text = "LIMIT", "Search took too long, not all mailboxes were searched" // RFC 7377 section 2.4
