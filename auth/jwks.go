@@ -199,7 +199,7 @@ func (s *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 		return nil, clip(err)
 	}
 	from, err := url.Parse(where.Keys)
-	if err != nil || from.Scheme != "https" && (from.Scheme != "http" || (&OIDC{Issuer: where.Keys, Audience: "-"}).Check() != nil) {
+	if err != nil || !secure(from) {
 		return nil, fmt.Errorf("jwks_uri %.200q is not https", where.Keys)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where.Keys, nil)

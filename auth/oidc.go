@@ -21,11 +21,11 @@ import (
 
 // OIDC says whose bearer tokens are taken beside our own: JSON Web Tokens (RFC 7519) that an OpenID Connect issuer signed.
 type OIDC struct {
-	Issuer   string            // its URL, as in its tokens; https, or http on this machine; "" means none
-	Audience string            // which a token must be for: this server, or the client's id
-	Claim    string            // names the account by one of its addresses; "" means "email"
-	Scope    string            // which a token must have; "" means none
-	HTTP     http.RoundTripper // nil: one of its own, which follows the environment's proxy
+	Issuer    string            // its URL, as in its tokens; https, or http on this machine; "" means none
+	Audiences []string          // a token must be for one of them: this server, or the ids of clients
+	Claim     string            // names the account by one of its addresses; "" means "email"
+	Scope     string            // which a token must have; "" means none
+	HTTP      http.RoundTripper // nil: one of its own, which follows the environment's proxy
 }
 
 // Check tells what is wrong with o, if anything.
@@ -34,17 +34,22 @@ func (o *OIDC) Check() error {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("the issuer %q is no URL such as https://login.example.org", o.Issuer)
 	}
+	if !secure(u) {
+		return fmt.Errorf("the issuer %q must be https", o.Issuer)
+	}
+	if len(o.Audiences) == 0 || slices.Contains(o.Audiences, "") {
+		return errors.New("an issuer needs an audience: without one, tokens that it made for others would be taken")
+	}
+	return nil
+}
+
+// secure tells whether nobody can change what comes from there on its way.
+func secure(u *url.URL) bool {
 	local := u.Hostname() == "localhost"
 	if a, err := netip.ParseAddr(u.Hostname()); err == nil {
 		local = a.IsLoopback()
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		return fmt.Errorf("the issuer %q must be https", o.Issuer)
-	}
-	if o.Audience == "" {
-		return errors.New("an issuer needs an audience: without one, tokens that it made for others would be taken")
-	}
-	return nil
+	return u.Scheme == "https" || u.Scheme == "http" && local
 }
 
 // algorithms that a token may be signed with: none of a shared secret, and never "none".
@@ -105,8 +110,9 @@ func (i *issuer) verify(ctx context.Context, token string) (name, why string, er
 		return "", why, nil
 	}
 	keys := &once{keys: i.keys}
+	// Whom a token is for is looked at by subject, as it may be one of several.
 	verifier := oidc.NewVerifier(i.o.Issuer, keys, &oidc.Config{
-		ClientID: i.o.Audience, SupportedSigningAlgs: algorithms, Now: func() time.Time { return i.now().Add(-clockSkew) },
+		SkipClientIDCheck: true, SupportedSigningAlgs: algorithms, Now: func() time.Time { return i.now().Add(-clockSkew) },
 	})
 	t, err := verifier.Verify(ctx, token)
 	var expired *oidc.TokenExpiredError
@@ -158,6 +164,9 @@ func (i *issuer) subject(t *oidc.IDToken) (name, why string) {
 	var c claims
 	var all map[string]json.RawMessage
 	if t.Claims(&c) != nil || t.Claims(&all) != nil {
+		return "", reasonIssued
+	}
+	if !slices.ContainsFunc(t.Audience, func(a string) bool { return slices.Contains(i.o.Audiences, a) }) {
 		return "", reasonIssued
 	}
 	if i.o.Scope != "" && !slices.Contains(c.scopes(), i.o.Scope) {

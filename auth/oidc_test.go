@@ -153,7 +153,7 @@ func forged(header, payload, signature string) string {
 func newOIDCRig(t testing.TB) (*rig, *storage.Account, *loginServer) {
 	l := newLoginServer(t)
 	l.key("one", jose.ES256, newEC(t), true)
-	r, ann := newRig(t, Options{OIDC: &OIDC{Issuer: l.URL, Audience: "packetboat", Scope: "mail"}}, session.Limits{})
+	r, ann := newRig(t, Options{OIDC: &OIDC{Issuer: l.URL, Audiences: []string{"phones", "packetboat"}, Scope: "mail"}}, session.Limits{})
 	return r, ann, l
 }
 
@@ -175,6 +175,8 @@ func TestIssuedTokens(t *testing.T) {
 		{"right", l.token("one", now, nil), ""},
 		{"RSA", l.token("rsa", now, nil), ""},
 		{"one audience", l.token("one", now, claimSet{"aud": "packetboat"}), ""},
+		{"the other of ours", l.token("one", now, claimSet{"aud": "phones"}), ""},
+		{"empty audience", l.token("one", now, claimSet{"aud": ""}), invalidToken},
 		{"scp list", l.token("one", now, claimSet{"scope": nil, "scp": []string{"mail"}}), ""},
 		{"scp text", l.token("one", now, claimSet{"scope": nil, "scp": "a mail"}), ""},
 		{"verification not told", l.token("one", now, claimSet{"email_verified": nil}), ""},
@@ -350,19 +352,26 @@ func TestForeignTokensAskNobody(t *testing.T) {
 }
 
 func TestOIDCCheck(t *testing.T) {
-	for o, ok := range map[OIDC]bool{
-		{Issuer: "https://login.example.org", Audience: "x"}:       true,
-		{Issuer: "https://login.example.org/realm", Audience: "x"}: true,
-		{Issuer: "http://127.0.0.1:8080", Audience: "x"}:           true,
-		{Issuer: "http://localhost", Audience: "x"}:                true,
-		{Issuer: "http://login.example.org", Audience: "x"}:        false,
-		{Issuer: "login.example.org", Audience: "x"}:               false,
-		{Issuer: "https://a@b/", Audience: "x"}:                    false,
-		{Issuer: "https://b/?x", Audience: "x"}:                    false,
-		{Issuer: "https://login.example.org"}:                      false,
+	x := []string{"x"}
+	for _, c := range []struct {
+		o  OIDC
+		ok bool
+	}{
+		{OIDC{Issuer: "https://login.example.org", Audiences: x}, true},
+		{OIDC{Issuer: "https://login.example.org/realm/", Audiences: x}, true},
+		{OIDC{Issuer: "http://127.0.0.1:8080", Audiences: x}, true},
+		{OIDC{Issuer: "http://localhost", Audiences: x}, true},
+		{OIDC{Issuer: "http://login.example.org", Audiences: x}, false},
+		{OIDC{Issuer: "http://192.0.2.1", Audiences: x}, false},
+		{OIDC{Issuer: "ftp://localhost", Audiences: x}, false},
+		{OIDC{Issuer: "login.example.org", Audiences: x}, false},
+		{OIDC{Issuer: "https://a@b/", Audiences: x}, false},
+		{OIDC{Issuer: "https://b/?x", Audiences: x}, false},
+		{OIDC{Issuer: "https://login.example.org"}, false},
+		{OIDC{Issuer: "https://login.example.org", Audiences: []string{""}}, false},
 	} {
-		if err := o.Check(); (err == nil) != ok {
-			t.Errorf("%+v: %v", o, err)
+		if err := c.o.Check(); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.o, err)
 		}
 	}
 }

@@ -134,7 +134,15 @@ var keys = []key{
 		return nil
 	}},
 	{"auth.oidc.issuer", "", "OpenID Connect issuer whose tokens (signed JWTs) OAUTHBEARER and XOAUTH2 take beside packetboat's own; its URL. Empty: none.", text(func(c *config) *string { return &c.OIDC.Issuer })},
-	{"auth.oidc.audience", "", "The audience (aud) that a token must have: this server's or the client's id there.", text(func(c *config) *string { return &c.OIDC.Audience })},
+	{"auth.oidc.audience", "", "The audience (aud) that a token must have: this server's or the clients' ids there, comma-separated.", func(c *config, v string) error {
+		c.OIDC.Audiences = nil
+		for a := range strings.SplitSeq(v, ",") {
+			if a = strings.TrimSpace(a); a != "" {
+				c.OIDC.Audiences = append(c.OIDC.Audiences, a)
+			}
+		}
+		return nil
+	}},
 	{"auth.oidc.claim", "email", "The claim of a token that names the account, by one of its addresses.", text(func(c *config) *string { return &c.OIDC.Claim })},
 	{"auth.oidc.scope", "", "A scope that a token must have. Empty: none.", text(func(c *config) *string { return &c.OIDC.Scope })},
 
