@@ -6,3 +6,16 @@ func NothingRecent() *Recents {
 	r.since = never
 	return r
 }
+
+// Occupy takes all rights to work hard that a Server has, until release is called.
+func (s *Server) Occupy() (release func()) {
+	n := cap(s.heavy)
+	for range n {
+		s.heavy <- struct{}{}
+	}
+	return func() {
+		for range n {
+			<-s.heavy
+		}
+	}
+}

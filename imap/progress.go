@@ -17,6 +17,8 @@ type work struct {
 	start    time.Time
 	told     time.Time // when the client last heard of us
 	deadline time.Time // zero: none
+	probed   time.Time // when it was looked whether the client is still there
+	closed   bool      // its end was closed then
 	held     bool      // one of Server.heavy is ours
 	numbers  bool      // message numbers are among the keys of the search
 }
@@ -38,8 +40,35 @@ func (w *work) tick() error {
 	if !w.deadline.IsZero() && now.After(w.deadline) {
 		return errTooLong
 	}
+	if err := w.probe(now); err != nil {
+		return err
+	}
 	if now.Sub(w.told) >= w.srv.o.Progress {
 		w.told = now
+		return w.tell()
+	}
+	return nil
+}
+
+// probeEvery is how long a client that hung up may be worked for.
+const probeEvery = 200 * time.Millisecond
+
+// probe ends work for a client that is gone. One whose end is closed may have said all its commands and listen: something that is
+// sent tells, as the kernel of one that does not listen refuses it.
+func (w *work) probe(now time.Time) error {
+	if w.probed.IsZero() {
+		w.probed = now
+	}
+	if now.Sub(w.probed) < probeEvery {
+		return nil
+	}
+	w.probed = now
+	closed, gone := hungUp(w.ses.Conn().Conn)
+	switch {
+	case gone:
+		return errClosed
+	case closed && !w.closed:
+		w.closed = true
 		return w.tell()
 	}
 	return nil

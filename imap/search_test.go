@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/auth/session/sessiontest"
 	"github.com/packetboat/packetboat/imap"
 )
@@ -134,4 +135,69 @@ func TestSearchHostile(t *testing.T) {
 			t.Errorf("%s: %d KiB", name, took>>10)
 		}
 	}
+}
+
+// busy is a server whose searches wait, and a session on it with INBOX selected.
+func busy(t *testing.T) (h *house, l *line, release func()) {
+	h = small(t)
+	h.many(t, "ann", "INBOX", "3")
+	door := auth.New(h.store, h.registry, auth.Options{Plaintext: auth.PlaintextLoopback, NoThrottle: true})
+	srv := imap.New(h.store, door, imap.Options{Recents: imap.NothingRecent()})
+	h.plain = sessiontest.Serve(t, h.registry, session.ListenerOptions{Name: "busy", Protocol: session.IMAP, Refusal: imap.Refusal}, srv.Serve)
+	l = login(t, h)
+	l.do("SELECT INBOX")
+	return h, l, srv.Occupy()
+}
+
+// ended waits until no session is left.
+func (h *house) ended(t *testing.T) {
+	t.Helper()
+	for range 500 {
+		if len(h.registry.List()) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the session goes on")
+}
+
+// A search ends when its client goes, though it reads nothing meanwhile.
+func TestSearchAbandoned(t *testing.T) {
+	h, l, release := busy(t)
+	defer release()
+	l.say("x SEARCH HEADER X-Any y")
+	time.Sleep(50 * time.Millisecond)
+	l.Close()
+	h.ended(t)
+}
+
+// A search that waits for its turn ends when its session is killed.
+func TestSearchKilledWaiting(t *testing.T) {
+	h, l, release := busy(t)
+	defer release()
+	l.say("x SEARCH HEADER X-Any y")
+	time.Sleep(50 * time.Millisecond)
+	h.registry.KillAccount(h.accounts["ann"].ID, nil)
+	l.until("* BYE ")
+	h.ended(t)
+}
+
+// A client that has said all it wants to say, and listens, gets its answer; other commands do not wait for searches.
+func TestSearchHalfClosed(t *testing.T) {
+	h, l, release := busy(t)
+	other := login(t, h)
+	other.do("SELECT INBOX")
+	l.say("x SEARCH HEADER Subject number")
+	if err := l.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	l.until(`* OK [INPROGRESS ("x" NIL NIL)]`)
+	if s := other.do("SEARCH RETURN (COUNT) UNSEEN SUBJECT number"); s != "t OK SEARCH completed" {
+		t.Error(s)
+	}
+	release()
+	if s := l.until("* SEARCH"); s != "* SEARCH 1 2 3" {
+		t.Error(s)
+	}
+	l.until("x OK ")
 }

@@ -166,7 +166,7 @@ func (c *client) update(x *searchContext, candidates []int, all bool, now time.T
 		return true
 	}
 	w := c.searching(&task{tag: x.tag})
-	w.told = w.deadline // its command was answered: nothing is in progress
+	w.told, w.closed = w.deadline, true // its command was answered: nothing is in progress
 	s, err := w.compile(v, &x.key, nil)
 	if err != nil {
 		return false
