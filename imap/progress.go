@@ -99,14 +99,8 @@ func (w *work) tell() error {
 // claim waits for the right to work hard, of which the Server has few: the rest of a thousand searches waits, and other commands find the
 // machine free. It is held for a few messages at a time, so that a short search never waits for the end of a long one.
 func (w *work) claim() error {
-	if w.held {
+	if w.tryClaim() {
 		return nil
-	}
-	select {
-	case w.srv.heavy <- struct{}{}:
-		w.held = true
-		return nil
-	default:
 	}
 	look := time.NewTicker(waitTick)
 	defer look.Stop()
@@ -123,6 +117,19 @@ func (w *work) claim() error {
 			}
 		}
 	}
+}
+
+// tryClaim is claim where it need not wait.
+func (w *work) tryClaim() bool {
+	if w.held {
+		return true
+	}
+	select {
+	case w.srv.heavy <- struct{}{}:
+		w.held = true
+	default:
+	}
+	return w.held
 }
 
 // waitTick is how often work that waits looks at the clock.

@@ -185,9 +185,12 @@ func TestSearchKilledWaiting(t *testing.T) {
 // A client that has said all it wants to say, and listens, gets its answer; other commands do not wait for searches.
 func TestSearchHalfClosed(t *testing.T) {
 	h, l, release := busy(t)
+	if err := h.store.BuildIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	other := login(t, h)
 	other.do("SELECT INBOX")
-	l.say("x SEARCH HEADER Subject number")
+	l.say("x SEARCH %sSUBJECT number", strings.Repeat("OR HEADER X-Any y ", 70)) // more than the index is asked for
 	if err := l.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}

@@ -176,8 +176,13 @@ func (s *searcher) entries(l limit) (found, open []int, err error) {
 		if part, domain = nextSpan(domain, size, l.last); part.first == part.end {
 			break
 		}
-		if err := s.step(heavy); err != nil {
+		// What is kept ready decides too, and at once: with that, nobody waits for a turn.
+		ready := heavy && s.asked != nil && s.root.cost <= withKeys
+		if err := s.step(heavy && !ready); err != nil {
 			return nil, nil, err
+		}
+		if m.asked = s.asked; ready && !s.tryClaim() {
+			m.asked = nil
 		}
 		buf = s.p.Select(buf[:0], part.first, part.end, f)
 		if l.last {
