@@ -111,6 +111,7 @@ func IsPrivate(name string) bool { return name == "/private" || strings.HasPrefi
 // change. ErrLimit when there would be too many or too large ones, fs.ErrNotExist.
 func (s *Store) SetAnnotations(ctx context.Context, by, owner, mailbox int64, list []AnnotationChange, role *string) (seq int64, was Mailbox, err error) {
 	err = s.do(ctx, func(t *tx) error {
+		var a *accountRow
 		var m *mailboxRow
 		if mailbox != 0 {
 			if m, err = t.mailboxRow(mailbox); err != nil {
@@ -118,6 +119,9 @@ func (s *Store) SetAnnotations(ctx context.Context, by, owner, mailbox int64, li
 			}
 			if m.Account != owner {
 				return fmt.Errorf("mailbox: %w", fs.ErrNotExist)
+			}
+			if a, err = t.account(owner); err != nil {
+				return err
 			}
 		}
 		if err := t.admitAnnotations(by, owner, mailbox, list); err != nil {
@@ -135,6 +139,11 @@ func (s *Store) SetAnnotations(ctx context.Context, by, owner, mailbox int64, li
 			if err := t.putAnnotation(by, owner, mailbox, &list[i], seq); err != nil {
 				return err
 			}
+		}
+		if m != nil && len(list) > 0 {
+			// RFC 7162 section 3.2: an annotation that changes advances the mailbox's mod-sequence
+			t.touchMailbox(m, t.nextModSeq(a))
+			t.edits(m)
 		}
 		t.after = append(t.after, func() { t.s.annotated.Store(seq) })
 		return nil
