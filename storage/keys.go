@@ -119,18 +119,21 @@ func (s *Store) readKeys(ctx context.Context, p *Snapshot, indexes []int, yield 
 	return true
 }
 
-// makeKeys works the Keys of a message out that was stored before they were kept.
+// makeKeys works the Keys of a message out that was stored before they were kept: from its header, which mostly lies in its row.
 func (s *Store) makeKeys(ctx context.Context, blob int64) (mime.Keys, error) {
+	var head []byte
+	if err := s.db.Row(`SELECT head FROM blob WHERE id = ?`, blob).Scan(&head); err != nil {
+		return nil, noRows(err)
+	}
+	if head != nil {
+		return keysFrom(head[:min(len(head), keysHead)], len(head) <= keysHead), nil
+	}
 	b, err := s.openBlob(ctx, blob)
 	if err != nil {
 		return nil, err
 	}
 	defer b.Close()
-	return keysFrom(b)
-}
-
-func keysFrom(b Body) (mime.Keys, error) {
-	head := make([]byte, min(b.Size(), keysHead))
+	head = make([]byte, min(b.Size(), keysHead))
 	if _, err := b.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -138,35 +141,43 @@ func keysFrom(b Body) (mime.Keys, error) {
 	for _, raw := range mime.HeaderFields(head) {
 		n += len(raw)
 	}
+	return keysFrom(head, n < len(head) || int64(n) == b.Size()), nil
+}
+
+func keysFrom(head []byte, whole bool) mime.Keys {
 	x := mime.NewIndexer(mime.Limits{})
 	x.Write(head)
-	return mime.AppendKeys(nil, head, n < len(head) || int64(n) == b.Size(), x.Finish().Root.Envelope), nil
+	return mime.AppendKeys(nil, head, whole, x.Finish().Root.Envelope)
 }
+
+// previewVersion is the first byte of what is kept of a preview.
+const previewVersion = 1
 
 // Preview is the beginning of a message's text (RFC 8970), in at most 200 characters; empty when it has none. It opens the message, which
 // Mail.Preview spares for all but those that were stored before previews were kept.
 func (s *Store) Preview(ctx context.Context, blob int64) ([]byte, error) {
-	b, err := s.openBlob(ctx, blob)
-	if err != nil {
-		return nil, fail("preview", err)
-	}
-	defer b.Close()
-	p, err := previewFrom(b)
+	p, err := s.makePreview(ctx, blob)
 	if err != nil {
 		return nil, fail("preview", err)
 	}
 	return p[1:], nil
 }
 
-// previewVersion is the first byte of what is kept of a preview.
-const previewVersion = 1
-
-func previewFrom(b Body) ([]byte, error) {
-	x := mime.NewIndexer(mime.Limits{})
-	_, err := io.Copy(x, io.NewSectionReader(b, 0, b.Size()))
-	index := x.Finish()
+// makePreview works out what is kept of a preview.
+func (s *Store) makePreview(ctx context.Context, blob int64) ([]byte, error) {
+	var m Mail
+	if err := s.db.Row(`SELECT parts FROM mail WHERE blob = ?`, blob).Scan(&m.index); err != nil {
+		return nil, noRows(err)
+	}
+	x, err := m.Index()
 	if err != nil {
 		return nil, err
 	}
-	return mime.AppendPreview([]byte{previewVersion}, b, index), nil
+	b, err := s.openBlob(ctx, blob)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	x.ReadDispositions(b)
+	return mime.AppendPreview([]byte{previewVersion}, b, x), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/packetboat/packetboat/storage/mime"
@@ -233,4 +234,35 @@ func TestKeysOfWhatIsGone(t *testing.T) {
 	if b := s.keys.get(keysKey{in, 0}); b != nil && len(b.uids) > 0 {
 		t.Error("what failed is kept")
 	}
+}
+
+// TestKeysByMany: sessions that walk over a mailbox while it grows see each message's own keys.
+func TestKeysByMany(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{KeysCache: 60 << 10})
+	a := newAccount(t, s, "ann@example.test", 0)
+	in := mailboxNamed(t, s, a.ID, "INBOX").ID
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for range 30 {
+				p, err := s.Snapshot(t.Context(), in)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for i, r := range s.Keys(t.Context(), p, every(1+p.Len()%3)(p.Len())) {
+					if r.Err != nil || string(r.Value(mime.SortSubject)) != fmt.Sprintf("NUMBER %d", i) {
+						t.Errorf("%d: %q %v", i, r.Value(mime.SortSubject), r.Err)
+						return
+					}
+				}
+			}
+		})
+	}
+	for i := range 300 {
+		if _, err := s.Deliver(t.Context(), newMessage(t, s, 0, fmt.Sprintf("Subject: Re: number %d\r\n\r\nbody\r\n", i)), []Target{{Account: a.ID, Mailbox: in}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wg.Wait()
 }

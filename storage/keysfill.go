@@ -13,7 +13,7 @@ const fillPause = 20 * time.Millisecond
 // fillStep is how many rows one transaction of the filling changes: about a millisecond for the others to wait.
 const fillStep = 32
 
-// fillSome is one step of the filling; false when it has ended.
+// fillSome is one step of the filling; false when it has ended, or failed and may be tried again in a while.
 func (s *Store) fillSome(ctx context.Context) bool {
 	more, err := s.fill(ctx)
 	if err != nil && ctx.Err() == nil {
@@ -39,7 +39,7 @@ func (s *Store) fill(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	return len(blobs) == fillStep, s.do(ctx, func(t *tx) error {
+	err = s.do(ctx, func(t *tx) error {
 		next := int64(0)
 		for i, id := range blobs {
 			next = id - 1
@@ -55,6 +55,7 @@ func (s *Store) fill(ctx context.Context) (more bool, err error) {
 		}
 		return t.exec(`UPDATE counter SET value = ? WHERE name = 'keys'`, next)
 	})
+	return err == nil && len(blobs) == fillStep, err
 }
 
 // withoutKeys are the next messages up to bound, the newest first.
@@ -74,24 +75,15 @@ func (s *Store) withoutKeys(bound int64) (blobs []int64, err error) {
 	return blobs, rows.Err()
 }
 
-// remake works out what is kept of a message that is there already; nil when its bytes are gone or cannot be read: it is done when they are
-// asked for then.
+// remake works out what is kept of a message that is there already; nil for what cannot be had because its bytes are gone or cannot be read: it
+// is worked out when it is asked for then.
 func (s *Store) remake(ctx context.Context, blob int64) (keys, preview []byte, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	b, err := s.openBlob(ctx, blob)
+	keys, err = s.makeKeys(ctx, blob)
 	if err == nil {
-		defer b.Close()
-		if keys, err = keysFrom(b); err == nil {
-			preview, err = previewFrom(b)
-		}
+		preview, err = s.makePreview(ctx, blob)
 	}
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("a message cannot be read for its keys", "blob", blob, "error", err)
-		}
-		return nil, nil, ctx.Err()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+		s.log.Warn("a message cannot be read for its preview", "blob", blob, "error", err)
 	}
-	return keys, preview, nil
+	return keys, preview, ctx.Err()
 }

@@ -73,6 +73,7 @@ func (s *Store) Run(ctx context.Context) error {
 			all = false
 		case <-long.C:
 			all, before = true, s.o.Now().Add(-orphanAge)
+			fill.Reset(fillPause)
 		}
 	}
 }

@@ -57,6 +57,36 @@ func textParts(list []*Part, p *Part) []*Part {
 	return list[:min(len(list), previewParts)]
 }
 
+// ReadDispositions sets the Disposition of the first parts, which the compact form of an index does not keep. r reads the message.
+func (x *Index) ReadDispositions(r io.ReaderAt) {
+	left := maxDispositions
+	x.Root.readDispositions(r, &left)
+}
+
+// What is looked at for dispositions: so many parts, so much of each one's header.
+const (
+	maxDispositions   = 64
+	dispositionHeader = 4 << 10
+)
+
+func (p *Part) readDispositions(r io.ReaderAt, left *int) {
+	if *left--; *left < 0 {
+		return
+	}
+	head := make([]byte, min(p.BodyOffset-p.HeaderOffset, dispositionHeader))
+	n, _ := r.ReadAt(head, p.HeaderOffset)
+	for name, raw := range HeaderFields(head[:n]) {
+		if equalFold(name, "content-disposition") {
+			word, _ := token(Unfold(nil, FieldValue(raw)))
+			p.Disposition = strings.ToLower(string(word))
+			break
+		}
+	}
+	for i := range p.Parts {
+		p.Parts[i].readDispositions(r, left)
+	}
+}
+
 // previewer makes a preview of text that comes in pieces.
 type previewer struct {
 	text   gist // what is not quoted

@@ -48,6 +48,21 @@ func TestPreview(t *testing.T) {
 		if got := previewOf(c.in); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+		// the same of the index that is kept
+		x := NewIndexer(Limits{})
+		x.Write([]byte(c.in))
+		kept, err := x.Finish().AppendBinary(nil)
+		var y Index
+		if err == nil {
+			err = y.UnmarshalBinary(kept)
+		}
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		y.ReadDispositions(strings.NewReader(c.in))
+		if got := string(AppendPreview(nil, strings.NewReader(c.in), &y)); got != c.want {
+			t.Errorf("%s, kept index: %q, want %q", c.name, got, c.want)
+		}
 	}
 }
 
