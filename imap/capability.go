@@ -62,6 +62,7 @@ var always = []string{
 	"QUOTA=RES-MESSAGE",
 	"QUOTASET",
 	"COMPRESS=DEFLATE",
+	"NOTIFY",
 	"UNAUTHENTICATE",
 }
 

@@ -51,6 +51,7 @@ type client struct {
 	withheld uint64 // the rules that hold now: see withhold
 
 	idling   *idling     // set during IDLE; Read is interrupted by wake then
+	waiting  bool        // between two commands; with NOTIFY Read is interrupted by wake then
 	woken    atomic.Bool // there is something new; set by wake
 	lastSign time.Time   // during IDLE: when the client last heard of us
 }
@@ -65,10 +66,17 @@ type user struct {
 	// condstore: a CONDSTORE enabling command was given; qresync, uidOnly: ENABLE QRESYNC, ENABLE UIDONLY was said. uidOnly: numbers are
 	// neither taken nor told.
 	condstore, qresync, uidOnly bool
-	meta                        *noted // ENABLE METADATA was said
+	meta                        *noted  // ENABLE METADATA was said
+	notify                      *notify // nil: NOTIFY was not said
 }
 
-func (c *client) ctx() context.Context { return c.ses.Context() }
+// ctx ends with the session. What is done under it is known as this session's once NOTIFY was said.
+func (c *client) ctx() context.Context {
+	if c.notify != nil {
+		return c.notify.ctx
+	}
+	return c.ses.Context()
+}
 
 // run greets, runs commands until the connection is over and says goodbye. See serve about its stack.
 func (c *client) run() {
@@ -80,6 +88,7 @@ func (c *client) run() {
 //go:noinline
 func (c *client) farewell(err error) {
 	c.stopIdling()
+	c.notify.close()
 	c.unselect()
 	var bye *errBye
 	switch cause := c.ses.Ending(); {
@@ -138,7 +147,10 @@ func (c *client) loop() (err error) {
 	defer c.recovered(&err)
 	c.greet()
 	for err == nil {
-		if err = c.r.Wait(); err == nil {
+		c.waiting = true
+		err = c.r.Wait()
+		c.waiting = false
+		if err == nil {
 			err = c.next()
 		}
 	}
@@ -166,13 +178,10 @@ func (c *client) Read(p []byte) (int, error) {
 			// The order matters: wake marks first and sets its deadline then, so that
 			// either the mark is seen here or the deadline set behind ours ends the Read.
 			_ = c.conn.SetReadDeadline(c.lastSign.Add(c.srv.o.IdleKeepalive))
-			if c.woken.Swap(false) {
-				if err := c.sync(true, false); err != nil {
-					return 0, err
-				}
-				if err := c.tellNoted(); err != nil {
-					return 0, err
-				}
+		}
+		if c.listening() && c.woken.Swap(false) {
+			if err := c.tellNews(); err != nil {
+				return 0, err
 			}
 		}
 		if c.e.Pending() > 0 {
@@ -193,12 +202,26 @@ func (c *client) Read(p []byte) (int, error) {
 			return 0, cause
 		}
 		if c.idling == nil {
-			_ = c.conn.SetReadDeadline(time.Time{}) // a wake that came late
+			_ = c.conn.SetReadDeadline(time.Time{}) // of a wake: it is heard now if it may be, else when the command is over
 		} else if time.Since(c.lastSign) >= c.srv.o.IdleKeepalive {
 			c.e.Raw("* OK Still here").CRLF()
 			c.woken.Store(true) // what goes by the clock may have changed
 		}
 	}
+}
+
+// listening tells whether the client may be told something while it waits.
+func (c *client) listening() bool { return c.idling != nil || c.waiting && c.notify != nil }
+
+// tellNews tells it.
+func (c *client) tellNews() error {
+	if c.notify != nil {
+		return c.tellNotified()
+	}
+	if err := c.sync(true, false); err != nil {
+		return err
+	}
+	return c.tellNoted()
 }
 
 // wake interrupts a client that listens. It is called from any goroutine and does not block.

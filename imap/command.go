@@ -83,6 +83,7 @@ var commands = table([]command{
 	{"NAMESPACE", loggedIn, 0, (*client).namespace},
 	{"STATUS", loggedIn, 0, (*client).status},
 	{"APPEND", loggedIn, message, (*client).append},
+	{"NOTIFY", loggedIn, 0, (*client).notifyCommand},
 	{"IDLE", loggedIn, 0, (*client).idle},
 	{"GETMETADATA", loggedIn, 0, (*client).getMetadata},
 	{"SETMETADATA", loggedIn, bigArgs, (*client).setMetadata},
@@ -239,7 +240,7 @@ func (c *client) answer(t *task, err error) error {
 	if err == nil {
 		err = c.e.Err()
 	}
-	if c.view != nil && t.command != nil && t.flags&noUpdates == 0 {
+	if c.view != nil && t.command != nil && t.flags&noUpdates == 0 && (c.wants(wire.MessageEvents) || t.flags&(writes|byUID) != 0) {
 		if err := c.sync(t.flags&keepNumbers == 0 && !t.numbers, t.uid()); err != nil {
 			return err
 		}

@@ -52,6 +52,7 @@ func (c *client) unauthenticate(t *task) error {
 		return nil
 	}
 	c.unselect()
+	c.notify.close()
 	c.user = user{}
 	c.state = notAuthenticated
 	c.ses.Logout()

@@ -103,6 +103,7 @@ func (c *client) tellListed(word string, b listed, o *wire.ListOptions) {
 		}
 	}
 	add(b.missing, `\NonExistent`)
+	add(b.noAccess, `\NoAccess`)
 	// RFC 5819 section 2: so is what may be looked up, but not read. Older clients know nothing of \NonExistent, which implies it.
 	add(!b.readable() && (!b.missing || b.Children), `\Noselect`)
 	add(b.Children, `\HasChildren`)

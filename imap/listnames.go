@@ -13,9 +13,10 @@ import (
 // listed is a name that LIST may return.
 type listed struct {
 	storage.Mailbox
-	missing bool   // there is a subscription or a name below it, but no mailbox that the account may know of
-	inner   bool   // RECURSIVEMATCH: names below it meet the selection criteria
-	old     string // the name as the client wrote it, when that is another spelling
+	missing  bool   // there is a subscription or a name below it, but no mailbox that the account may know of
+	inner    bool   // RECURSIVEMATCH: names below it meet the selection criteria
+	noAccess bool   // NOTIFY: it can be looked up, not read
+	old      string // the name as the client wrote it, when that is another spelling
 }
 
 // readable tells whether the mailbox is there and can be selected.

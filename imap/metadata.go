@@ -204,8 +204,8 @@ func (c *client) setMetadata(*task) error {
 	case err != nil:
 		return err
 	}
-	if c.meta != nil {
-		c.meta.own = append(c.meta.own, seq)
+	if m := c.notes(); m != nil {
+		m.own = append(m.own, seq)
 	}
 	if was.ID != 0 {
 		// RFC 6154 section 5.4: the mailbox that had the special use has it no more
@@ -239,11 +239,21 @@ func specialUse(v *wire.EntryValue) (role string, ok bool) {
 type noted struct {
 	seq int64
 	own []int64 // changes of its own since
+	// wants tells whether the client wants to hear of a mailbox's entries; nil: of all.
+	wants func(mailbox string) bool
+}
+
+// notes is how far the client was told; nil when it is told nothing. NOTIFY goes before ENABLE METADATA.
+func (c *client) notes() *noted {
+	if c.notify != nil {
+		return c.notify.meta
+	}
+	return c.meta
 }
 
 // tellNoted tells which entries others changed (RFC 5464 section 4.4.2), if the client wants to hear it.
 func (c *client) tellNoted() error {
-	m := c.meta
+	m := c.notes()
 	if m == nil {
 		return nil
 	}
@@ -267,7 +277,7 @@ func (m *noted) tell(c *client, notes []storage.AnnotationNote) {
 		for _, o := range m.own {
 			mine = mine || o == n.Seq
 		}
-		if mine {
+		if mine || m.wants != nil && !m.wants(n.Mailbox) {
 			continue
 		}
 		if open && n.Mailbox != box {

@@ -101,7 +101,9 @@ func (c *client) idle(t *task) error {
 	what := "IDLE"
 	if c.view != nil {
 		what += " " + c.view.name
-		c.idling.sub = c.srv.store.Watch().Subscribe(c.view.topic(), 0, c.wake)
+		if c.notify == nil { // which has its own, and what it is told
+			c.idling.sub = c.srv.store.Watch().Subscribe(c.view.topic(), 0, c.wake)
+		}
 	}
 	if c.meta != nil {
 		c.idling.meta = c.srv.store.Watch().Subscribe(watch.Topic{Account: c.account.ID}, 0, c.wake)

@@ -112,6 +112,8 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	if now == v.snap && !v.aged() {
 		return nil
 	}
+	flags := c.wants(wire.FlagChange)
+	uid = uid || c.notify != nil // RFC 5465 section 5.1
 	gone, changed, added := now.Diff(v.snap)
 	if len(gone) > 0 && !expunge {
 		return nil
@@ -134,11 +136,14 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 		c.tellFlags(now)
 	}
 	for _, i := range changed {
-		if m := now.At(i); !own.mine(m.UID) && (c.condstore || updated(old, now, m.UID)) {
+		if m := now.At(i); flags && !own.mine(m.UID) && (c.condstore || updated(old, now, m.UID)) {
 			c.tellMessage(now, i, m, uid)
 		}
 	}
 	c.tellUpdates(changed, added, len(gone) > 0)
+	if err := c.tellArrivals(added); err != nil {
+		return err
+	}
 	return c.e.Err()
 }
 
