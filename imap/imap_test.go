@@ -73,6 +73,7 @@ func (h *house) env(t testing.TB) sessiontest.Env {
 			"flag":    h.flag,
 			"expunge": h.expunge,
 			"delete":  h.remove,
+			"gone":    h.gone,
 		},
 	}
 }
@@ -189,6 +190,14 @@ func (h *house) expunge(t testing.TB, args ...string) {
 func (h *house) remove(t testing.TB, args ...string) {
 	t.Helper()
 	if err := h.store.DeleteMailbox(t.Context(), h.accounts[args[0]].ID, args[1], false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gone ACCOUNT removes an account.
+func (h *house) gone(t testing.TB, args ...string) {
+	t.Helper()
+	if err := h.store.RemoveAccount(t.Context(), h.accounts[args[0]].ID); err != nil {
 		t.Fatal(err)
 	}
 }

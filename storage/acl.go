@@ -110,7 +110,7 @@ func (s *Store) ACL(ctx context.Context, account, mailbox int64) ([]Grant, error
 		return nil, fail("acl", err)
 	}
 	rows, err := s.db.Query(`SELECT x.identifier, COALESCE(a.name, 'anyone'), x.negative, x.rights FROM acl x LEFT JOIN account a ON a.id = x.identifier
-		WHERE x.mailbox = ? ORDER BY 2, 3`, mailbox)
+		WHERE x.mailbox = ? AND (x.identifier = 0 OR a.id IS NOT NULL) ORDER BY 2, 3`, mailbox)
 	if err != nil {
 		return nil, fail("acl", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -331,4 +332,81 @@ func TestOldShared(t *testing.T) {
 	if m, err := s.Find(t.Context(), 2, "Mine/old"); err != nil || m.ID != 6 {
 		t.Errorf("%+v, %v", m, err)
 	}
+}
+
+// TestTransferRandom moves and copies between mailboxes of two accounts in any order: what is counted and what is in memory stays what is in the rows.
+func TestTransferRandom(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	ann, joe := newAccount(t, s, "ann@example.test", 0), newAccount(t, s, "joe@example.test", 700)
+	var boxes []Mailbox
+	for _, a := range []*Account{ann, joe} {
+		for _, name := range []string{"INBOX", "Archive"} {
+			boxes = append(boxes, mailboxNamed(t, s, a.ID, name))
+		}
+	}
+	deliverTo(t, s, ann.ID, "INBOX", 20)
+	deliverTo(t, s, joe.ID, "INBOX", 20)
+	r := rand.New(rand.NewPCG(7, 7))
+	full := 0
+	for range 400 {
+		from, to := boxes[r.IntN(len(boxes))], boxes[r.IntN(len(boxes))]
+		p, err := s.Snapshot(t.Context(), from.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uids := []uint32{}
+		for i := range p.Len() {
+			if r.IntN(4) == 0 {
+				uids = append(uids, p.UID(i))
+			}
+		}
+		dst := Destination{to.Account, to.ID, Rights(r.IntN(int(AllRights) + 1))}
+		switch r.IntN(5) {
+		case 0, 1:
+			_, err = s.Move(t.Context(), from.Account, from.ID, uids, dst)
+		case 2:
+			_, err = s.Copy(t.Context(), from.Account, from.ID, uids[:min(len(uids), 3)], dst)
+		case 3:
+			_, err = s.Expunge(t.Context(), from.Account, from.ID, uids[:min(len(uids), 2)], true)
+		case 4:
+			_, _, err = s.SetFlags(t.Context(), from.Account, from.ID, uids, FlagChange{Flags: Flags(r.IntN(32)), Keywords: []string{"a", "b"}[:r.IntN(3)], Keep: Flags(r.IntN(32)), KeepKeywords: r.IntN(2) == 0})
+		}
+		if errors.Is(err, ErrQuota) {
+			full++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if full == 0 {
+		t.Error("the quota was never reached")
+	}
+	for _, b := range boxes {
+		warm, err := s.Snapshot(t.Context(), b.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cold, err := readSnapshotFrom(s.db, b.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warm.Len() != cold.Len() || !slices.Equal(warm.Keywords(), cold.Keywords()) {
+			t.Fatalf("%s: %d messages, %d in the rows", b.Name, warm.Len(), cold.Len())
+		}
+		m := mailboxNamed(t, s, b.Account, b.Name)
+		for i := range warm.Len() {
+			if warm.At(i) != cold.At(i) {
+				t.Errorf("%s: %+v, in the rows %+v", b.Name, warm.At(i), cold.At(i))
+			}
+			if warm.At(i).Flags&Seen == 0 {
+				m.Unseen--
+			}
+			if warm.At(i).Flags&Deleted != 0 {
+				m.Deleted--
+			}
+		}
+		if m.Unseen != 0 || m.Deleted != 0 {
+			t.Errorf("%s: unseen and deleted are off by %d and %d", b.Name, int32(m.Unseen), int32(m.Deleted))
+		}
+	}
+	verifyStore(t, s)
 }
