@@ -3,6 +3,7 @@ package imap
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -68,6 +69,9 @@ func (c *client) append(t *task) error {
 		return nil
 	}
 	done, err := c.srv.store.DeliverBatch(c.ctx(), a.batch)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errTryCreate // it went meanwhile
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"io/fs"
 
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
@@ -32,8 +33,11 @@ func (c *client) replace(t *task) error {
 		return err
 	}
 	done, err := c.srv.store.Replace(c.ctx(), a.u, a.target, v.account, v.id, a.old.UID)
-	if errors.Is(err, storage.ErrConflict) {
+	switch {
+	case errors.Is(err, storage.ErrConflict):
 		return errGone
+	case errors.Is(err, fs.ErrNotExist):
+		return errTryCreate // the mailbox went meanwhile; were it the one that is open, what follows tells it
 	}
 	if err != nil {
 		return err

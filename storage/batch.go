@@ -18,12 +18,13 @@ const batchHeld = 256 << 10
 // Batch is messages on their way into one mailbox, all or none (RFC 3502). Its memory is bounded however many they are: small messages wait in
 // one staging file, a large one is a file already when the next one comes. It is used by one goroutine and ends with DeliverBatch or Abort.
 type Batch struct {
-	s       *Store
-	mails   []*Upload
-	targets []Target
-	held    int64
-	size    int64
-	park    blob.Staged
+	s        *Store
+	mails    []*Upload
+	targets  []Target
+	keywords []string // of all, each once
+	held     int64    // bytes of messages in memory
+	size     int64    // of all messages
+	park     blob.Staged
 }
 
 // NewBatch begins a Batch.
@@ -32,14 +33,18 @@ func (s *Store) NewBatch() *Batch { return &Batch{s: s} }
 // Len is how many messages were added.
 func (b *Batch) Len() int { return len(b.mails) }
 
-// Add takes over a message that was written to its end. All targets name the same mailbox. ErrLimit when there are BatchMax messages, or one
-// of 4 GiB; then the Upload is still the caller's.
+// Add takes over a message that was written to its end. All targets name the same mailbox. ErrLimit when there are BatchMax messages, more
+// keywords than a mailbox can have, or a message of 4 GiB; then the Upload is still the caller's.
 func (b *Batch) Add(ctx context.Context, u *Upload, to Target) error {
 	switch {
 	case len(b.mails) == BatchMax:
 		return fail("append", fmt.Errorf("%w: %d messages at a time", ErrLimit, BatchMax))
 	case len(b.mails) > 0 && (to.Mailbox != b.targets[0].Mailbox || to.Account != b.targets[0].Account):
 		return fail("append", fmt.Errorf("%w: one mailbox for all messages", ErrInvalid))
+	}
+	var err error
+	if to.Keywords, err = b.intern(to.Keywords); err != nil {
+		return fail("append", err)
 	}
 	if err := u.Prepare(ctx); err != nil {
 		return err
@@ -55,6 +60,25 @@ func (b *Batch) Add(ctx context.Context, u *Upload, to Target) error {
 	b.targets = append(b.targets, to)
 	b.size += u.size
 	return nil
+}
+
+// intern gives keywords as they were written first in the batch, so that they are held once.
+func (b *Batch) intern(names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	all := make([]string, len(names))
+	for i, n := range names {
+		k := keywordBit(b.keywords, n)
+		if k < 0 {
+			if k = len(b.keywords); k == maxKeywords {
+				return nil, fmt.Errorf("%w: %d keywords in a mailbox", ErrLimit, maxKeywords)
+			}
+			b.keywords = append(b.keywords, n)
+		}
+		all[i] = b.keywords[k]
+	}
+	return all, nil
 }
 
 func (b *Batch) parkOne(u *Upload) error {
@@ -130,17 +154,7 @@ func (t *tx) admitBatch(b *Batch) error {
 		return nil
 	}
 	all := b.targets[0]
-	all.Keywords = nil
-	for i := range b.targets {
-		for _, k := range b.targets[i].Keywords {
-			if keywordBit(all.Keywords, k) < 0 {
-				all.Keywords = append(all.Keywords, k)
-			}
-		}
-		if len(all.Keywords) > maxKeywords {
-			return fmt.Errorf("%w: %d keywords in a mailbox", ErrLimit, maxKeywords)
-		}
-	}
+	all.Keywords = b.keywords
 	d, err := t.admit(&all, b.size, int64(len(b.mails)))
 	if err == nil && int64(d.m.UIDNext)+int64(len(b.mails)) > math.MaxUint32 {
 		err = fmt.Errorf("%w: the mailbox has no UIDs left", ErrLimit)

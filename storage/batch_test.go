@@ -187,15 +187,31 @@ func TestBatchKeywords(t *testing.T) {
 	in := mailboxNamed(t, s, a.ID, "INBOX")
 	b := s.NewBatch()
 	defer b.Abort()
-	for i := range maxKeywords + 1 {
-		if err := b.Add(t.Context(), newMessage(t, s, 0, "A: b\r\n\r\n"), Target{Account: a.ID, Mailbox: in.ID, Keywords: []string{fmt.Sprint("k", i)}}); err != nil {
+	first := batchOf(t, s, a.ID, in.ID, 20)
+	first.targets[0].Keywords = []string{"other"}
+	if _, err := s.DeliverBatch(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	add := func(word string) error {
+		u := newMessage(t, s, 0, "A: b\r\n\r\n")
+		err := b.Add(t.Context(), u, Target{Account: a.ID, Mailbox: in.ID, Keywords: []string{word}})
+		if err != nil {
+			u.Abort()
+		}
+		return err
+	}
+	for i := range maxKeywords {
+		if err := add(fmt.Sprint("k", i)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := errors.Join(add("K0"), add("more")); !errors.Is(err, ErrLimit) {
+		t.Fatal(err)
 	}
 	if _, err := s.DeliverBatch(t.Context(), b); !errors.Is(err, ErrLimit) {
 		t.Fatal(err)
 	}
-	if p, err := s.Snapshot(t.Context(), in.ID); err != nil || p.Len() != 0 || len(p.Keywords()) != 0 {
+	if p, err := s.Snapshot(t.Context(), in.ID); err != nil || p.Len() != 1 || len(p.Keywords()) != 1 {
 		t.Fatal(p.Len(), err)
 	}
 	verifyStore(t, s)

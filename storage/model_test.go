@@ -142,6 +142,59 @@ func (m *model) deliver(t *rapid.T) {
 	}
 }
 
+// batch is what MULTIAPPEND does.
+func (m *model) batch(t *rapid.T) {
+	b := m.box(t, "to")
+	batch := m.s.NewBatch()
+	first := b.next
+	for range rapid.IntRange(1, 5).Draw(t, "messages") {
+		m.n++
+		text := fmt.Sprintf("Subject: %d\r\n\r\nbody %d\r\n", m.n, m.n)
+		flags, words := drawFlags(t)
+		if err := batch.Add(context.Background(), newMessage(t, m.s, m.a.ID, text), Target{Account: m.a.ID, Mailbox: b.id, Flags: flags, Keywords: words}); err != nil {
+			t.Fatal(err)
+		}
+		b.messages[b.next] = &modelMessage{flags: flags, words: wordSet(words), text: text}
+		b.next++
+	}
+	res, err := m.s.DeliverBatch(context.Background(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range res {
+		if r.UID != first+uint32(i) {
+			t.Fatalf("message %d got UID %d, want %d", i, r.UID, first+uint32(i))
+		}
+	}
+}
+
+// replace is what REPLACE does.
+func (m *model) replace(t *rapid.T) {
+	from, to := m.box(t, "from"), m.box(t, "to")
+	uids, before := m.uids(t, from), m.modseq(t, from)
+	if uids == nil {
+		return
+	}
+	m.n++
+	text := fmt.Sprintf("Subject: %d\r\n\r\nbody %d\r\n", m.n, m.n)
+	flags, words := drawFlags(t)
+	u := newMessage(t, m.s, m.a.ID, text)
+	defer u.Abort()
+	res, err := m.s.Replace(context.Background(), u, Target{Account: m.a.ID, Mailbox: to.id, Flags: flags, Keywords: words}, m.a.ID, from.id, uids[0])
+	if from.messages[uids[0]] == nil {
+		if !errors.Is(err, ErrConflict) {
+			t.Fatal(err)
+		}
+		return
+	}
+	if err != nil || res.UID != to.next {
+		t.Fatal(res, err)
+	}
+	m.remove(from, uids[0], before)
+	to.messages[to.next] = &modelMessage{flags: flags, words: wordSet(words), text: text}
+	to.next++
+}
+
 func (m *model) store(t *rapid.T) {
 	b := m.box(t, "mailbox")
 	flags, words := drawFlags(t)
@@ -382,6 +435,8 @@ func TestModel(t *testing.T) {
 			"copy":    func(t *rapid.T) { m.transfer(t, false) },
 			"move":    func(t *rapid.T) { m.transfer(t, true) },
 			"expunge": m.expunge,
+			"batch":   m.batch,
+			"replace": m.replace,
 			"":        m.check,
 		})
 		m.bodies(t)

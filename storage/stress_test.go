@@ -139,7 +139,7 @@ func (s *Store) oneAct(t *testing.T, a *Account, r *rand.Rand) error {
 			uids = append(uids, u)
 		}
 	}
-	switch r.IntN(9) {
+	switch r.IntN(11) {
 	case 0:
 		_, err = s.Copy(ctx, a.ID, m.ID, uids, Destination{a.ID, to.ID, AllRights})
 	case 1:
@@ -154,6 +154,17 @@ func (s *Store) oneAct(t *testing.T, a *Account, r *rand.Rand) error {
 	case 6:
 		if _, err = s.CreateMailbox(ctx, a.ID, "brief", ""); err == nil {
 			err = s.DeleteMailbox(ctx, a.ID, "brief", false)
+		}
+	case 7:
+		b := batchOf(t, s, a.ID, m.ID, 30, 40, 50)
+		defer b.Abort()
+		_, err = s.DeliverBatch(ctx, b)
+	case 8:
+		u := newMessage(t, s, 0, fmt.Sprintf("Subject: %d\r\n\r\nnew\r\n", r.Uint64()))
+		defer u.Abort()
+		_, err = s.Replace(ctx, u, Target{Account: a.ID, Mailbox: to.ID}, a.ID, m.ID, 1+uint32(r.IntN(int(m.UIDNext))))
+		if errors.Is(err, ErrConflict) {
+			err = nil
 		}
 	default:
 		u := newMessage(t, s, 0, fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", r.Uint64()))
