@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -153,21 +154,17 @@ func (d *Door) holders(ctx context.Context, s *session.Session, cert *x509.Certi
 		return all, reason, nil
 	}
 	for i, address := range cert.EmailAddresses {
-		if i == maxNames || !strings.Contains(address, "@") {
+		if i == maxNames {
 			break
+		}
+		if !strings.Contains(address, "@") { // no address, though lookup would make one of it
+			continue
 		}
 		a, err := d.lookup(ctx, address)
 		if err != nil {
 			return nil, "", err
 		}
-		if a == nil {
-			continue
-		}
-		known := false
-		for _, h := range all {
-			known = known || h.account.ID == a.ID
-		}
-		if !known {
+		if a != nil && !slices.ContainsFunc(all, func(h *target) bool { return h.account.ID == a.ID }) {
 			all = append(all, &target{account: a, via: viaIssued})
 		}
 	}

@@ -93,7 +93,7 @@ func (o *once) VerifySignature(ctx context.Context, token string) ([]byte, error
 	for _, a := range algorithms {
 		allowed = append(allowed, jose.SignatureAlgorithm(a))
 	}
-	signed, err := jose.ParseSigned(token, allowed)
+	signed, err := jose.ParseSignedCompact(token, allowed)
 	if err != nil || len(signed.Signatures) != 1 {
 		return nil, errors.New("malformed token")
 	}
