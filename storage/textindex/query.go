@@ -75,13 +75,14 @@ func (r *Reader) Close() {
 
 // Query is one needle being looked for.
 type Query struct {
-	r     *Reader
-	n     Needle
-	name  []byte // "NAME: "
-	never bool   // nothing is said
-	none  bool   // no document has it
-	parts []part // of the segments
-	at    int    // the segment asked last
+	r      *Reader
+	n      Needle
+	finder finder
+	name   []byte // "NAME: "
+	never  bool   // nothing is said
+	none   bool   // no document has it
+	parts  []part // of the segments
+	at     int    // the segment asked last
 
 	text, next []byte // of units
 	joined     []byte
@@ -101,7 +102,7 @@ type part struct {
 
 // Query begins to look for a needle.
 func (r *Reader) Query(n Needle) *Query {
-	q := &Query{r: r, n: n, parts: make([]part, len(r.segs))}
+	q := &Query{r: r, n: n, finder: newFinder(n.Text), parts: make([]part, len(r.segs))}
 	q.never = !clean(n.Text) || n.Where != InField && len(n.Text) == 0 || n.Where == InField && len(n.Name) == 0
 	if n.Where == InField {
 		q.name = append(slices.Clone(n.Name), ": "...)
@@ -341,7 +342,7 @@ func (q *Query) read(dst *[]byte, p *part, u uint32) ([]byte, error) {
 // inUnit looks for the needle in a unit of a body, whose units end before end; it may end in the next one.
 func (q *Query) inUnit(p *part, u, end uint32) (bool, error) {
 	t, err := q.read(&q.text, p, u)
-	if err != nil || bytes.Contains(t, q.n.Text) {
+	if err != nil || q.finder.in(t) {
 		return err == nil, err
 	}
 	if u+1 == end {
@@ -353,7 +354,7 @@ func (q *Query) inUnit(p *part, u, end uint32) (bool, error) {
 	}
 	k := len(q.n.Text) - 1
 	q.joined = append(append(q.joined[:0], t[len(t)-min(k, len(t)):]...), over[:min(k, len(over))]...)
-	return bytes.Contains(q.joined, q.n.Text), nil
+	return q.finder.in(q.joined), nil
 }
 
 // inHeader looks for the needle in the lines of headers.
@@ -376,7 +377,7 @@ func (q *Query) inHeader(p *part, e *entry) (bool, error) {
 		return false, errDamaged
 	}
 	if q.n.Where == InText {
-		return bytes.Contains(t[:e.fields], q.n.Text) || bytes.Contains(t[e.fields+e.forms:], q.n.Text), nil
+		return q.finder.in(t[:e.fields]) || q.finder.in(t[e.fields+e.forms:]), nil
 	}
 	return q.inLines(t[:e.fields+e.forms]), nil
 }
@@ -389,7 +390,7 @@ func (q *Query) inLines(t []byte) bool {
 		if q.n.Loose && len(line) > 0 && line[0] == Loose {
 			line = line[1:]
 		}
-		if value, ok := bytes.CutPrefix(line, q.name); ok && bytes.Contains(value, q.n.Text) {
+		if value, ok := bytes.CutPrefix(line, q.name); ok && q.finder.in(value) {
 			return true
 		}
 	}

@@ -204,7 +204,7 @@ func (w *world) check(r *rand.Rand, needles int) (unknown int) {
 				unknown++
 			case got != plain(d, n):
 				if want := plain(d, n); want != Unknown || got == No {
-					w.t.Fatalf("doc %d, needle %d %q %q: got %d, want %d\n%+v", id, n.Where, n.Name, n.Text, got, want, *d)
+					w.t.Fatalf("doc %d, needle %d %q %q: got %d, want %d; its texts have %d, %d, %d and %d bytes", id, n.Where, n.Name, n.Text, got, want, len(d.Fields), len(d.Forms), len(d.Inner), len(d.Body))
 				}
 			}
 			if d != nil && got == Unknown && plain(d, n) != Unknown && len(n.Text) <= needleMax && w.x.lost == 0 && w.covered(id) {
@@ -415,5 +415,39 @@ func TestAcrossUnits(t *testing.T) {
 		if other := append(slices.Clone(needle[:len(needle)/2]), byte(r.IntN(Separator)), 'x'); !bytes.Contains(text, other) && reader.Query(Needle{Text: other}).Ask(1) != No {
 			t.Fatalf("%q is found", other)
 		}
+	}
+}
+
+func TestFinder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		letters := rapid.SliceOfN(rapid.SampledFrom([]byte("AB Z\xd0")), 0, 30)
+		text, needle := letters.Draw(t, "text"), letters.Draw(t, "needle")
+		if rapid.Bool().Draw(t, "part") {
+			from := rapid.IntRange(0, len(text)).Draw(t, "from")
+			needle = text[from:rapid.IntRange(from, len(text)).Draw(t, "to")]
+		}
+		f := newFinder(needle)
+		if got := f.in(text); got != bytes.Contains(text, needle) {
+			t.Fatalf("%q in %q: %v", needle, text, got)
+		}
+	})
+}
+
+func BenchmarkFinder(b *testing.B) {
+	text := words(rand.New(rand.NewPCG(1, 1)), unitSize)
+	for _, needle := range []string{"NOTHING", "QUICKER", "DAYS", "Д ДЕНЬ?"} {
+		f := newFinder([]byte(needle))
+		b.Run(needle, func(b *testing.B) {
+			b.SetBytes(unitSize)
+			for b.Loop() {
+				f.in(text)
+			}
+		})
+		b.Run(needle+"/bytes", func(b *testing.B) {
+			b.SetBytes(unitSize)
+			for b.Loop() {
+				bytes.Contains(text, f.needle)
+			}
+		})
 	}
 }
