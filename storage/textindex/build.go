@@ -79,10 +79,17 @@ func (b *Builder) section(t []byte) {
 	for from := 0; from < len(t); from += unitSize {
 		end := min(from+unitSize, len(t))
 		b.trigrams(t, from, end)
+		at := len(b.units)
+		b.units = append(b.units, 0, 0, 0, 0, keptS2)
 		b.pieces = s2.EncodeBetter(b.pieces[:cap(b.pieces)], t[from:end])
-		b.units = binary.LittleEndian.AppendUint32(b.units, sum(b.pieces))
-		b.units = append(b.units, b.pieces...)
-		b.sizes = append(b.sizes, uint32(len(b.pieces))+sumLen)
+		if len(b.pieces)*100 <= (end-from)*worthMax {
+			b.units = append(b.units, b.pieces...)
+		} else {
+			b.units[at+sumLen] = keptPlain
+			b.units = append(b.units, t[from:end]...)
+		}
+		binary.LittleEndian.PutUint32(b.units[at:], sum(b.units[at+sumLen:]))
+		b.sizes = append(b.sizes, uint32(len(b.units)-at))
 		b.count++
 	}
 }

@@ -3,7 +3,7 @@
 //
 // The one idea: each document is cut into units of 8 KiB; for each three bytes that follow one another (a trigram) there is a list of the units
 // that have it. A needle can only be in units that all its trigrams name, and those are looked at: the text itself is kept too,
-// compressed, so that no message is opened, decoded or folded again. What has no index yet, or cannot be read any more, is answered with
+// compressed where that is worth it, so that no message is opened, decoded or folded again. What has no index yet, or cannot be read any more, is answered with
 // Unknown, and the caller looks for itself. A wrong answer is never given.
 //
 // The index is a folder of segments, files that are written once. A segment covers a range of ids and says so: an id of that range that it does

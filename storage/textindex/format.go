@@ -14,14 +14,14 @@ import (
 // A segment is one file:
 //
 //	magic, head (52 bytes with its checksum)
-//	units   each: checksum, its text compressed (S2)
+//	units   each: checksum, how its text is kept, its text
 //	lists   the long ones, each: checksum, units
 //	keys    blocks of up to keysInBlock trigrams, each: checksum, entries
 //	sparse  checksum, for each block of keys its first key and where it and its lists lie
 //	docs    checksum, for each document its id and the lengths of its texts; then the size of each unit
 //	tail    where each of these begins, counts, checksum, magic
 const (
-	magic       = "PBTEXT01"
+	magic       = "PBTEXT02"
 	unitSize    = 8 << 10
 	overlap     = 128 // how far the trigrams of a unit go into the next one: a needle is filtered by this much of its beginning
 	keysInBlock = 64
@@ -93,6 +93,16 @@ func versionOf(s string) uint64 {
 	io.WriteString(h, s)
 	return h.Sum64()
 }
+
+// How the text of a unit is kept.
+const (
+	keptPlain = iota
+	keptS2    // compressed
+)
+
+// worthMax is up to which share of a text, in percent, its compressed form is kept instead of it: decoding takes most of the time of a search that looks at many
+// units, and short texts gain little.
+const worthMax = 70
 
 // entry is a document in a segment. Its header's units come first, then its body's.
 type entry struct {

@@ -84,8 +84,8 @@ type Query struct {
 	parts  []part // of the segments
 	at     int    // the segment asked last
 
-	text, next []byte // of units
-	joined     []byte
+	text   []byte // of a unit
+	joined []byte
 }
 
 // part is a query in one segment.
@@ -326,47 +326,46 @@ func (p *part) candidate(u, end uint32) uint32 {
 	return end
 }
 
-// read gives the text of a unit, in dst.
-func (q *Query) read(dst *[]byte, p *part, u uint32) ([]byte, error) {
+// read gives the text of a unit. It is good until the next call.
+func (q *Query) read(p *part, u uint32) ([]byte, error) {
 	b, err := q.r.w.get(p.seg, headLen+int64(p.t.offsets[u]), headLen+int64(p.t.offsets[u+1]))
 	if err != nil {
 		return nil, err
 	}
-	t, err := unitText(*dst, b)
-	if err == nil {
-		*dst = t
+	if cap(q.text) < unitSize {
+		q.text = make([]byte, unitSize)
 	}
-	return t, err
+	return unitText(q.text, b)
 }
 
 // inUnit looks for the needle in a unit of a body, whose units end before end; it may end in the next one.
 func (q *Query) inUnit(p *part, u, end uint32) (bool, error) {
-	t, err := q.read(&q.text, p, u)
+	t, err := q.read(p, u)
 	if err != nil || q.finder.in(t) {
 		return err == nil, err
 	}
 	if u+1 == end {
 		return false, nil
 	}
-	over, err := q.read(&q.next, p, u+1)
-	if err != nil {
+	k := len(q.n.Text) - 1
+	q.joined = append(q.joined[:0], t[len(t)-min(k, len(t)):]...)
+	if t, err = q.read(p, u+1); err != nil {
 		return false, err
 	}
-	k := len(q.n.Text) - 1
-	q.joined = append(append(q.joined[:0], t[len(t)-min(k, len(t)):]...), over[:min(k, len(over))]...)
+	q.joined = append(q.joined, t[:min(k, len(t))]...)
 	return q.finder.in(q.joined), nil
 }
 
 // inHeader looks for the needle in the lines of headers.
 func (q *Query) inHeader(p *part, e *entry) (bool, error) {
-	t, err := q.read(&q.text, p, e.unit)
+	t, err := q.read(p, e.unit)
 	if err != nil {
 		return false, err
 	}
 	if n := e.headerUnits(); n > 1 {
 		q.joined = append(q.joined[:0], t...)
 		for u := e.unit + 1; u < e.unit+n; u++ {
-			if t, err = q.read(&q.text, p, u); err != nil {
+			if t, err = q.read(p, u); err != nil {
 				return false, err
 			}
 			q.joined = append(q.joined, t...)

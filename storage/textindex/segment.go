@@ -279,11 +279,18 @@ func (s *segment) list(p *posting, buf *[]byte) ([]byte, error) {
 	return b, err
 }
 
-// unit gives the text of a unit from what lies there.
+// unitText gives the text of a unit from what lies there: in that, or in dst.
 func unitText(dst, b []byte) ([]byte, error) {
 	b, err := checked(b)
 	if err != nil {
 		return nil, err
+	}
+	if len(b) == 0 || b[0] > keptS2 {
+		return nil, errDamaged
+	}
+	plain := b[0] == keptPlain
+	if b = b[1:]; plain {
+		return b, nil
 	}
 	if n, err := s2.DecodedLen(b); err != nil || n > unitSize {
 		return nil, errDamaged
