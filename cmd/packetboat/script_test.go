@@ -83,6 +83,7 @@ func (b *boat) scriptCommands() map[string]func(t testing.TB, args ...string) {
 		"see":  func(t testing.TB, args ...string) { b.see(t, args...) },
 		"kill": func(t testing.TB, args ...string) { b.run("", "session", "kill", b.find(t, args[0], args[1]).ID) },
 		"gone": func(t testing.TB, args ...string) { b.gone(t, args[0], args[1]) },
+		"acl":  func(t testing.TB, args ...string) { b.run("", append([]string{"mailbox", "acl"}, args...)...) },
 		"passwd": func(t testing.TB, args ...string) {
 			b.run(args[1]+"\n", "account", "passwd", args[0], "--password-stdin")
 		},
