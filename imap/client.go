@@ -205,7 +205,9 @@ func (c *client) Read(p []byte) (int, error) {
 			_ = c.conn.SetReadDeadline(time.Time{}) // of a wake: it is heard now if it may be, else when the command is over
 		} else if time.Since(c.lastSign) >= c.srv.o.IdleKeepalive {
 			c.e.Raw("* OK Still here").CRLF()
-			c.woken.Store(true) // what goes by the clock may have changed
+			if c.view != nil && c.view.aged() {
+				c.woken.Store(true)
+			}
 		}
 	}
 }
