@@ -291,7 +291,7 @@ func TestReferencesIsTheProcedure(t *testing.T) {
 
 // TestDeepThreads: threads that were made to be deep, or to be long to look through, end soon and hold all messages.
 func TestDeepThreads(t *testing.T) {
-	const n = 100_000
+	const n = 30_000
 	name := func(i int) string { return fmt.Sprintf("%06d", i) }
 	for what, letters := range map[string]func() []letter{
 		"in order": func() (l []letter) {
