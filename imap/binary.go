@@ -81,7 +81,11 @@ func (w *nulFinder) Write(p []byte) (int, error) {
 }
 
 func (f *fetcher) decoder(p *mime.Part) io.Reader {
-	r, ok := mime.Decoder(io.NewSectionReader(f.body, p.BodyOffset, p.End-p.BodyOffset), p.Encoding)
+	body := io.NewSectionReader(f.body, p.BodyOffset, p.End-p.BodyOffset)
+	if len(p.Parts) > 0 {
+		return body // RFC 2045 section 6.4: what has parts is not encoded, whatever it says
+	}
+	r, ok := mime.Decoder(body, p.Encoding)
 	if !ok {
 		return nil
 	}
