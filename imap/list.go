@@ -44,6 +44,9 @@ func (c *client) listedBy(o *wire.ListOptions) ([]listed, error) {
 	if o.Status != nil {
 		err = c.countOwn(rows)
 	}
+	if err == nil && len(o.Metadata) > 0 {
+		err = c.markBare(rows)
+	}
 	return rows, err
 }
 
@@ -56,7 +59,7 @@ func (c *client) tellMore(b listed, o *wire.ListOptions) error {
 		c.tellRights(b.Mailbox)
 	}
 	if len(o.Metadata) > 0 && !b.missing && b.Rights.Has(storage.MayLookup) && b.Rights.Any(storage.AnnotationRights) {
-		if err := c.tellEntries(b.Mailbox, o.Metadata); err != nil {
+		if err := c.tellEntries(b.Mailbox, o.Metadata, b.bare); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,7 @@ func BenchmarkList(b *testing.B) {
 		{"letters", `LIST "" "` + strings.Repeat("%a", 30) + strings.Repeat("*o", 100) + `"`},
 		{"subscribed", `LIST (SUBSCRIBED RECURSIVEMATCH) "" *`},
 		{"status", `LIST "" * RETURN (STATUS (MESSAGES UNSEEN))`},
+		{"metadata", `LIST "" * RETURN (METADATA (/shared/comment /private/comment /shared/vendor/x/color))`},
 		{"lsub", `LSUB "" *`},
 	} {
 		b.Run(row.name, func(b *testing.B) {

@@ -13,6 +13,7 @@ import (
 // listed is a name that LIST may return.
 type listed struct {
 	storage.Mailbox
+	bare     bool   // it has no entries of RFC 5464: see markBare
 	missing  bool   // there is a subscription or a name below it, but no mailbox that the account may know of
 	inner    bool   // RECURSIVEMATCH: names below it meet the selection criteria
 	noAccess bool   // NOTIFY: it can be looked up, not read

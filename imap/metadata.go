@@ -58,7 +58,7 @@ func (c *client) getMetadata(t *task) error {
 		return err
 	}
 	if o.Depth == 0 && o.MaxSize < 0 {
-		return c.tellEntries(box, o.Entries)
+		return c.tellEntries(box, o.Entries, false)
 	}
 	w := &entryWriter{client: c, box: box.Name}
 	longest := -1
@@ -88,11 +88,22 @@ func (c *client) getMetadata(t *task) error {
 	return nil
 }
 
-// tellEntries tells the values of entries, NIL of those that have none.
-func (c *client) tellEntries(box storage.Mailbox, names []string) error {
-	values, err := c.srv.store.AnnotationsNamed(c.ctx(), box.ID, c.account.ID, names)
-	if err != nil {
-		return err
+// markBare notes which mailboxes of the account have no entries at all, so that LIST need not ask for those of each.
+func (c *client) markBare(rows []listed) error {
+	annotated, err := c.srv.store.Annotated(c.ctx(), c.account.ID)
+	for i := range rows {
+		rows[i].bare = rows[i].Owner == "" && !annotated[rows[i].ID]
+	}
+	return err
+}
+
+// tellEntries tells the values of entries, NIL of those that have none. bare: the mailbox is known to have none that is stored.
+func (c *client) tellEntries(box storage.Mailbox, names []string, bare bool) (err error) {
+	var values map[string][]byte
+	if !bare {
+		if values, err = c.srv.store.AnnotationsNamed(c.ctx(), box.ID, c.account.ID, names); err != nil {
+			return err
+		}
 	}
 	w := &entryWriter{client: c, box: box.Name}
 	for _, name := range names {

@@ -95,6 +95,24 @@ func (s *Store) AnnotationsNamed(ctx context.Context, mailbox, account int64, na
 	return values, fail("annotations", rows.Err())
 }
 
+// Annotated are the mailboxes of an account on which there are entries that it sees; those of others on which it has private ones may be among them.
+func (s *Store) Annotated(ctx context.Context, account int64) (map[int64]bool, error) {
+	rows, err := s.db.Query(`SELECT DISTINCT mailbox FROM annotation WHERE account = ? AND value IS NOT NULL`, account)
+	if err != nil {
+		return nil, fail("annotations", err)
+	}
+	defer rows.Close()
+	all := map[int64]bool{}
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, fail("annotations", err)
+		}
+		all[id] = true
+	}
+	return all, fail("annotations", rows.Err())
+}
+
 // present is a value that is there, and so not nil, also when it is empty.
 func present(value []byte) []byte {
 	if value == nil {
