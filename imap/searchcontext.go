@@ -29,6 +29,8 @@ type searchContext struct {
 	criteria []wire.SortCriterion // of SORT
 	order    []uint32             // of SORT: the UIDs in the order that the client knows
 
+	fetch *wire.FetchOptions // what the client wants of new messages; nil: nothing
+
 	clock bool // a key goes by the clock
 	whole bool // a key goes by other messages: what did not change may match now or no longer
 	last  time.Time
@@ -45,8 +47,8 @@ func (l contexts) find(tag string) int {
 // keep has the client told of changes to what was found. Where that is too much, it is told so, and the search stands. box is for ESEARCH.
 //
 // RFC 5267 section 4.3: sequence numbers in the keys, and "$", stand for the messages that they name now.
-func (c *client) keep(t *task, r *result, box *storage.Mailbox) {
-	x := &searchContext{tag: t.tag, uid: t.uid(), box: box, last: time.Now()}
+func (c *client) keep(t *task, o *wire.ReturnOptions, r *result, box *storage.Mailbox) {
+	x := &searchContext{tag: t.tag, uid: t.uid(), box: box, fetch: o.Fetch, last: time.Now()}
 	size := weight{}
 	x.key = x.freeze(c.view, r.key, r.saved, &size)
 	if x.criteria = r.criteria; x.criteria != nil {
@@ -142,7 +144,7 @@ func (c *client) tellUpdates(changed []int, added int, gone bool) {
 	}
 	kept := v.contexts[:0]
 	for _, x := range v.contexts {
-		if c.update(x, candidates, x.whole && (gone || added > 0), now) {
+		if c.update(x, candidates, added, x.whole && (gone || added > 0), now) {
 			kept = append(kept, x)
 		} else {
 			c.noUpdate(x.tag, "The search cannot be kept up")
@@ -153,7 +155,7 @@ func (c *client) tellUpdates(changed []int, added int, gone bool) {
 }
 
 // update looks at candidates again, or at all messages, and tells what that did to a result. False: it could not.
-func (c *client) update(x *searchContext, candidates []int, all bool, now time.Time) bool {
+func (c *client) update(x *searchContext, candidates []int, added int, all bool, now time.Time) bool {
 	v := c.view
 	if all || x.clock && now.Sub(x.last) >= contextAge {
 		candidates = candidates[:0:0]
@@ -189,6 +191,10 @@ func (c *client) update(x *searchContext, candidates []int, all bool, now time.T
 		}
 	}
 	x.apply(v.snap, in, out)
+	first, _ := slices.BinarySearch(in, v.snap.Len()-added)
+	if x.fetch != nil && first < len(in) && x.tellNew(c, in[first:]) != nil {
+		return false
+	}
 	if x.criteria == nil {
 		x.tell(c, v.snap, in, out)
 		return true
@@ -198,6 +204,24 @@ func (c *client) update(x *searchContext, candidates []int, all bool, now time.T
 		x.tellSorted(c, v.snap, order, out)
 	}
 	return err == nil
+}
+
+// tellNew tells what the client wants of messages that are new in the mailbox and in the result (RFC 5465 section 7).
+func (x *searchContext) tellNew(c *client, indexes []int) error {
+	o := *x.fetch
+	o.UID = o.UID || x.uid
+	f := &fetcher{client: c, t: &task{command: &command{name: "FETCH"}}, o: &o}
+	f.plan()
+	f.seen = false // nobody has read what is pushed
+	return f.run(spansOf(indexes))
+}
+
+// spansOf are ascending indexes as spans.
+func spansOf(indexes []int) (out []span) {
+	for _, i := range indexes {
+		out = append(out, span{i, i + 1})
+	}
+	return merge(out)
 }
 
 // tell gives ADDTO and REMOVEFROM. RFC 5267 section 4.3.3: position 0 has the client keep the mailbox's order.

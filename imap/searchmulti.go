@@ -184,7 +184,7 @@ func (c *client) searchAll(t *task, o *wire.SearchOptions, boxes []source) error
 			return err
 		}
 		if o.Return.Update && b.selected {
-			c.keep(t, r, &storage.Mailbox{Name: b.Name, UIDValidity: b.UIDValidity})
+			c.keep(t, &o.Return, r, &storage.Mailbox{Name: b.Name, UIDValidity: b.UIDValidity})
 		}
 	}
 	if o.Return.Update && !slices.ContainsFunc(boxes, func(b source) bool { return b.selected }) {

@@ -27,7 +27,7 @@ func (c *client) tellFound(t *task, word string, o *wire.ReturnOptions, r *resul
 	c.tellData(o, r, t.uid())
 	c.e.CRLF()
 	if o.Update {
-		c.keep(t, r, nil)
+		c.keep(t, o, r, nil)
 	}
 	return c.e.Err()
 }

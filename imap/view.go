@@ -140,10 +140,11 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 			c.tellMessage(now, i, m, uid)
 		}
 	}
-	c.tellUpdates(changed, added, len(gone) > 0)
+	// RFC 5465 section 7: what is fetched of new messages comes before what they add to results.
 	if err := c.tellArrivals(added); err != nil {
 		return err
 	}
+	c.tellUpdates(changed, added, len(gone) > 0)
 	return c.e.Err()
 }
 

@@ -16,8 +16,9 @@ type ReturnOptions struct {
 	Count   bool
 	Save    bool
 	Partial *PartialRange
-	Update  bool // the client wants to be told of changes to what was found
-	Context bool // a hint that it will search for the same again
+	Update  bool          // the client wants to be told of changes to what was found
+	Fetch   *FetchOptions // of UPDATE: what it wants of new messages (RFC 5465 section 7); nil: nothing
+	Context bool          // a hint that it will search for the same again
 }
 
 // Data tells whether anything of what was found is to be told.
@@ -89,6 +90,11 @@ func (d *Decoder) returnOption(o *ReturnOptions) {
 		o.Save = true
 	case "UPDATE":
 		o.Update = true
+		if blank := d.Accept(' '); d.Peek('(') {
+			o.Fetch = d.Fetch()
+		} else if blank {
+			d.pos-- // the next option
+		}
 	case "CONTEXT":
 		o.Context = true
 	case "PARTIAL":
