@@ -315,10 +315,11 @@ func (s *Store) findShared(account int64, level, path string) (Mailbox, error) {
 	return m, err
 }
 
-// maxShared is how many entries of lists Shared reads, so that nobody fills the lists of all others by sharing what he has with anyone.
-const maxShared = 20_000
+// maxShared is how many mailboxes Shared gives of those that name the account, and of those that name anyone: nobody fills the lists of all others
+// by sharing what he has with anyone.
+const maxShared = 10_000
 
-// Shared are the mailboxes of others on which the account has any right, by name, with Rights. Of very many it gives the first 20,000 or fewer. Children tells of those that it can look up.
+// Shared are the mailboxes of others on which the account has any right, by name, with Rights. At most 10,000 by entries that name the account and 10,000 by those that name anyone. Children tells of those that it can look up.
 func (s *Store) Shared(ctx context.Context, account int64) ([]Mailbox, error) {
 	all, err := s.readShared(account)
 	if err != nil || len(all) == 0 {
@@ -350,39 +351,44 @@ func (s *Store) Shared(ctx context.Context, account int64) ([]Mailbox, error) {
 	return all, nil
 }
 
-func (s *Store) readShared(account int64) ([]Mailbox, error) {
-	rows, err := s.db.Query(`SELECT `+mailboxColumns+`, a.name, x.negative, x.rights FROM acl x JOIN mailbox m ON m.id = x.mailbox JOIN account a ON a.id = m.account
-		WHERE x.identifier IN (0, ?) AND m.account <> ? ORDER BY a.name, m.name LIMIT ?`, account, account, maxShared)
+func (s *Store) readShared(account int64) (all []Mailbox, err error) {
+	have := map[int64]bool{}
+	for _, identifier := range []int64{account, anyone} {
+		if all, err = s.addShared(all, have, account, identifier); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b Mailbox) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// addShared adds mailboxes that are found by the entries of one identifier. What the account may do with them all entries tell that hold for it.
+func (s *Store) addShared(all []Mailbox, have map[int64]bool, account, identifier int64) ([]Mailbox, error) {
+	other := anyone + account - identifier // the other one of the two
+	rows, err := s.db.Query(`SELECT `+mailboxColumns+`, a.name, c.rights | COALESCE(o.rights, 0), COALESCE(n.rights, 0) | COALESCE(u.rights, 0)
+		FROM (SELECT mailbox, rights FROM acl WHERE identifier = ? AND negative = 0 ORDER BY mailbox LIMIT ?) c
+		JOIN mailbox m ON m.id = c.mailbox JOIN account a ON a.id = m.account
+		LEFT JOIN acl o ON o.mailbox = m.id AND o.identifier = ? AND o.negative = 0
+		LEFT JOIN acl n ON n.mailbox = m.id AND n.identifier = ? AND n.negative = 1
+		LEFT JOIN acl u ON u.mailbox = m.id AND u.identifier = 0 AND u.negative = 1
+		WHERE m.account <> ?`, identifier, maxShared, other, account, account)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var all []Mailbox
-	var last Mailbox
-	var owner string
-	var sum rightsSum
-	end := func() {
-		if r := sum.rights(); last.ID != 0 && r != 0 {
-			last.share(owner, r)
-			all = append(all, last)
-		}
-	}
 	for rows.Next() {
 		var m Mailbox
-		var name string
-		var negative bool
-		var r Rights
-		if err := rows.Scan(m.dest(&name, &negative, &r)...); err != nil {
+		var owner string
+		var sum rightsSum
+		if err := rows.Scan(m.dest(&owner, &sum.given, &sum.taken)...); err != nil {
 			return nil, err
 		}
-		if m.ID != last.ID {
-			end()
-			last, owner, sum = m, name, rightsSum{}
+		if r := sum.rights(); r != 0 && !have[m.ID] {
+			have[m.ID] = true
+			m.share(owner, r)
+			all = append(all, m)
 		}
-		sum.add(negative, r)
 	}
-	end()
-	slices.SortStableFunc(all, func(a, b Mailbox) int { return strings.Compare(a.Name, b.Name) })
 	return all, rows.Err()
 }
 

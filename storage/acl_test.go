@@ -158,6 +158,32 @@ func TestShared(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v", got, err)
 	}
+	// Listed and asked for one by one, the rights are the same, whatever entries there are.
+	entries := []Rights{0, MayLookup, MayRead, MayLookup | MayRead}
+	box := mailboxNamed(t, s, eve.ID, "Junk")
+	for n := range 256 {
+		for i := range 4 {
+			g := Grant{Negative: i >= 2, Rights: entries[n>>(2*i)&3]}
+			if i%2 == 1 {
+				g.Account = joe.ID
+			}
+			grant(t, s, box, ACLChange{Grant: g})
+		}
+		want, err := s.Rights(t.Context(), joe.ID, box.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.Shared(t.Context(), joe.ID)
+		var got Rights
+		for _, m := range all {
+			if m.ID == box.ID {
+				got |= m.Rights
+			}
+		}
+		if err != nil || got != want {
+			t.Fatalf("entries %b: listed with %q, has %q, %v", n, got, want, err)
+		}
+	}
 	if own, err := s.Shared(t.Context(), eve.ID); err != nil || len(own) != 0 {
 		t.Error(own, err)
 	}
