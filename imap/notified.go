@@ -385,9 +385,14 @@ func (c *client) tellArrivals(added int) error {
 	if len(spans) == 0 {
 		return nil
 	}
-	o := *n.fetch
-	f := &fetcher{client: c, t: &task{command: &command{name: "FETCH"}}, o: &o}
+	return c.pushFetch(n.fetch, spans)
+}
+
+// pushFetch tells of messages what nobody asked for just now. \Seen is left alone: nobody has read what is pushed.
+func (c *client) pushFetch(o *wire.FetchOptions, spans []span) error {
+	copied := *o
+	f := &fetcher{client: c, t: &task{command: &command{name: "FETCH"}}, o: &copied}
 	f.plan()
-	f.seen = false // nobody has read what is pushed
+	f.seen = false
 	return f.run(spans)
 }
