@@ -20,8 +20,8 @@ var (
 	errTooBig    = &wire.Error{No: true, Code: "TOOBIG", Text: "Message too large"} // RFC 7889 section 4, RFC 4469 section 4.2
 	errEmpty     = &wire.Error{No: true, Code: "CANNOT", Text: "A message cannot be empty"}
 	errUTF8First = &wire.Error{No: true, Code: "CANNOT", Text: "ENABLE UTF8=ACCEPT must come first"}
-	errBatch     = &wire.Error{No: true, Code: "LIMIT", Text: fmt.Sprintf("At most %d messages in one APPEND", storage.BatchMax)}
-	errNUL       = &wire.Error{Text: "NUL in a literal"} // RFC 9051 section 9, CHAR8
+	errBatch     = &wire.Error{No: true, Code: fmt.Sprintf("MESSAGELIMIT %d", storage.BatchMax), Text: "Too many messages in one APPEND"} // RFC 9738 section 3.1
+	errNUL       = &wire.Error{Text: "NUL in a literal"}                                                                                  // RFC 9051 section 9, CHAR8
 	errBinary    = &wire.Error{No: true, Code: "UNKNOWN-CTE", Text: "A NUL may only be in the body of a part that is 7bit, 8bit or binary"}
 )
 
@@ -249,7 +249,8 @@ func (a *appender) check() error {
 	case a.u == nil || a.size == 0:
 		return errEmpty
 	}
-	if !a.utf8 {
+	// Who is not offered UTF8=ACCEPT could not enable it: withholding it is how mail of before is let in as it is.
+	if !a.utf8 && !a.withholds("UTF8=ACCEPT") {
 		needs, err := needsUTF8(a.u)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session/sessiontest"
 	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/storage"
 )
@@ -72,7 +73,7 @@ func TestManyMessagesInOneAppend(t *testing.T) {
 		t.Fatal(s)
 	}
 	l.say("t APPEND INBOX%s%s%s", b.String(), one(0), one(1))
-	if s := l.until("t "); !strings.HasPrefix(s, "t NO [LIMIT] ") {
+	if s := l.until("t "); !strings.HasPrefix(s, "t NO [MESSAGELIMIT 2000] ") {
 		t.Fatal(s)
 	}
 	if s := l.do("NOOP"); !strings.HasPrefix(s, "t OK") {
@@ -129,4 +130,22 @@ func TestLargeBinary(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.until("t OK")
+}
+
+// RFC 6855 section 4 is for those who are offered UTF8=ACCEPT: withholding it lets a client move mail in as it is.
+func TestAppendWithoutUTF8(t *testing.T) {
+	h := open(t, imap.Options{Withhold: []imap.Withhold{{Client: "mover*", Names: []string{"UTF8=ACCEPT"}}}}, auth.PlaintextLoopback)
+	sessiontest.Play(t, `
+		ann = imap
+		ann> a1 LOGIN ann@example.test secret
+		ann<< a1 OK *
+		ann>- "a2 APPEND INBOX {15+}\r\nS: gr\u00fcn\r\n\r\nabc\r\n"
+		ann< a2 NO [CANNOT] *
+		ann> a3 ID ("name" "mover")
+		ann<< a3 OK *
+		ann>- "a4 APPEND INBOX {15+}\r\nS: gr\u00fcn\r\n\r\nabc\r\n"
+		ann< a4 OK *
+		ann>- "a5 APPEND INBOX UTF8 (~{15+}\r\nS: gr\u00fcn\r\n\r\nabc)\r\n"
+		ann< a5 NO [CANNOT] *
+	`, h.env(t))
 }

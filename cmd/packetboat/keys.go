@@ -233,7 +233,7 @@ var keys = []key{
 
 // withheldByDefault is for clients that are known to stumble: iOS's mail over COMPRESS, and Outlook, which enables UIDONLY and then
 // uses sequence numbers.
-const withheldByDefault = "client iOS: COMPRESS=DEFLATE, client iPhone Mail: COMPRESS=DEFLATE, client iPad Mail: COMPRESS=DEFLATE, client *Outlook*: UIDONLY"
+const withheldByDefault = "client iOS: COMPRESS=DEFLATE, client iPhone Mail: COMPRESS=DEFLATE, client iPad Mail: COMPRESS=DEFLATE, client *Outlook*: UIDONLY, client imapsync: UTF8=ACCEPT"
 
 func keyNamed(name string) (key, bool) {
 	for _, k := range keys {
