@@ -44,6 +44,7 @@ type fetcher struct {
 	mail     *storage.Mail
 	thread   uint64
 	index    *mime.Index
+	short    []byte // BODY of this message
 	body     storage.Body
 	scratch  []byte
 }
@@ -152,7 +153,7 @@ func (f *fetcher) plan() {
 	if o.Envelope {
 		f.want |= storage.WantEnvelope
 	}
-	if o.BodyStructure != nil {
+	if o.BodyStructure != nil || o.Body {
 		f.want |= storage.WantStructure
 	}
 	if o.ThreadID {
@@ -161,7 +162,6 @@ func (f *fetcher) plan() {
 	if o.Preview {
 		f.want |= storage.WantPreview
 	}
-	f.path = o.Body
 	legacy := func(on bool, name string, s imap.FetchItemBodySection) {
 		if on {
 			f.add(section{name: []byte(name), body: &s}, s.Peek)
@@ -378,6 +378,13 @@ func (f *fetcher) message(i int, mail *storage.Mail) error {
 		}
 		f.index = x
 	}
+	if f.o.Body {
+		b, err := mail.AppendShort(f.short[:0])
+		if err != nil {
+			return f.missing(i, err)
+		}
+		f.short = b
+	}
 	if err := f.ready(); err != nil {
 		return f.missing(i, err)
 	}
@@ -465,7 +472,7 @@ func (f *fetcher) parsed() error {
 	}
 	if f.o.Body {
 		f.item(nameBody)
-		f.e.Set(f.index.AppendStructure(f.e.Buf(), false))
+		f.e.Bytes(f.short)
 	}
 	if f.o.Preview {
 		f.preview()

@@ -41,6 +41,15 @@ func (m *Mail) Index() (*mime.Index, error) {
 	return &x, nil
 }
 
+// AppendShort appends BODY as IMAP writes it: Structure without its extension data.
+func (m *Mail) AppendShort(dst []byte) ([]byte, error) {
+	b, err := mime.AppendBody(dst, m.Structure)
+	if err != nil {
+		return dst, fail("body structure", fmt.Errorf("%w: %w", ErrDamaged, err))
+	}
+	return b, nil
+}
+
 // MailWant says which columns are wanted; what is not wanted is nil.
 type MailWant uint8
 

@@ -344,7 +344,7 @@ func (u *Upload) render() error {
 		return all[from:len(all):len(all)]
 	}
 	u.envelope = rendered(x.AppendEnvelope(b))
-	u.struc = rendered(x.AppendStructure(b, true))
+	u.struc = rendered(x.AppendStructure(b))
 	all, err := x.AppendBinary(b)
 	if err != nil {
 		return err

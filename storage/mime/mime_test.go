@@ -85,7 +85,7 @@ func TestStructure(t *testing.T) {
 		"closed by the outer": {"Content-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: multipart/mixed; boundary=i\n\n--i\n\nx\n--o\n\ny\n--o--", `((("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0 NIL NIL NIL NIL) "mixed" ("boundary" "i") NIL NIL NIL)("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0 NIL NIL NIL NIL) "mixed" ("boundary" "o") NIL NIL NIL)`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := string(index(crlf(c.text)).AppendStructure(nil, true))
+			got := string(index(crlf(c.text)).AppendStructure(nil))
 			if got != c.want {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
@@ -178,7 +178,11 @@ func check(t testing.TB, x *Index, size int64) {
 	if !bytes.Equal(b, b2) {
 		t.Fatal("the compact form is not stable")
 	}
-	for _, rendered := range [][]byte{x.AppendEnvelope(nil), x.AppendStructure(nil, true), x.AppendStructure(nil, false)} {
+	shortened, err := AppendBody(nil, x.AppendStructure(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rendered := range [][]byte{x.AppendEnvelope(nil), x.AppendStructure(nil), shortened} {
 		if err := wellFormed(rendered); err != nil {
 			t.Fatalf("%v: %q", err, rendered)
 		}
@@ -343,7 +347,7 @@ func FuzzUnmarshalBinary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var x Index
 		if x.UnmarshalBinary(b) == nil {
-			x.AppendStructure(nil, true)
+			x.AppendStructure(nil)
 			x.Find([]int{1, 1})
 		}
 	})
@@ -368,7 +372,7 @@ func BenchmarkIndexer(b *testing.B) {
 				}
 				idx := x.Finish()
 				idx.AppendEnvelope(nil)
-				idx.AppendStructure(nil, true)
+				idx.AppendStructure(nil)
 			}
 		})
 	}

@@ -52,25 +52,20 @@ func appendAddresses(dst []byte, list []Address) []byte {
 	return append(dst, ')')
 }
 
-// AppendStructure appends BODYSTRUCTURE (extended) or BODY (not extended) likewise.
-func (x *Index) AppendStructure(dst []byte, extended bool) []byte {
-	return x.Root.append(dst, extended)
-}
+// AppendStructure appends BODYSTRUCTURE likewise. AppendBody makes BODY of it.
+func (x *Index) AppendStructure(dst []byte) []byte { return x.Root.append(dst) }
 
-func (p *Part) append(dst []byte, extended bool) []byte {
+func (p *Part) append(dst []byte) []byte {
 	dst = append(dst, '(')
 	if p.Type == "multipart" {
 		for i := range p.Parts {
-			dst = p.Parts[i].append(dst, extended)
+			dst = p.Parts[i].append(dst)
 		}
 		dst = append(dst, ' ')
 		dst = appendString(dst, p.Subtype)
-		if extended {
-			dst = append(dst, ' ')
-			dst = appendParams(dst, p.Params)
-			dst = p.appendExtension(dst)
-		}
-		return append(dst, ')')
+		dst = append(dst, ' ')
+		dst = appendParams(dst, p.Params)
+		return append(p.appendExtension(dst), ')')
 	}
 	dst = appendString(dst, p.Type)
 	dst = append(dst, ' ')
@@ -90,18 +85,15 @@ func (p *Part) append(dst []byte, extended bool) []byte {
 		dst = append(dst, ' ')
 		dst = p.Parts[0].Envelope.append(dst)
 		dst = append(dst, ' ')
-		dst = p.Parts[0].append(dst, extended)
+		dst = p.Parts[0].append(dst)
 		fallthrough
 	case p.Type == "text":
 		dst = append(dst, ' ')
 		dst = appendNumber(dst, p.Lines)
 	}
-	if extended {
-		dst = append(dst, ' ')
-		dst = appendNString(dst, p.MD5)
-		dst = p.appendExtension(dst)
-	}
-	return append(dst, ')')
+	dst = append(dst, ' ')
+	dst = appendNString(dst, p.MD5)
+	return append(p.appendExtension(dst), ')')
 }
 
 // appendExtension appends disposition, language and location (RFC 9051 section 7.5.2: body-ext-1part and body-ext-mpart end alike).
