@@ -17,6 +17,7 @@ import (
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/imap"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // searchWords are what mail of the model is made of, and needles are cut from.
@@ -234,4 +235,30 @@ func TestSearchIndexedEqualsScanned(t *testing.T) {
 		t.Fatal(err)
 	}
 	same("after an expunge", got, search(keys))
+}
+
+// Text beyond what the index keeps of a message is still found.
+func TestSearchBeyondTheIndex(t *testing.T) {
+	h := open(t, imap.Options{}, auth.PlaintextLoopback)
+	none := int64(0)
+	if _, err := h.store.UpdateAccount(t.Context(), h.accounts["ann"].ID, storage.AccountChange{Quota: &none}); err != nil {
+		t.Fatal(err)
+	}
+	h.put(t, "ann", "INBOX", "Subject: long\r\n\r\nalpha "+strings.Repeat("and so on, and so on\r\n", 70_000)+"omega")
+	h.put(t, "ann", "INBOX", "Subject: short\r\n\r\nalpha and so on")
+	if err := h.store.BuildIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l := login(t, h)
+	l.do("SELECT INBOX")
+	for keys, want := range map[string]string{
+		"TEXT alpha": "* SEARCH 1 2", "BODY omega": "* SEARCH 1", "NOT TEXT omega": "* SEARCH 2", "TEXT omegas": "* SEARCH", "BODY \"so on, and so on\"": "* SEARCH 1",
+		"OR TEXT omega SUBJECT short": "* SEARCH 1 2", "TEXT omega SUBJECT short": "* SEARCH",
+	} {
+		l.say("t SEARCH %s", keys)
+		if got := l.until("* SEARCH"); got != want {
+			t.Errorf("%s: %s, want %s", keys, got, want)
+		}
+		l.until("t OK")
+	}
 }

@@ -62,6 +62,7 @@ func (s *Store) openTexts(ctx context.Context, dir string) {
 	if err == nil {
 		s.texts.index, err = textindex.Open(filepath.Join(dir, textFolder), textindex.Options{
 			Identity: identity, Generation: generation, Logger: s.log, Version: mime.SearchVersion + " " + norm.Version,
+			Lost:   s.texts.wake,
 			Commit: func(g uint64) error { return s.setCounter(context.Background(), "text generation", int64(g)) },
 		})
 	}

@@ -221,7 +221,7 @@ var keys = []key{
 	{"ftp.stall_timeout", "2m", "A transfer in which nothing moves for this long is cut.", duration(func(c *config) *time.Duration { return &c.FTPStall })},
 	{"ftp.partial_ttl", "48h", "How long a cut upload can be resumed.", duration(func(c *config) *time.Duration { return &c.FTPPartialTTL })},
 
-	{"search.index", "on", "Keep an index of the texts of mail, so that searches need not read every message: on or off. It takes about a third of what the texts take; packetboat mailbox stats tells.", func(c *config, v string) error {
+	{"search.index", "on", "Keep an index of the texts of mail, so that searches need not read every message: on or off. It takes about as much room as the texts themselves, attachments not counted; packetboat mailbox stats tells.", func(c *config, v string) error {
 		return boolInto(&c.SearchIndex, v)
 	}},
 

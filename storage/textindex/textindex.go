@@ -26,7 +26,9 @@ type Options struct {
 	Commit func(generation uint64) error
 	// Version of what the caller makes of its documents (folding, extraction): segments of another one are removed.
 	Version string
-	Logger  *slog.Logger
+	// Lost, if not nil, is called when a segment was removed because it cannot be read, so that there is a gap to fill. It must not wait.
+	Lost   func()
+	Logger *slog.Logger
 }
 
 // Index is an open folder of segments. Readers may be made from any goroutine; Publish, Merge and Drop are for one at a time.
@@ -131,6 +133,9 @@ func (x *Index) fault(s *segment, err error) {
 		x.log.Warn("removing a segment of the text index", "error", err)
 	}
 	s.release()
+	if x.o.Lost != nil {
+		x.o.Lost()
+	}
 }
 
 // Range is ids above After, up to To.

@@ -451,3 +451,39 @@ func BenchmarkFinder(b *testing.B) {
 		})
 	}
 }
+
+// Whatever lies in a segment whose checksums are right by chance or malice, reading it ends with an error at most.
+func FuzzDecode(f *testing.F) {
+	list, _ := appendList(nil, []uint32{1, 5, 900})
+	bitmap, _ := appendList(nil, []uint32{8, 9, 10, 11, 12, 13, 14, 15})
+	f.Add(list, false, uint32(1000))
+	f.Add(bitmap, true, uint32(16))
+	f.Add([]byte{0, 4, 7, 1, 9, 0}, false, uint32(8))
+	f.Fuzz(func(t *testing.T, b []byte, bitmap bool, n uint32) {
+		n %= 1 << 16
+		var one []uint32
+		ok := eachUnit(b, bitmap, n, func(u uint32) {
+			if u >= n {
+				t.Fatalf("unit %d of %d", u, n)
+			}
+			one = append(one, u)
+		})
+		bits := make([]uint64, (n+63)/64)
+		if setUnits(bits, b, bitmap, n) != ok {
+			t.Fatal("setUnits and eachUnit do not agree")
+		}
+		if ok && len(one) > 0 && slices.IsSorted(one) {
+			again, kind := appendList(nil, one)
+			var two []uint32
+			if !eachUnit(again, kind, n, func(u uint32) { two = append(two, u) }) || !slices.Equal(one, two) {
+				t.Fatal("encoding is not undone")
+			}
+		}
+		sp := sparse{lists: headLen}
+		_, _ = sp.each(b, int64(n), func(p posting) bool { return len(p.here) <= len(b) })
+		var tb table
+		tb.unmarshalDocs(b, &head{to: 1 << 40}, &tail{numDocs: int64(n) % 100, numUnits: int64(n) % 1000})
+		tb.unmarshalSparse(b, &tail{})
+		_, _ = unitText(nil, b)
+	})
+}
