@@ -122,8 +122,9 @@ func (c *client) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, c.conn, lingerMax)
+	below := c.ses.Conn() // whatever TLS and compression make of it
+	_ = below.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, below, lingerMax)
 }
 
 // goodbye is the response code for a session that was told to end.

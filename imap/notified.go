@@ -13,8 +13,6 @@ import (
 	"github.com/packetboat/packetboat/storage/watch"
 )
 
-func compareNames(a, b string) int { return strings.Compare(a, b) }
-
 // tellNotified tells what NOTIFY asked for and is new. It is called while the client waits, in IDLE or between two commands.
 //
 //go:noinline
@@ -128,12 +126,18 @@ func (n *notify) wantsNote(mailbox string) bool {
 // tellDue tells the counters of mailboxes with changes. Those that the session changed alone are read without a word.
 func (c *client) tellDue(due map[int64]wire.Events, own mine) error {
 	n := c.notify
-	var ids []int64
-	for _, id := range n.watching() {
-		if due[id]&n.boxes[id].events != 0 || own.boxes[id] {
+	ids := make([]int64, 0, len(due)+len(own.boxes))
+	for id, e := range due {
+		if w := n.boxes[id]; w != nil && w.events&e != 0 && !w.noAccess {
 			ids = append(ids, id)
 		}
 	}
+	for id := range own.boxes {
+		if w := n.boxes[id]; w != nil && due[id]&w.events == 0 && w.events&wire.MessageEvents != 0 {
+			ids = append(ids, id)
+		}
+	}
+	n.sort(ids)
 	return c.counters(n, ids, func(w *watched, b *storage.Mailbox) {
 		was := w.counters
 		w.counters = countersOf(b)

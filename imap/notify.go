@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
@@ -24,7 +25,7 @@ type notify struct {
 	events   wire.Events        // of the mailbox that is open
 	delayed  bool               // its expunges wait for a command that may tell them
 	fetch    *wire.FetchOptions // what is told of a new message in it; nil: nothing
-	groups   []wire.EventGroup  // about others
+	groups   []eventGroup       // about others
 	all      wire.Events        // of all groups together
 	boxes    map[int64]*watched // by id: mailboxes for which a group has events
 	epoch    uint64             // Store.ACLEpoch when boxes were resolved
@@ -94,7 +95,7 @@ func (c *client) notifyCommand(*task) error {
 		if g.Selected() {
 			n.events, n.delayed, n.fetch = g.Events, g.Filter.Kind == "SELECTED-DELAYED", g.Fetch
 		} else {
-			n.groups = append(n.groups, g)
+			n.groups = append(n.groups, groupOf(g))
 			n.all |= g.Events
 		}
 	}
@@ -203,8 +204,7 @@ func (c *client) resolve(n *notify) ([]listed, error) {
 func (n *notify) eventsOf(b *listed) (events wire.Events) {
 	for i := range n.groups {
 		g := &n.groups[i]
-		if g.Filter.Kind == "MAILBOXES" && !slices.ContainsFunc(g.Filter.Names, func(name string) bool { return called(name, b.Name) }) ||
-			g.Filter.Kind != "MAILBOXES" && !selects(g.Filter, &b.Mailbox) {
+		if !g.selects(b) {
 			continue
 		}
 		if g.Events == 0 {
@@ -218,10 +218,37 @@ func (n *notify) eventsOf(b *listed) (events wire.Events) {
 	return events
 }
 
-// called tells whether a name as the client writes it means that mailbox.
-func called(written, name string) bool {
-	clean, err := storage.CleanMailbox(written)
-	return err == nil && clean == name || written == name
+// eventGroup is a group that can be asked about many mailboxes.
+type eventGroup struct {
+	wire.EventGroup
+	names map[string]bool // of SUBTREE and MAILBOXES, as storage writes them
+}
+
+func groupOf(g wire.EventGroup) eventGroup {
+	e := eventGroup{EventGroup: g, names: make(map[string]bool, len(g.Filter.Names))}
+	for _, name := range g.Filter.Names {
+		if clean, err := storage.CleanMailbox(name); err == nil {
+			e.names[clean] = true
+		}
+	}
+	e.Filter.Names = nil
+	return e
+}
+
+// selects tells whether the group is about a mailbox (RFC 5465 section 6).
+func (g *eventGroup) selects(b *listed) bool {
+	switch g.Filter.Kind {
+	case "MAILBOXES":
+		return g.names[b.Name]
+	case "SUBTREE":
+		for up := range above(b.Name) {
+			if g.names[up] {
+				return true
+			}
+		}
+		return g.names[b.Name]
+	}
+	return selects(g.Filter, &b.Mailbox)
 }
 
 // know remembers a mailbox as it is listed.
@@ -243,8 +270,13 @@ func (n *notify) watching() []int64 {
 			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(ids, func(a, b int64) int { return compareNames(n.boxes[a].name, n.boxes[b].name) })
+	n.sort(ids)
 	return ids
+}
+
+// sort puts mailboxes in the order of their names.
+func (n *notify) sort(ids []int64) {
+	slices.SortFunc(ids, func(a, b int64) int { return strings.Compare(n.boxes[a].name, n.boxes[b].name) })
 }
 
 // wants tells whether updates of the mailbox that is open may be told, outside of commands that change it.
