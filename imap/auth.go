@@ -73,7 +73,7 @@ func (c *client) login(t *task) error {
 func (c *client) loggedIn(t *task, a *storage.Account) {
 	c.account, c.state = a, authenticated
 	c.withhold()
-	t.code = "CAPABILITY " + c.capabilities()
+	t.code = c.capabilities()
 	t.text = "Logged in"
 }
 

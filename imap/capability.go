@@ -67,30 +67,52 @@ var always = []string{
 }
 
 // capabilities is the list for this connection as it is now.
+//
+// It begins with the word, as it stands in a response and in a response code. After login it is the same for all from whom nothing is withheld, so
+// that one is made once.
 func (c *client) capabilities() string {
-	list := make([]byte, 0, 1024)
-	add := func(name string) {
-		if name == "LITERAL+" && c.withholds(name) {
+	if c.state != notAuthenticated && c.withheld == 0 {
+		return c.srv.inside()
+	}
+	list := &capabilityList{c: c, b: append(make([]byte, 0, 1024), "CAPABILITY"...)}
+	list.always(&c.srv.o)
+	if c.state == notAuthenticated {
+		list.login()
+	}
+	return string(list.b)
+}
+
+// capabilityList is a list being made; without a client nothing is withheld.
+type capabilityList struct {
+	c *client
+	b []byte
+}
+
+func (l *capabilityList) add(name string) {
+	if l.c != nil {
+		if name == "LITERAL+" && l.c.withholds(name) {
 			name = "LITERAL-" // RFC 7888 section 5: the lesser one, never both
 		}
-		if c.withholds(name) {
+		if l.c.withholds(name) {
 			return
 		}
-		if len(list) > 0 {
-			list = append(list, ' ')
-		}
-		list = append(list, name...)
 	}
+	l.b = append(append(l.b, ' '), name...)
+}
+
+func (l *capabilityList) always(o *Options) {
 	for _, name := range always {
-		add(name)
+		l.add(name)
 	}
-	add("APPENDLIMIT=" + strconv.FormatInt(c.srv.o.MaxAppend, 10))
-	if limit := c.srv.o.limitCapability(); limit != "" {
-		add(limit)
+	l.add("APPENDLIMIT=" + strconv.FormatInt(o.MaxAppend, 10))
+	if limit := o.limitCapability(); limit != "" {
+		l.add(limit)
 	}
-	if c.state != notAuthenticated {
-		return string(list)
-	}
+}
+
+// login adds what is for those who are not logged in.
+func (l *capabilityList) login() {
+	c, add := l.c, l.add
 	add("SASL-IR")
 	if c.canStartTLS() {
 		add("STARTTLS")
@@ -102,7 +124,6 @@ func (c *client) capabilities() string {
 	for _, m := range c.srv.door.Mechanisms(c.ses) {
 		add("AUTH=" + m)
 	}
-	return string(list)
 }
 
 func (c *client) canStartTLS() bool {
@@ -114,7 +135,7 @@ func (c *client) capability(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	c.e.Raw("* CAPABILITY ", c.capabilities()).CRLF()
+	c.e.Raw("* ", c.capabilities()).CRLF()
 	return nil
 }
 

@@ -44,16 +44,18 @@ type client struct {
 	d    *wire.Decoder
 	e    wire.Encoder
 
-	state state
 	user
-	badRow   int    // bad commands in a row
 	knownBy  uint64 // the rules of Options.Withhold whose client this one is, by its ID
 	withheld uint64 // the rules that hold now: see withhold
 
-	idling   *idling     // set during IDLE; Read is interrupted by wake then
-	waiting  bool        // between two commands; with NOTIFY Read is interrupted by wake then
-	woken    atomic.Bool // there is something new; set by wake
-	lastSign time.Time   // during IDLE: when the client last heard of us
+	idling   *idling   // set during IDLE; Read is interrupted by wake then
+	lastSign time.Time // during IDLE: when the client last heard of us
+
+	// small things together: there are many clients
+	state   state
+	badRow  uint8       // bad commands in a row
+	waiting bool        // between two commands; with NOTIFY Read is interrupted by wake then
+	woken   atomic.Bool // there is something new; set by wake
 }
 
 // user is what belongs to who is logged in: all of it goes with UNAUTHENTICATE.
@@ -168,7 +170,7 @@ func (c *client) recovered(err *error) {
 
 func (c *client) greet() {
 	// RFC 9051 section 7.1: the greeting may hold the capabilities.
-	c.e.Raw("* OK [CAPABILITY ", c.capabilities(), "] ", c.srv.o.Name, " ready").CRLF()
+	c.e.Raw("* OK [", c.capabilities(), "] ", c.srv.o.Name, " ready").CRLF()
 }
 
 // Read is what the Reader reads from: it sends what is pending before it waits, so responses leave once for each batch of commands, and

@@ -59,7 +59,7 @@ func (c *client) unauthenticate(t *task) error {
 	c.ses.SetActivity(t.name)
 	c.withhold()
 	c.d.UTF8, c.e.UTF8 = false, false
-	t.code = "CAPABILITY " + c.capabilities()
+	t.code = c.capabilities()
 	t.text = "Nobody is logged in"
 	c.ok(t)
 	// RFC 8437 section 4.1: our side's compression ends behind the CRLF of the OK, the client's behind that of its command.

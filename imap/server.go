@@ -41,6 +41,8 @@ type Server struct {
 	door  *auth.Door
 	o     Options
 	heavy chan struct{} // holds one for each search that works
+
+	inside func() string // the capabilities after login of those from whom nothing is withheld
 }
 
 // New returns a Server.
@@ -72,7 +74,13 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{store: store, door: door, o: o, heavy: make(chan struct{}, o.Searches)}
+	s := &Server{store: store, door: door, o: o, heavy: make(chan struct{}, o.Searches)}
+	s.inside = sync.OnceValue(func() string {
+		list := &capabilityList{b: []byte("CAPABILITY")}
+		list.always(&s.o)
+		return string(list.b)
+	})
+	return s
 }
 
 // Refusal is the line for a connection that is turned away before it gets a session's rights (RFC 9051 section 7.1.5).

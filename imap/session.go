@@ -64,7 +64,7 @@ func (c *client) id(t *task) error {
 		c.ses.SetClient(name)
 	}
 	if c.identify(fields) {
-		t.code = "CAPABILITY " + c.capabilities() // which have changed
+		t.code = c.capabilities() // which have changed
 	}
 	c.e.Raw("* ID (\"name\" ").String(c.srv.o.Name)
 	if v := c.srv.o.Version; v != "" {
