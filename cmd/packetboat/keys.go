@@ -232,7 +232,7 @@ var keys = []key{
 }
 
 // withheldByDefault is for clients that are known to stumble: iOS's mail over COMPRESS, and Outlook, which enables UIDONLY and then
-// uses sequence numbers.
+// uses sequence numbers; and for imapsync, which enables nothing and moves old mail in, whatever is in its headers (RFC 6855 section 4).
 const withheldByDefault = "client iOS: COMPRESS=DEFLATE, client iPhone Mail: COMPRESS=DEFLATE, client iPad Mail: COMPRESS=DEFLATE, client *Outlook*: UIDONLY, client imapsync: UTF8=ACCEPT"
 
 func keyNamed(name string) (key, bool) {
