@@ -89,7 +89,7 @@ func (h *house) env(t testing.TB) sessiontest.Env {
 		TLS:      client,
 		Registry: h.registry,
 		Do: map[string]func(testing.TB, ...string){
-			"has": h.has, "lacks": h.lacks, "count": h.count, "quota": h.quota, "use": h.use, "drain": h.drain, "disable": h.disable,
+			"has": h.has, "lacks": h.lacks, "count": h.count, "quota": h.quota, "messages": h.limit, "use": h.use, "drain": h.drain, "disable": h.disable,
 		},
 		Vars: map[string]string{"MX": h.mx},
 	}
@@ -164,6 +164,15 @@ func (h *house) quota(t testing.TB, args ...string) {
 	t.Helper()
 	n, _ := strconv.ParseInt(args[1], 10, 64)
 	if _, err := h.store.UpdateAccount(t.Context(), h.accounts[args[0]].ID, storage.AccountChange{Quota: &n}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// limit ACCOUNT MESSAGES
+func (h *house) limit(t testing.TB, args ...string) {
+	t.Helper()
+	n, _ := strconv.ParseInt(args[1], 10, 64)
+	if _, err := h.store.UpdateAccount(t.Context(), h.accounts[args[0]].ID, storage.AccountChange{MessageQuota: &n}); err != nil {
 		t.Fatal(err)
 	}
 }

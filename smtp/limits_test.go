@@ -66,6 +66,41 @@ func TestRepliesAreGathered(t *testing.T) {
 }
 
 var excesses = []struct{ name, script string }{
+	{"as many messages as there may be", `
+			! messages joe 1
+			a = mx
+			a<< 220 *
+			a> EHLO x
+			a<< 250 LIMITS *
+			b = mx
+			b<< 220 *
+			b> EHLO x
+			b<< 250 LIMITS *
+			b> MAIL FROM:<a@b.example>
+			b< 250 *
+			b> RCPT TO:<joe@example.test>
+			b< 250 *
+			a> MAIL FROM:<a@b.example>
+			a< 250 *
+			a> RCPT TO:<joe@example.test>
+			a< 250 *
+			a> DATA
+			a< 354 *
+			a> Subject: 1
+			a> .
+			a< 250 *
+			a> MAIL FROM:<a@b.example>
+			a< 250 *
+			a> RCPT TO:<joe@example.test>
+			a< 452 4.2.2 *
+			# One that was let in before the limit was reached.
+			b> DATA
+			b< 354 *
+			b> Subject: 2
+			b> .
+			b< 452 4.2.2 *
+			! count joe 1
+	`},
 	{"full mailboxes", `
 			! quota ann 10000
 			! use ann 9000

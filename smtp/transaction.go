@@ -122,15 +122,19 @@ func (t *transaction) unresolved(path string, err error) *reply {
 	return t.c.failure("recipient", err)
 }
 
-// full tells whether size more bytes are too many for an account.
+// full tells whether a message of size bytes is too much for an account, or one message too many.
 func (t *transaction) full(ctx context.Context, a *storage.Account, size int64) *reply {
-	if a.Quota == 0 {
+	if a.Quota == 0 && a.MessageQuota == 0 {
 		return nil
 	}
 	usage, err := t.c.srv.store.Usage(ctx, a.ID)
 	switch {
 	case err != nil:
 		return t.c.failure("quota", err)
+	case a.MessageQuota != 0 && usage.Messages >= a.MessageQuota:
+		return say(452, "4.2.2", "mailbox of %s is full", a.Name)
+	case a.Quota == 0:
+		return nil
 	case size > a.Quota:
 		return say(552, "5.2.2", "message is larger than the mailbox of %s may become", a.Name)
 	case usage.Bytes >= a.Quota || usage.Bytes+size > a.Quota:
