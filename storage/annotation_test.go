@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"slices"
 	"testing"
+
+	"github.com/packetboat/packetboat/storage/sqldb"
 )
 
 func note(name, value string) AnnotationChange {
@@ -212,4 +214,49 @@ func TestMessageQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	verifyStore(t, s)
+}
+
+// A database of the first schema has no limit of messages and no entries, and takes both (schema/0004.sql).
+func TestAnnotationsInOldDatabase(t *testing.T) {
+	dir := t.TempDir()
+	texts, err := migrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqldb.Open(t.Context(), dir, texts[:1], sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := db.Writer()
+	if err := w.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{
+		`INSERT INTO counter (name, value) VALUES ('id', 100)`,
+		`INSERT INTO account (id, name, admin, disabled, quota, epoch, created, home, mail, bytes, messages, files, modseq, uidvalidity) VALUES (2, 'ann@example.test', 0, 0, 0, 1, 0, 3, 4, 0, 0, 0, 9, 9)`,
+		`INSERT INTO node (id, account, parent, kind, name, size, modified, created, mode, blob, modseq) VALUES (3, 2, NULL, 1, '', 0, 0, 0, 448, 0, 1), (4, 2, 3, 1, 'Mail', 0, 0, 0, 448, 0, 1), (5, 2, 4, 2, 'INBOX', 0, 0, 0, 448, 0, 1)`,
+		`INSERT INTO mailbox (id, account, name, noselect, role, uidvalidity, uidnext, highestmodseq, messages, unseen, deleted, size, floor, tombs) VALUES (5, 2, 'INBOX', 0, '', 5, 1, 1, 0, 0, 0, 0, 0, 0)`,
+	} {
+		if err := w.Exec(q); err != nil {
+			t.Fatal(q, err)
+		}
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := openTest(t, dir, Options{})
+	a, err := s.Account(t.Context(), 2)
+	if err != nil || a.MessageQuota != 0 || s.AnnotationSeq() != 0 {
+		t.Fatal(a, err)
+	}
+	if err := annotate(t, s, a, note("/shared/comment", "x")); err != nil || s.AnnotationSeq() == 0 {
+		t.Fatal(err, s.AnnotationSeq())
+	}
+	n := int64(7)
+	if a, err = s.UpdateAccount(t.Context(), 2, AccountChange{MessageQuota: &n}); err != nil || a.MessageQuota != 7 {
+		t.Fatal(a, err)
+	}
 }
