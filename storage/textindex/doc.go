@@ -11,6 +11,6 @@
 // carries a checksum, and a segment that fails it is removed, as is one of another store, of another version, or of a time after the one that the
 // database was set back to (Options.Generation). Ranges without a segment are gaps, which the caller fills again.
 //
-// Why not SQLite's FTS5: its trigram tokenizer took about 1 ms a message to build and is asked about whole columns with postings for
-// each row; lists of units as bitmaps take a fifth of the room, and the text beside them verifies 2 GB a second.
+// Why not SQLite's FTS5: its trigrams either name whole messages (detail=none, twice the time to build), so that the texts and what looks at them are needed beside it
+// all the same, or their positions (detail=full), which takes two and a half times the room of the texts. docs/performance.md has the figures.
 package textindex
