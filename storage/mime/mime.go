@@ -98,15 +98,16 @@ const MissingDomain = "MISSING_DOMAIN"
 // message that is no multipart is the message's own body; a message/rfc822 is passed through.
 func (x *Index) Find(path []int) (*Part, bool) {
 	p := &x.Root
+	own := false // p is meant as its message's part 1, which has no parts
 	for depth, n := range path {
 		if depth > 0 && p.isMessage() && len(p.Parts) == 1 {
-			p = &p.Parts[0]
+			p, own = &p.Parts[0], false
 		}
 		switch {
 		case p.Type == "multipart" && n >= 1 && n <= len(p.Parts):
 			p = &p.Parts[n-1]
-		case p.Type != "multipart" && n == 1 && (depth == 0 || p.Envelope != nil):
-			// the body of a message that is no multipart; p stays
+		case p.Type != "multipart" && n == 1 && !own && (depth == 0 || p.Envelope != nil):
+			own = true
 		default:
 			return nil, false
 		}

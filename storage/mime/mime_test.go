@@ -103,6 +103,7 @@ func TestEnvelope(t *testing.T) {
 		"comments":  {"From: Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>\nTo: <user (comment)@ (comment) domain.org>\nCc: a@ (c) b (Name)\n\n", `(NIL NIL (("Pete" NIL "pete" "silly.test")) (("Pete" NIL "pete" "silly.test")) (("Pete" NIL "pete" "silly.test")) ((NIL NIL "user" "domain.org")) (("Name" NIL "a" "b")) NIL NIL NIL)`},
 		"broken":    {"From: root\nTo: <a@b>, \"un balanced <c@d>\nCc: x@y (Name)\n\n", `(NIL NIL ((NIL NIL "root" "MISSING_DOMAIN")) ((NIL NIL "root" "MISSING_DOMAIN")) ((NIL NIL "root" "MISSING_DOMAIN")) ((NIL NIL "a" "b")(NIL NIL "un balanced <c@d>" "MISSING_DOMAIN")) (("Name" NIL "x" "y")) NIL NIL NIL)`},
 		"obsolete":  {"To: <@r1,@r2:a@b>, \"quo\\\"ted\" <\"lo cal\"@d . e>\n\n", `(NIL NIL NIL NIL NIL ((NIL "@r1,@r2" "a" "b")("quo\"ted" NIL "lo cal" "d.e")) NIL NIL NIL NIL)`},
+		"no local":  {"To: \"\"@e, @\n\n", `(NIL NIL NIL NIL NIL ((NIL NIL "" "e")(NIL NIL "" "MISSING_DOMAIN")) NIL NIL NIL NIL)`},
 		"no people": {"To: undisclosed-recipients:;\n\n", `(NIL NIL NIL NIL NIL ((NIL NIL "undisclosed-recipients" NIL)(NIL NIL NIL NIL)) NIL NIL NIL NIL)`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +140,18 @@ func TestFind(t *testing.T) {
 		} else if ok && text[p.BodyOffset:p.End] != c.body {
 			t.Errorf("%v: %q", c.path, text[p.BodyOffset:p.End])
 		}
+	}
+	for _, path := range [][]int{{1, 1}, {1, 1, 1}, {2}} {
+		if p, ok := index("Subject: x\r\n\r\nbody").Find(path); ok {
+			t.Errorf("a plain message has a part %v: %v", path, p)
+		}
+	}
+	forwarded := "Content-Type: message/rfc822\r\n\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\nbody"
+	if p, ok := index(forwarded).Find([]int{1, 1, 1}); !ok || forwarded[p.BodyOffset:] != "body" {
+		t.Errorf("part 1.1.1 of a forwarded message: %v %v", p, ok)
+	}
+	if p, ok := index(forwarded).Find([]int{1, 1, 1, 1}); ok {
+		t.Errorf("part 1.1.1.1 of a forwarded message: %v", p)
 	}
 	if p, ok := index("Subject: x\r\n\r\nbody").Find([]int{1}); !ok || p.BodyOffset != 14 {
 		t.Errorf("part 1 of a plain message: %v %v", p, ok)

@@ -44,7 +44,11 @@ func appendAddresses(dst []byte, list []Address) []byte {
 		dst = append(dst, ' ')
 		dst = appendNString(dst, a.Route)
 		dst = append(dst, ' ')
-		dst = appendNString(dst, a.Mailbox)
+		if a.Mailbox == "" && a.Host != "" {
+			dst = append(dst, `""`...) // RFC 9051 section 9: addr-mailbox is NIL at the end of a group only
+		} else {
+			dst = appendNString(dst, a.Mailbox)
+		}
 		dst = append(dst, ' ')
 		dst = appendNString(dst, a.Host)
 		dst = append(dst, ')')
