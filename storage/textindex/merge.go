@@ -157,7 +157,6 @@ type input struct {
 	units []uint32 // by unit: its number in the new segment, or gone
 	block int      // of keys
 	queue []posting
-	buf   []byte
 	lists window
 }
 

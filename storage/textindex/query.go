@@ -95,7 +95,6 @@ type part struct {
 	found bool     // whether any unit may have the needle
 	exact bool     // those units have it
 	units []uint64 // a bit for each of them
-	all   bool     // any unit may have it
 	bad   bool
 	at    int // the document asked last
 }

@@ -23,7 +23,6 @@ type segment struct {
 	f    *os.File
 
 	refs    atomic.Int32 // of the index and of readers; the last one closes the file
-	gone    atomic.Bool  // not of the index any more
 	damaged atomic.Bool
 	dead    atomic.Int64 // documents that are known to be gone
 
@@ -39,7 +38,7 @@ type segment struct {
 // table is what is kept of a segment in memory while it is used: 32 bytes a document, 4 a unit and 16 for each 64 trigrams.
 type table struct {
 	docs    []entry
-	offsets []uint32 // of units, in words of nothing: bytes from the first; one more than there are
+	offsets []uint32 // of units, in bytes from the first; one more than there are
 	sparse  []sparse
 }
 

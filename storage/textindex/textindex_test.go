@@ -48,7 +48,6 @@ func plain(d *Doc, n Needle) Verdict {
 type world struct {
 	t    testing.TB
 	dir  string
-	o    Options
 	x    *Index
 	docs map[int64]*Doc
 	next int64
