@@ -38,6 +38,9 @@ func CleanName(name string) (string, error) {
 	case len(name) > maxName:
 		return "", fmt.Errorf("%w: longer than %d bytes", ErrInvalid, maxName)
 	}
+	if strings.HasPrefix(name, "\ufeff") {
+		return "", fmt.Errorf("%w: it begins with a byte order mark", ErrInvalid) // RFC 6855 section 3: Net-Unicode, which has none
+	}
 	for _, r := range name {
 		if r == '/' {
 			return "", fmt.Errorf("%w: it holds a slash", ErrInvalid)
