@@ -243,7 +243,7 @@ func (c *client) tellNames(own map[int64]bool) (over bool, err error) {
 		c.overflow()
 		return true, nil
 	}
-	d := nameDiff{c: c, own: own, at: map[string]*listed{}, told: map[string]bool{}, moved: map[string]string{}}
+	d := nameDiff{c: c, own: own, at: map[string]*listed{}, told: map[string]bool{}, moved: map[string]string{}, reborn: map[int64]bool{}}
 	there := make(map[int64]bool, len(rows))
 	for i := range rows {
 		there[rows[i].ID] = true
@@ -259,7 +259,14 @@ func (c *client) tellNames(own map[int64]bool) (over bool, err error) {
 			d.tell(*b)
 		}
 	}
-	return false, c.counters(n, d.fresh, func(w *watched, b *storage.Mailbox) { w.counters = countersOf(b) })
+	return false, c.counters(n, d.fresh, func(w *watched, b *storage.Mailbox) {
+		w.counters = countersOf(b)
+		if d.reborn[b.ID] { // RFC 5465 section 5.1: a changed UIDVALIDITY is told
+			items := &wire.StatusOptions{}
+			items.NumMessages, items.UIDNext, items.UIDValidity, items.HighestModSeq = true, true, true, true
+			c.tellCounters(w, items)
+		}
+	})
 }
 
 // overflow gives up (RFC 5465 section 5.8).
@@ -278,6 +285,7 @@ type nameDiff struct {
 	moved   map[string]string // new names by old ones
 	parents []string          // of what came or went
 	fresh   []int64           // whose counters are to be read
+	reborn  map[int64]bool    // what has the name of one that went
 }
 
 func (d *nameDiff) tell(b listed) {
@@ -302,6 +310,7 @@ func (d *nameDiff) gone(there map[int64]bool) {
 			continue
 		}
 		delete(n.boxes, id)
+		n.lose(w)
 		if d.own[id] {
 			continue
 		}
@@ -319,6 +328,17 @@ func (d *nameDiff) gone(there map[int64]bool) {
 	}
 }
 
+// lose remembers the name of what went, should another mailbox get it.
+func (n *notify) lose(w *watched) {
+	if w.events&wire.FlagChange == 0 {
+		return
+	}
+	if n.lost == nil || len(n.lost) >= maxNotified {
+		n.lost = map[string]bool{}
+	}
+	n.lost[w.name] = true
+}
+
 // row tells of a name that is there.
 func (d *nameDiff) row(b *listed) {
 	n := d.c.notify
@@ -332,6 +352,9 @@ func (d *nameDiff) row(b *listed) {
 		d.fresh = append(d.fresh, b.ID)
 	}
 	own := d.own[b.ID]
+	if !known && !own && n.lost[b.Name] && w.events&wire.FlagChange != 0 {
+		d.reborn[b.ID] = true
+	}
 	switch {
 	case !known:
 		if !own && w.events&wire.MailboxName != 0 {

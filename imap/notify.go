@@ -31,11 +31,12 @@ type notify struct {
 	epoch    uint64             // Store.ACLEpoch when boxes were resolved
 	subs     map[int64]*watch.Subscription
 	view     *watch.Subscription
-	viewed   *view    // what view is for
-	own      []uint32 // UIDs that this session put into viewed
-	meta     *noted   // of metadata; nil: nothing of it was asked for
-	wasNamed bool     // the names are to be looked at again
-	stale    bool     // so are all counters
+	viewed   *view           // what view is for
+	own      []uint32        // UIDs that this session put into viewed
+	meta     *noted          // of metadata; nil: nothing of it was asked for
+	lost     map[string]bool // names of mailboxes that went, whose flags were watched
+	wasNamed bool            // the names are to be looked at again
+	stale    bool            // so are all counters
 }
 
 // watched is what the client knows of a mailbox.
