@@ -232,7 +232,8 @@ type edit struct {
 	last  uint32
 }
 
-// with is the picture after steps, with the row's new counters. p must be the newest picture of its mailbox, or one that is thrown away if
+// with is the picture after steps, with the row's new counters. Without keywords it keeps those it has: they only become more, and who adds one has read
+// them. p must be the newest picture of its mailbox, or one that is thrown away if
 // the transaction is: see Snapshot.
 func (p *Snapshot) with(m Mailbox, keywords []string, steps []edit) *Snapshot {
 	e := editor{chunks: slices.Clone(p.chunks), own: make([]bool, len(p.chunks))}
@@ -242,6 +243,9 @@ func (p *Snapshot) with(m Mailbox, keywords []string, steps []edit) *Snapshot {
 		} else {
 			e.put(&s.put)
 		}
+	}
+	if keywords == nil {
+		keywords = p.keywords
 	}
 	return newSnapshot(m, keywords, e.chunks)
 }

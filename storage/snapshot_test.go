@@ -149,3 +149,48 @@ func TestColdLoads(t *testing.T) {
 		t.Fatal(p.Len(), err)
 	}
 }
+
+// TestSnapshotKeepsKeywords: a change that names no keyword leaves the picture its keywords, also when it is the first one since the store was opened and
+// the writer has not read them.
+func TestSnapshotKeepsKeywords(t *testing.T) {
+	for what, change := range map[string]func(*Store, *Account, int64) error{
+		"flags": func(s *Store, a *Account, box int64) error {
+			_, _, err := s.SetFlags(t.Context(), a.ID, box, []uint32{1}, FlagChange{Op: FlagsAdd, Flags: Seen})
+			return err
+		},
+		"delivery": func(s *Store, a *Account, box int64) error {
+			_, err := s.Deliver(t.Context(), newMessage(t, s, a.ID, "Subject: x\r\n\r\n"), []Target{{Account: a.ID, Mailbox: box}})
+			return err
+		},
+		"copy": func(s *Store, a *Account, box int64) error {
+			_, err := s.Copy(t.Context(), a.ID, box, []uint32{1}, Destination{a.ID, box, AllRights})
+			return err
+		},
+		"expunge": func(s *Store, a *Account, box int64) error {
+			_, err := s.Expunge(t.Context(), a.ID, box, []uint32{2}, true)
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			s := openTest(t, dir, Options{})
+			a := newAccount(t, s, "ann@example.test", 0)
+			deliverTo(t, s, a.ID, "INBOX", 2)
+			box := mailboxNamed(t, s, a.ID, "INBOX").ID
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = openTest(t, dir, Options{})
+			if _, err := s.Snapshot(t.Context(), box); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(s, a, box); err != nil {
+				t.Fatal(err)
+			}
+			p, err := s.Snapshot(t.Context(), box)
+			if err != nil || !slices.Equal(p.Keywords(), []string{"Word"}) {
+				t.Error(p.Keywords(), err)
+			}
+		})
+	}
+}

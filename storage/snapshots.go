@@ -41,7 +41,7 @@ type slot struct {
 type edits struct {
 	row      *mailboxRow // the writer's
 	mailbox  Mailbox     // as it is after the batch
-	keywords []string
+	keywords []string    // nil: as they were
 	steps    []edit
 	removed  bool // the mailbox is no more
 
