@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crowd opens sessions that wait in IDLE: ADDRESS plain|tls|compress N. For each line on its input, which is a prefix, it reads a line that begins so in every
+// crowd opens sessions that wait, in IDLE or after NOTIFY: ADDRESS plain|tls|compress|notify N. For each line on its input, which is a prefix, it reads a line that begins so in every
 // session.
 func crowd(args []string) error {
 	n, _ := strconv.Atoi(args[2])
@@ -98,6 +98,9 @@ func enter(address, over string) (*member, error) {
 		m.r = bufio.NewReader(flate.NewReader(m.r))
 		w, _ := flate.NewWriter(c, flate.HuffmanOnly)
 		m.w = flushed{w}
+	}
+	if over == "notify" {
+		return m, m.ask("t NOTIFY SET (mailboxes INBOX (MessageNew MessageExpunge))\r\n", "t OK")
 	}
 	if err := m.ask("t SELECT INBOX\r\n", "t OK"); err != nil {
 		return nil, err
@@ -214,11 +217,11 @@ func BenchmarkIdle(b *testing.B) {
 
 // BenchmarkWriter measures what a delivery takes into a mailbox in which many wait, beside one in which nobody does.
 func BenchmarkWriter(b *testing.B) {
-	for _, n := range []int{0, 1000} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
+	for _, over := range []string{"nobody", "plain", "notify"} {
+		b.Run(over, func(b *testing.B) {
 			h := open(b, imap.Options{IdleKeepalive: time.Hour}, auth.PlaintextLoopback)
-			if n > 0 {
-				gather(b, h.plain, "plain", n)
+			if over != "nobody" {
+				gather(b, h.plain, over, 1000)
 			}
 			h.many(b, "ann", "INBOX", "10")
 			var took []time.Duration

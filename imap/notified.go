@@ -219,7 +219,7 @@ func (c *client) counters(n *notify, ids []int64, each func(*watched, *storage.M
 			each(w, b)
 			continue
 		}
-		b, err := c.srv.store.MailboxByID(c.ctx(), w.account, id)
+		b, err := c.srv.store.Counters(c.ctx(), id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

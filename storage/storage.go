@@ -85,16 +85,17 @@ func def[T comparable](p *T, v T) {
 
 // Store is an open account store.
 type Store struct {
-	o     Options
-	began time.Time // when it was opened, by the clock of files
-	log   *slog.Logger
-	db    *sqldb.DB
-	blobs blob.Store
-	hub   watch.Hub
-	snaps snapshots
-	mails mailCache
-	names nameCache
-	keys  keysCache
+	o       Options
+	began   time.Time // when it was opened, by the clock of files
+	log     *slog.Logger
+	db      *sqldb.DB
+	blobs   blob.Store
+	hub     watch.Hub
+	counted counterCache
+	snaps   snapshots
+	mails   mailCache
+	names   nameCache
+	keys    keysCache
 
 	aclEpoch  atomic.Uint64 // counts changes of anybody's rights
 	annotated atomic.Int64  // seq of the last change of an annotation

@@ -258,6 +258,7 @@ func (t *tx) publish() {
 		e.mailbox, e.keywords = e.row.Mailbox, e.row.keywords
 		t.s.snaps.commit(id, e)
 	}
+	t.s.counted.commit(t.edited)
 	for _, f := range t.after {
 		f()
 	}
