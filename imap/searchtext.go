@@ -44,15 +44,16 @@ type header struct {
 	buf   *scratch
 }
 
-// has tells whether a field of that name contains the needle, decoded (RFC 2047) or as it stands there; one of addresses, also without comments.
+// has tells whether a field of that name contains the needle. RFC 9051 section 6.4.4: encoded words are decoded before. One of addresses may have it
+// without its comments too.
 func (h header) has(field string, n needle, address bool) bool {
 	for name, raw := range mime.HeaderFields(h.block) {
 		if len(name) == len(field) && strings.EqualFold(string(name), field) {
 			value := string(mime.Unfold(nil, mime.FieldValue(raw)))
-			if h.buf.has(mime.DecodeHeader(value), n) || strings.Contains(value, "=?") && h.buf.has(value, n) {
+			if h.buf.has(mime.DecodeHeader(value), n) {
 				return true
 			}
-			if address && strings.Contains(value, "(") && h.buf.has(mime.WithoutComments(value), n) {
+			if address && strings.Contains(value, "(") && h.buf.has(mime.DecodeHeader(mime.WithoutComments(value)), n) {
 				return true
 			}
 		}
@@ -60,11 +61,10 @@ func (h header) has(field string, n needle, address bool) bool {
 	return false
 }
 
-// contains tells whether any field contains the needle.
+// contains tells whether any field contains the needle, or a line that is none.
 func (h header) contains(n needle) bool {
 	for name, raw := range mime.HeaderFields(h.block) {
-		value := string(mime.Unfold(nil, mime.FieldValue(raw)))
-		if len(name) > 0 && h.buf.has(string(name)+": "+mime.DecodeHeader(value), n) {
+		if h.buf.has(mime.FieldText(name, raw), n) {
 			return true
 		}
 	}
@@ -75,7 +75,7 @@ func (h header) contains(n needle) bool {
 func (h header) day() (int64, bool) {
 	for name, raw := range mime.HeaderFields(h.block) {
 		if strings.EqualFold(string(name), "Date") {
-			t, ok := mime.ParseDate(string(mime.Unfold(nil, mime.FieldValue(raw))))
+			t, ok := mime.SentDate(string(mime.Unfold(nil, mime.FieldValue(raw))))
 			return sentDay(t), ok
 		}
 	}
@@ -148,7 +148,7 @@ func (s *textScan) part(p *mime.Part, root bool) {
 	for i := range p.Parts {
 		s.part(&p.Parts[i], false)
 	}
-	if len(p.Parts) == 0 && p.Type == "text" {
+	if p.Searched() {
 		s.stream(mime.Text(io.NewSectionReader(s.body, p.BodyOffset, p.End-p.BodyOffset), p))
 	}
 }

@@ -21,6 +21,8 @@ func decoderOf(charset string) (transform.Transformer, bool) {
 		return lenientUTF8{}, true
 	case "iso-8859-8-i", "iso-8859-8-e":
 		charset = "iso-8859-8"
+	case "utf-7", "unicode-1-1-utf-7":
+		return new(utf7), true
 	case "utf-16":
 		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewDecoder(), true
 	}

@@ -22,6 +22,8 @@ var zones = map[string]string{
 	"EST": "-0500", "EDT": "-0400", "CST": "-0600", "CDT": "-0500", "MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700",
 }
 
+var months = map[string]bool{"january": true, "february": true, "march": true, "april": true, "june": true, "july": true, "august": true, "september": true, "october": true, "november": true, "december": true}
+
 // ParseDate reads the Date field of a message, the obsolete forms and common mistakes included; false when it is no date.
 func ParseDate(s string) (time.Time, bool) {
 	if len(s) > 200 {
@@ -53,6 +55,13 @@ func ParseDate(s string) (time.Time, bool) {
 			}
 		}
 	}
+	for i, w := range words {
+		if len(w) > 3 && months[strings.ToLower(w)] {
+			words[i] = w[:3] // in full
+		} else if h, ok := strings.CutSuffix(w, ":60"); ok && strings.Contains(h, ":") {
+			words[i] = h + ":59" // RFC 5322 section 3.3: a leap second, which package time does not know
+		}
+	}
 	text := strings.Join(words, " ")
 	for _, layout := range dateLayouts {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -60,4 +69,26 @@ func ParseDate(s string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// SentDate is ParseDate that takes a Date field of which only the day can be read (RFC 5256 section 2.2): an invalid zone is UTC, an invalid time
+// midnight.
+func SentDate(s string) (time.Time, bool) {
+	t, ok := ParseDate(s)
+	if ok || len(s) > 200 {
+		return t, ok
+	}
+	words := strings.Fields(s)
+	if n := len(words); n > 3 {
+		if t, ok = ParseDate(strings.Join(words[:n-1], " ")); ok { // without the zone
+			return t, true
+		}
+	}
+	if len(words) > 0 && strings.HasSuffix(words[0], ",") {
+		words = words[1:]
+	}
+	if len(words) < 3 {
+		return t, false
+	}
+	return ParseDate(strings.Join(words[:3], " ") + " 00:00:00 +0000")
 }

@@ -45,10 +45,9 @@ const (
 )
 
 const (
-	keysVersion = 1
+	keysVersion = 2
 
 	hasSent  = 1 << 0
-	hasDay   = 1 << 1
 	isReply  = 1 << 2
 	keysHead = 21 // bytes before the references
 
@@ -122,7 +121,7 @@ func (k Keys) Sent() (int64, bool) {
 // time and zone); false when it is no date.
 func (k Keys) SentDay() (int64, bool) {
 	sent := int64(binary.BigEndian.Uint64(k[2:])) + int64(int16(binary.BigEndian.Uint16(k[10:])))*60
-	return sent - ((sent%86400)+86400)%86400, k[1]&hasDay != 0
+	return sent - ((sent%86400)+86400)%86400, k[1]&hasSent != 0
 }
 
 // Reply tells whether the subject is that of a reply or forward (RFC 5256 section 3, REFERENCES).

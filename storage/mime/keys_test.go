@@ -145,7 +145,7 @@ func TestKeys(t *testing.T) {
 	if k.Thread() != k.Ref(0) {
 		t.Error("thread")
 	}
-	for needle, want := range map[string]bool{"jörg": true, "=?UTF-8": true, "joe@a.example>": true, "": true, "ann": false, "\x00": false} {
+	for needle, want := range map[string]bool{"jörg": true, "=?UTF-8": false, "joe@a.example>": true, "": true, "ann": false, "\x00": false} {
 		if has, known := k.Has(TextFrom, AppendCasemap(nil, []byte(needle))); has != want || !known {
 			t.Errorf("%q: %v %v", needle, has, known)
 		}

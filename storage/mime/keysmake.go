@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -107,10 +106,13 @@ func (m *keyMaker) envelope(e *Envelope) {
 			m.refs = append(m.refs, parent)
 		}
 	}
-	if m.sent = e.SentDate; !m.sent.IsZero() {
-		m.flags |= hasSent | hasDay
-	} else if e.Date != "" {
-		m.date(e.Date)
+	m.sent = e.SentDate
+	known := !m.sent.IsZero()
+	if !known && e.Date != "" {
+		m.sent, known = SentDate(e.Date)
+	}
+	if known {
+		m.flags |= hasSent
 	}
 }
 
@@ -157,16 +159,14 @@ func (m *keyMaker) search(t KeyText, raw []byte, address bool) {
 		return
 	}
 	value := m.value(raw)
-	encoded := bytes.Contains(value, encodedBegin)
-	if encoded || !utf8.Valid(value) {
+	if bytes.Contains(value, encodedBegin) || !utf8.Valid(value) {
 		m.scratch = append(m.scratch[:0], DecodeHeader(string(value))...)
 		m.add(t, m.scratch)
-	}
-	if encoded || utf8.Valid(value) {
+	} else {
 		m.add(t, value)
 	}
 	if address && bytes.IndexByte(value, '(') >= 0 {
-		m.add(t, []byte(WithoutComments(string(value))))
+		m.add(t, []byte(DecodeHeader(WithoutComments(string(value)))))
 	}
 }
 
@@ -213,29 +213,6 @@ func WithoutComments(s string) string {
 		}
 	}
 	return string(b)
-}
-
-// date is the sent date of a field that cannot be read as it is (RFC 5256 section 2.2): an invalid zone is UTC, an invalid time midnight.
-func (m *keyMaker) date(s string) {
-	var ok bool
-	if len(s) > 200 {
-		return
-	}
-	words := strings.Fields(s)
-	if n := len(words); n > 3 {
-		if m.sent, ok = ParseDate(strings.Join(words[:n-1], " ")); ok { // without the zone
-			m.flags |= hasSent
-			return
-		}
-	}
-	if len(words) > 0 && strings.HasSuffix(words[0], ",") {
-		words = words[1:]
-	}
-	if len(words) >= 3 {
-		if m.sent, ok = ParseDate(strings.Join(words[:3], " ") + " 00:00:00 +0000"); ok {
-			m.flags |= hasSent
-		}
-	}
 }
 
 // hashID is what stands for a Message-ID; never 0.

@@ -316,13 +316,21 @@ func TestHostile(t *testing.T) {
 
 func TestParseDate(t *testing.T) {
 	want := time.Date(2003, 7, 1, 10, 52, 37, 0, time.FixedZone("", 7200))
-	for _, s := range []string{"Tue, 1 Jul 2003 10:52:37 +0200", "1 Jul 2003 10:52:37 +0200", "Tue,  01 Jul 2003 10:52:37 +0200 (CEST)", "Tuesday, 1 Jul 03 10:52:37 +0200", "(x) Tue, 1 Jul 2003 (y) 10:52:37 +0200"} {
+	for _, s := range []string{"Tue, 1 Jul 2003 10:52:37 +0200", "1 Jul 2003 10:52:37 +0200", "Tue,  01 Jul 2003 10:52:37 +0200 (CEST)", "Tuesday, 1 Jul 03 10:52:37 +0200", "(x) Tue, 1 Jul 2003 (y) 10:52:37 +0200", "1 July 2003 10:52:37 +0200"} {
 		if got, ok := ParseDate(s); !ok || !got.Equal(want) {
 			t.Errorf("%q is %v %v", s, got, ok)
 		}
 	}
 	if got, ok := ParseDate("Tue, 1 Jul 2003 08:52:37 GMT"); !ok || !got.Equal(want) {
 		t.Errorf("GMT: %v %v", got, ok)
+	}
+	if got, ok := ParseDate("1 Jul 2003 08:52:60 Z"); !ok || got.Second() != 59 {
+		t.Errorf("a leap second: %v %v", got, ok)
+	}
+	for _, s := range []string{"1 Jul 2003 25:00:61 +0000", "Tue, 1 Jul 2003 10:52:37 +9999", "1 Jul 2003 noon"} {
+		if got, ok := SentDate(s); !ok || got.Day() != 1 {
+			t.Errorf("the day of %q is %v %v", s, got, ok)
+		}
 	}
 	for _, s := range []string{"", "yesterday", "32 Jul 2003 10:52:37 +0200", strings.Repeat("(", 300)} {
 		if got, ok := ParseDate(s); ok {

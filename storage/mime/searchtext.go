@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -15,17 +14,17 @@ const SearchHeaderMax = 1 << 20
 const searchTextMax = 1 << 20
 
 // SearchVersion changes with what a SearchText holds of a message.
-const SearchVersion = "1"
+const SearchVersion = "2"
 
 // SearchText is all that SEARCH looks at in a message, as the text index keeps it: prepared with AppendCasemap, with the byte 0xff, which is
 // none of UTF-8, behind each line of a header and between the texts of a body.
 type SearchText struct {
-	Fields []byte // "NAME: VALUE" of the message's own header, encoded words decoded
-	Forms  []byte // the same with encoded words as they stand there; and, with 0x01 before it, without comments
+	Fields []byte // FieldText of the message's own header
+	Forms  []byte // with 0x01 before it: the same without comments
 	Inner  []byte // of the headers of parts and inner messages, as Fields
-	Body   []byte // the text parts
+	Body   []byte // the parts that are Searched
 	More   bool   // not all of Inner or Body is here: they were too long
-	Opaque bool   // the header is too long or strange to be kept
+	Opaque bool   // the header is too long to be kept
 
 	line, piece []byte
 }
@@ -40,9 +39,7 @@ func (t *SearchText) Read(r io.ReaderAt, x *Index) error {
 		return err
 	}
 	for name, raw := range HeaderFields(block) {
-		if len(name) > 0 {
-			t.field(name, raw)
-		}
+		t.field(name, raw)
 	}
 	if len(t.Fields)+len(t.Forms) > searchTextMax {
 		t.Opaque = true
@@ -65,25 +62,27 @@ func readBlock(r io.ReaderAt, from, to int64) ([]byte, error) {
 
 // field adds the forms of a field of the message's own header.
 func (t *SearchText) field(name, raw []byte) {
-	value := string(Unfold(nil, FieldValue(raw)))
-	t.Fields = t.appendLine(t.Fields, "", name, DecodeHeader(value))
-	if strings.Contains(value, "=?") {
-		t.Forms = t.appendLine(t.Forms, "", name, value)
-	}
-	if strings.Contains(value, "(") {
-		t.Forms = t.appendLine(t.Forms, "\x01", name, WithoutComments(value))
+	t.Fields = t.appendLine(t.Fields, FieldText(name, raw))
+	if len(name) > 0 && bytes.IndexByte(raw, '(') >= 0 {
+		t.Forms = t.appendLine(t.Forms, "\x01"+string(name)+": "+DecodeHeader(WithoutComments(string(Unfold(nil, FieldValue(raw))))))
 	}
 }
 
-func (t *SearchText) appendLine(dst []byte, mark string, name []byte, value string) []byte {
-	t.line = append(append(append(append(t.line[:0], mark...), name...), ": "...), value...)
-	n := len(dst)
-	dst = AppendCasemap(dst, t.line)
-	// Raw octets are compared as they are, and this one could not be told from the end of the line.
-	if bytes.IndexByte(dst[n:], searchSeparator) >= 0 {
-		t.Opaque = true
+// FieldText is a field of HeaderFields as SEARCH TEXT sees it: "NAME: VALUE" with encoded words decoded. A line that is no field comes behind a
+// space, which no name begins with.
+func FieldText(name, raw []byte) string {
+	if len(name) == 0 {
+		return " " + DecodeHeader(string(Unfold(nil, trimSpace(raw))))
 	}
-	return append(dst, searchSeparator)
+	return string(name) + ": " + DecodeHeader(string(Unfold(nil, FieldValue(raw))))
+}
+
+// Searched tells whether SEARCH BODY and TEXT look into the part: texts, and reports and the like (RFC 3464) which are shown as text.
+func (p *Part) Searched() bool { return len(p.Parts) == 0 && (p.Type == "text" || p.Type == "message") }
+
+func (t *SearchText) appendLine(dst []byte, line string) []byte {
+	t.line = append(t.line[:0], line...)
+	return append(AppendCasemap(dst, t.line), searchSeparator)
 }
 
 // part adds the headers below a part and its texts.
@@ -94,9 +93,7 @@ func (t *SearchText) part(r io.ReaderAt, p *Part, root bool) error {
 			return err
 		}
 		for name, raw := range HeaderFields(block) {
-			if len(name) > 0 {
-				t.Inner = t.appendLine(t.Inner, "", name, DecodeHeader(string(Unfold(nil, FieldValue(raw)))))
-			}
+			t.Inner = t.appendLine(t.Inner, FieldText(name, raw))
 		}
 		t.Inner = t.limit(t.Inner)
 	} else if !root {
@@ -107,7 +104,7 @@ func (t *SearchText) part(r io.ReaderAt, p *Part, root bool) error {
 			return err
 		}
 	}
-	if len(p.Parts) == 0 && p.Type == "text" {
+	if p.Searched() {
 		return t.text(Text(io.NewSectionReader(r, p.BodyOffset, p.End-p.BodyOffset), p))
 	}
 	return nil

@@ -35,6 +35,10 @@ Content-Description: secret
 
 not text
 --b
+Content-Type: message/delivery-status
+
+Action: failed
+--b
 Content-Type: message/rfc822
 
 Subject: inner
@@ -43,9 +47,9 @@ deep text
 --b--
 `))
 	for _, c := range []struct{ name, got, want string }{
-		{"fields", string(s.Fields), "SUBJECT: GRU\u0308ßE AN  ALLE\xffFROM: JOE (THE BOSS) <JOE @ EXAMPLE.TEST>\xffMIME-VERSION: 1.0\xffCONTENT-TYPE: MULTIPART/MIXED; BOUNDARY=B\xff"},
-		{"forms", string(s.Forms), "SUBJECT: =?UTF-8?Q?GR=C3=BC=C3=9FE?= AN  ALLE\xff\x01FROM: JOE <JOE@EXAMPLE.TEST>\xff"},
-		{"body", string(s.Body), "CAFE\u0301\xffDEEP TEXT"},
+		{"fields", string(s.Fields), "SUBJECT: GRU\u0308ßE AN  ALLE\xffFROM: JOE (THE BOSS) <JOE @ EXAMPLE.TEST>\xff NO FIELD\xffMIME-VERSION: 1.0\xffCONTENT-TYPE: MULTIPART/MIXED; BOUNDARY=B\xff"},
+		{"forms", string(s.Forms), "\x01FROM: JOE <JOE@EXAMPLE.TEST>\xff"},
+		{"body", string(s.Body), "CAFE\u0301\xffACTION: FAILED\xffDEEP TEXT"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, c.got, c.want)
@@ -66,8 +70,11 @@ func TestSearchTextLimits(t *testing.T) {
 	if s := searchTextOf(t, parts); !s.More || len(s.Inner) > searchTextMax {
 		t.Errorf("long inner headers: more %v, %d bytes", s.More, len(s.Inner))
 	}
-	if s := searchTextOf(t, "Subject: =?utf-8?q?x?= \xff\r\n\r\nx"); !s.Opaque {
-		t.Error("a raw octet that cannot be told from a separator")
+	if s := searchTextOf(t, strings.Repeat("X: "+strings.Repeat("z", 990)+"\r\n", 1<<10)+strings.Repeat("From: (c) y\r\n", 5000)+"\r\nx"); !s.Opaque {
+		t.Error("a long header is kept")
+	}
+	if s := searchTextOf(t, "From: (x) \xff\r\n\r\nx"); s.Opaque || bytes.Count(s.Fields, []byte{searchSeparator}) != 1 {
+		t.Errorf("a raw octet: %q", s.Fields)
 	}
 }
 
