@@ -76,7 +76,7 @@ func (s *searcher) node(k *wire.Key) (node, error) {
 	case wire.KeySeq, wire.KeyUID:
 		if k.Kind == wire.KeySeq && !k.Set.Saved {
 			if s.uidOnly {
-				return n, errUIDRequired // RFC 9586 section 3.2
+				return n, errUIDRequired // RFC 9586 section 3.5
 			}
 			s.numbers = true
 		}

@@ -31,8 +31,12 @@ func (c *client) sort(t *task) error {
 	return c.tellFound(t, "SORT", &o.Return, r)
 }
 
-// findFor runs the search of SORT or THREAD, to which the charset must be said: RFC 6855 section 3 forbids it for SEARCH alone.
+// findFor runs the search of SORT or THREAD, to which the charset must be said: what RFC 6855 section 3 forbids SEARCH is a charset other
+// than UTF-8 here (its erratum 4029).
 func (c *client) findFor(t *task, o *wire.SearchOptions) (*result, error) {
+	if c.accept && !c.rev2 && o.Charset != "UTF-8" {
+		return nil, &wire.Error{Text: "The charset is UTF-8 once UTF8=ACCEPT is enabled"}
+	}
 	err := knownCharset(o.Charset)
 	if o.Charset = ""; err != nil {
 		if o.Return.Save {
