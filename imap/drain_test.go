@@ -63,3 +63,37 @@ func TestKillDuringFetch(t *testing.T) {
 		t.Errorf("%d bytes came after the kill", len(b))
 	}
 }
+
+// A drain finds those who wait with NOTIFY, and says goodbye over COMPRESS too.
+func TestDrainListeners(t *testing.T) {
+	h := small(t)
+	var lines []*line
+	for i := range 4 {
+		l := login(t, h)
+		if i%2 == 1 {
+			l.compress()
+		}
+		if i < 2 {
+			l.do("NOTIFY SET (personal (MessageNew MessageExpunge))")
+		} else {
+			l.do("SELECT INBOX")
+			l.say("t IDLE")
+			l.until("+ ")
+		}
+		lines = append(lines, l)
+	}
+	h.many(t, "ann", "INBOX", "1")
+	for i, l := range lines {
+		l.until([]string{"* STATUS INBOX", "* 1 EXISTS"}[i/2])
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- h.registry.Drain(ctx) }()
+	for _, l := range lines {
+		l.until("* BYE [UNAVAILABLE] ")
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}

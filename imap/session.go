@@ -121,8 +121,10 @@ func (c *client) done() error {
 	t.text = "IDLE terminated"
 	if isCommand(c.d.Rest()) {
 		c.stopIdling()
-		if err := c.sync(true, false); err != nil {
-			return err
+		if c.wants(wire.MessageEvents) {
+			if err := c.sync(true, false); err != nil {
+				return err
+			}
 		}
 		c.ok(t)
 		c.ses.Done()
