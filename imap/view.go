@@ -134,6 +134,9 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	}
 	if n := len(now.Keywords()); n > len(old.Keywords()) {
 		c.tellFlags(now)
+		if n == maxKeywords {
+			c.tellPermanent(now, v) // RFC 9051 section 7.1: without \*
+		}
 	}
 	for _, i := range changed {
 		if m := now.At(i); flags && !own.mine(m.UID) && (c.condstore || updated(old, now, m.UID)) {
