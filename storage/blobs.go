@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"github.com/packetboat/packetboat/storage/blob"
+	"github.com/packetboat/packetboat/storage/sqldb"
 )
 
 // putBlob adds the rows of an upload's bytes, with one reference to them. 0 for a file without any.
@@ -100,29 +101,26 @@ func (s *Store) openBlob(ctx context.Context, id int64) (Body, error) {
 	if id == 0 {
 		return newMemory(nil), nil
 	}
-	rows, err := s.db.Query(`SELECT key, size, head, data FROM blob WHERE id = ?`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		if err := rows.Err(); err != nil {
-			return nil, err
-		}
-		return nil, fs.ErrNotExist
-	}
-	var key sql.NullString
 	var size int64
-	var head, data sql.RawBytes
-	if err := rows.Scan(&key, &size, &head, &data); err != nil {
+	var key, all []byte
+	there := false
+	err := s.db.Scan(`SELECT key, size, head, data FROM blob WHERE id = ?`, []int64{id}, func(r *sqldb.Row) bool {
+		there, size = true, r.Int(1)
+		if key = bytes.Clone(r.Bytes(0)); key == nil {
+			head, data := r.Bytes(2), r.Bytes(3)
+			all = append(append(make([]byte, 0, len(head)+len(data)), head...), data...)
+		}
+		return true
+	})
+	switch {
+	case err != nil:
 		return nil, err
+	case !there:
+		return nil, fs.ErrNotExist
+	case key != nil:
+		return s.openFile(ctx, id, blob.Key(key), size)
 	}
-	if key.Valid {
-		rows.Close()
-		return s.openFile(ctx, id, blob.Key(key.String), size)
-	}
-	all := make([]byte, 0, len(head)+len(data))
-	return newMemory(append(append(all, head...), data...)), nil
+	return newMemory(all), nil
 }
 
 // openFile opens the file of a blob. One that is missing while its row is there is damage that an administrator may repair from a backup:

@@ -2,14 +2,14 @@ package storage
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"io/fs"
 	"iter"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/packetboat/packetboat/storage/mime"
+	"github.com/packetboat/packetboat/storage/sqldb"
 )
 
 // Mail is what was parsed of a message when it was stored; the slices must not be changed and live until the next turn of the iterator only.
@@ -141,7 +141,7 @@ type mailRows struct {
 	arena []byte
 	rows  []mailAt
 	byID  map[int64]int // made when the rows do not come in the order in which they are wanted
-	args  []any
+	args  []int64
 	cut   bool // there are more, but they are large
 	want  MailWant
 }
@@ -152,8 +152,8 @@ var mailRowsPool = sync.Pool{New: func() any { return new(mailRows) }}
 type mailAt struct {
 	blob   int64
 	from   int
-	len    [columns]int // of the columns; -1: NULL
-	inline bool         // all of it is in head and data
+	len    [columns]int32 // of the columns; -1: NULL
+	inline bool           // all of it is in head and data
 }
 
 func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) error {
@@ -165,7 +165,6 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 		first, last = min(first, id), max(last, id)
 		b.args = append(b.args, id)
 	}
-	query := mailQuery(want)
 	// Messages that came one after the other lie one after the other; each has an id beside its blob's. What lies between is read
 	// too, so that with bodies there may be nothing.
 	apart := int64(4)
@@ -173,81 +172,86 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 		apart = 2
 	}
 	if last-first < apart*int64(len(indexes)) && len(indexes) > 1 {
-		query, b.args = query+`BETWEEN ? AND ?`, append(b.args[:0], first, last)
-	} else {
-		// Few sizes of the list, so that there are few statements to keep.
-		for n := listSize(len(indexes)); len(b.args) < n; {
-			b.args = append(b.args, b.args[0])
-		}
-		query += `IN (?` + strings.Repeat(`, ?`, len(b.args)-1) + `)`
+		return s.db.Scan(mailQuery(want, true), append(b.args[:0], first, last), b.add)
 	}
-	rows, err := s.db.Query(query, b.args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
+	return s.db.ScanEach(mailQuery(want, false), b.args, b.add)
+}
+
+// add takes a row of mailQuery, unless there are so many bytes already that the query is left.
+func (b *mailRows) add(row *sqldb.Row) bool {
 	limit := arenaMax
-	if want&WantBody != 0 {
+	if b.want&WantBody != 0 {
 		limit = bodiesMax
 	}
-	var id any
-	var inline any
-	var cols [columns]sql.RawBytes
-	dest := []any{&id, &inline}
-	for i := range cols {
-		dest = append(dest, &cols[i])
+	if b.cut = len(b.arena) > limit; b.cut {
+		return false
 	}
-	for rows.Next() {
-		if b.cut = len(b.arena) > limit; b.cut {
-			return nil
-		}
-		if err := rows.Scan(dest...); err != nil {
-			return err
-		}
-		r := mailAt{blob: id.(int64), from: len(b.arena), inline: inline.(int64) == 1}
-		for i, c := range cols {
-			r.len[i] = -1
-			if c != nil {
-				r.len[i] = len(c)
-			}
-			b.arena = append(b.arena, c...)
-		}
-		b.rows = append(b.rows, r)
+	r := mailAt{blob: row.Int(0), from: len(b.arena), inline: b.want&WantBody != 0 && row.Int(1) == 1}
+	at := 1
+	if b.want&WantBody != 0 {
+		at = 2
 	}
-	return rows.Err()
+	for i, c := range &mailColumns {
+		r.len[i] = -1
+		if b.want&c.want == 0 {
+			continue
+		}
+		if p := row.Bytes(at); p != nil {
+			r.len[i] = int32(len(p))
+			b.arena = append(b.arena, p...)
+		}
+		at++
+	}
+	b.rows = append(b.rows, r)
+	return true
 }
 
-func listSize(n int) int {
-	for _, size := range []int{1, 4, 16} {
-		if n <= size {
-			return size
-		}
-	}
-	return mailBatch
+// mailColumns are those of a row in the order in which they lie in the arena.
+var mailColumns = [columns]struct {
+	want MailWant // any of them
+	name string
+}{
+	{WantEnvelope, "l.envelope"}, {WantStructure, "l.structure"}, {WantHeader | WantBody, "b.head"}, {WantBody, "b.data"},
+	{WantIndex, "l.parts"}, {WantKeys, "l.keys"}, {WantPreview, "l.preview"},
 }
 
-func mailQuery(want MailWant) string {
-	col := func(w MailWant, name string) string {
-		if want&w != 0 {
-			return name
-		}
-		return "NULL"
+// mailQueries are the texts made so far, by want and whether a range is asked for.
+var mailQueries [2][1 << columns]atomic.Pointer[string]
+
+// mailQuery asks for the blob, with bodies whether it is a row, and what is wanted: of a range of blobs, or of one.
+func mailQuery(want MailWant, between bool) string {
+	kept, where := &mailQueries[0][want], " = ?"
+	if between {
+		kept, where = &mailQueries[1][want], " BETWEEN ? AND ?"
 	}
-	id, from, inline := "l.blob", "mail l", "0"
+	if q := kept.Load(); q != nil {
+		return *q
+	}
+	id, from := "l.blob", "mail l"
 	if want&(WantHeader|WantBody) != 0 {
-		from, inline = "mail l JOIN blob b ON b.id = l.blob", "CASE WHEN b.key IS NULL THEN 1 ELSE 0 END"
+		from = "mail l JOIN blob b ON b.id = l.blob"
 		if want&^(WantHeader|WantBody) == 0 {
 			id, from = "b.id", "blob b"
 		}
 	}
-	return fmt.Sprintf(`SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s FROM %s WHERE %[1]s `, id, inline,
-		col(WantEnvelope, "l.envelope"), col(WantStructure, "l.structure"), col(WantHeader|WantBody, "b.head"), col(WantBody, "b.data"), col(WantIndex, "l.parts"), col(WantKeys, "l.keys"), col(WantPreview, "l.preview"), from)
+	query := "SELECT " + id
+	if want&WantBody != 0 {
+		query += ", CASE WHEN b.key IS NULL THEN 1 ELSE 0 END"
+	}
+	for _, c := range mailColumns {
+		if want&c.want != 0 {
+			query += ", " + c.name
+		}
+	}
+	query += " FROM " + from + " WHERE " + id + where
+	kept.Store(&query)
+	return query
 }
 
 // size is how many bytes of the arena are the row's.
 func (r *mailAt) size() (n int) {
 	for _, l := range r.len {
-		n += max(l, 0)
+		n += int(max(l, 0))
 	}
 	return n
 }
@@ -280,8 +284,9 @@ func (b *mailRows) find(k int, blob int64) MailRow {
 		if r.len[i] < 0 {
 			return nil
 		}
-		c := b.arena[at : at+r.len[i] : at+r.len[i]]
-		at += r.len[i]
+		end := at + int(r.len[i])
+		c := b.arena[at:end:end]
+		at = end
 		return c
 	}
 	m := Mail{Blob: blob, Envelope: cut(0), Structure: cut(1)}

@@ -39,6 +39,9 @@ func code(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code()
 	}
+	if e, ok := errors.AsType[*scanError](err); ok {
+		return e.code
+	}
 	return 0
 }
 

@@ -32,6 +32,7 @@ type DB struct {
 	read    *sql.DB
 	write   *sql.DB
 	writer  *Writer
+	scans   scans
 
 	views chan struct{} // a slot for each View under way
 
@@ -94,6 +95,7 @@ func (d *DB) open(ctx context.Context, path string, migrations []string, o Optio
 	// One more than there can be views: a view may have to wait until a statement is prepared, which takes a connection. If views
 	// could hold all of them, each would wait for the others for ever.
 	d.views = make(chan struct{}, readers)
+	d.scans.init(path, readers)
 	if d.read, err = openPool(path, append(common, "query_only(1)", "cache_size(-8192)"), readers+1); err != nil {
 		return err
 	}
@@ -213,6 +215,7 @@ func (d *DB) Close() error {
 	for _, st := range d.stmts {
 		errs = append(errs, st.Close())
 	}
+	d.scans.close()
 	if d.read != nil {
 		errs = append(errs, d.read.Close())
 	}
