@@ -407,7 +407,11 @@ func (c *client) tellArrivals(added int) error {
 		}
 	}
 	p := c.view.snap
-	spans := filter([]span{{p.Len() - added, p.Len()}}, func(i int) bool { return !slices.Contains(n.own, p.UID(i)) })
+	slices.Sort(n.own)
+	spans := filter([]span{{p.Len() - added, p.Len()}}, func(i int) bool {
+		_, own := slices.BinarySearch(n.own, p.UID(i))
+		return !own
+	})
 	n.own = nil
 	if len(spans) == 0 {
 		return nil

@@ -25,7 +25,7 @@ type notify struct {
 	events   wire.Events        // of the mailbox that is open
 	delayed  bool               // its expunges wait for a command that may tell them
 	fetch    *wire.FetchOptions // what is told of a new message in it; nil: nothing
-	groups   []eventGroup       // about others
+	groups   []group            // about others
 	all      wire.Events        // of all groups together
 	boxes    map[int64]*watched // by id: mailboxes for which a group has events
 	epoch    uint64             // Store.ACLEpoch when boxes were resolved
@@ -37,6 +37,12 @@ type notify struct {
 	lost     map[string]bool // names of mailboxes that went, whose flags were watched
 	wasNamed bool            // the names are to be looked at again
 	stale    bool            // so are all counters
+}
+
+// group is what events of which mailboxes are wanted; none: none, whatever other groups say.
+type group struct {
+	scope  scope
+	events wire.Events
 }
 
 // watched is what the client knows of a mailbox.
@@ -96,7 +102,7 @@ func (c *client) notifyCommand(*task) error {
 		if g.Selected() {
 			n.events, n.delayed, n.fetch = g.Events, g.Filter.Kind == "SELECTED-DELAYED", g.Fetch
 		} else {
-			n.groups = append(n.groups, groupOf(g))
+			n.groups = append(n.groups, group{scopeOf(g.Filter), g.Events})
 			n.all |= g.Events
 		}
 	}
@@ -205,51 +211,18 @@ func (c *client) resolve(n *notify) ([]listed, error) {
 func (n *notify) eventsOf(b *listed) (events wire.Events) {
 	for i := range n.groups {
 		g := &n.groups[i]
-		if !g.selects(b) {
+		if !g.scope.has(&b.Mailbox) {
 			continue
 		}
-		if g.Events == 0 {
+		if g.events == 0 {
 			return 0
 		}
-		events |= g.Events
+		events |= g.events
 	}
 	if b.NoSelect {
 		events &^= wire.MessageEvents // RFC 5465 section 6: selectable ones
 	}
 	return events
-}
-
-// eventGroup is a group that can be asked about many mailboxes.
-type eventGroup struct {
-	wire.EventGroup
-	names map[string]bool // of SUBTREE and MAILBOXES, as storage writes them
-}
-
-func groupOf(g wire.EventGroup) eventGroup {
-	e := eventGroup{EventGroup: g, names: make(map[string]bool, len(g.Filter.Names))}
-	for _, name := range g.Filter.Names {
-		if clean, err := storage.CleanMailbox(name); err == nil {
-			e.names[clean] = true
-		}
-	}
-	e.Filter.Names = nil
-	return e
-}
-
-// selects tells whether the group is about a mailbox (RFC 5465 section 6).
-func (g *eventGroup) selects(b *listed) bool {
-	switch g.Filter.Kind {
-	case "MAILBOXES":
-		return g.names[b.Name]
-	case "SUBTREE":
-		for up := range above(b.Name) {
-			if g.names[up] {
-				return true
-			}
-		}
-		return g.names[b.Name]
-	}
-	return selects(g.Filter, &b.Mailbox)
 }
 
 // know remembers a mailbox as it is listed.

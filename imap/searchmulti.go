@@ -2,7 +2,6 @@ package imap
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
@@ -104,9 +103,10 @@ func (c *client) sources(filters []wire.MailboxFilter) ([]source, error) {
 				return nil, err
 			}
 		}
-		for _, b := range visible {
-			if selects(f, &b) {
-				add(b)
+		within := scopeOf(f)
+		for i := range visible {
+			if within.has(&visible[i]) {
+				add(visible[i])
 			}
 		}
 	}
@@ -129,29 +129,6 @@ func (c *client) visible() ([]storage.Mailbox, error) {
 	return append(own, slices.DeleteFunc(others, func(b storage.Mailbox) bool {
 		return !b.Rights.Has(storage.MayLookup | storage.MayRead)
 	})...), nil
-}
-
-// selects tells whether a specifier other than SELECTED and MAILBOXES means a mailbox (RFC 5465 section 6).
-func selects(f wire.MailboxFilter, b *storage.Mailbox) bool {
-	switch f.Kind {
-	case "PERSONAL":
-		return b.Owner == ""
-	case "INBOXES": // where mail is delivered to
-		return b.Owner == "" && b.Name == "INBOX"
-	case "SUBSCRIBED":
-		return b.Subscribed
-	}
-	for _, name := range f.Names {
-		clean, err := storage.CleanMailbox(name)
-		if err != nil {
-			continue
-		}
-		if below, ok := strings.CutPrefix(b.Name, clean); ok &&
-			(below == "" || below[0] == '/' && (f.Kind == "SUBTREE" || strings.Count(below, "/") == 1)) {
-			return true
-		}
-	}
-	return false
 }
 
 // searchAll searches one mailbox after the other and tells each result at once.
