@@ -103,18 +103,18 @@ func texts() [][]byte {
 	}
 	words := strings.Fields("UID FETCH FLAGS ENVELOPE Seen Answered 127 4711 the of and to in is that it was for on are as with his they at be this from")
 	var prose, far bytes.Buffer
-	for prose.Len() < 300000 {
+	for prose.Len() < 100000 {
 		prose.WriteString(words[r.IntN(len(words))])
 		prose.WriteByte(" \r\n\t"[r.IntN(4)])
 	}
-	for range 8 {
+	for range 4 {
 		far.Write(random[:32768]) // matches as far back as may be
 	}
 	var skewed bytes.Buffer // code lengths up to the longest
-	for i := range 18 {
+	for i := range 16 {
 		skewed.Write(bytes.Repeat([]byte{byte(i)}, 1<<i))
 	}
-	return [][]byte{nil, []byte("x"), random, prose.Bytes(), far.Bytes(), make([]byte, 1<<20), skewed.Bytes()}
+	return [][]byte{nil, []byte("x"), random, prose.Bytes(), far.Bytes(), make([]byte, 1<<18), skewed.Bytes()}
 }
 
 func TestAgainstFlate(t *testing.T) {
@@ -133,6 +133,9 @@ func TestAgainstFlate(t *testing.T) {
 			}
 			_ = w.Close()
 			for _, most := range []int{0, 1, 700} {
+				if most == 1 && b.Len() > 64<<10 {
+					continue
+				}
 				f := &feed{most: most}
 				f.Buffer.Write(b.Bytes())
 				c := New(f, 1<<30)
