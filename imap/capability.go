@@ -170,7 +170,7 @@ func (c *client) enable(*task) error {
 			c.qresync = true
 			done = append(done, w)
 		case w == "UIDONLY":
-			c.uidOnly = true
+			c.forgoNumbers()
 			done = append(done, w)
 		case w == "METADATA": // RFC 5464 section 4.1
 			c.meta = &noted{seq: c.srv.store.AnnotationSeq()}

@@ -83,3 +83,13 @@ func (c *client) appendModSeq(b []byte, m storage.Entry) []byte {
 	b = wire.AppendNumber(append(b, "MODSEQ ("...), m.ModSeq)
 	return append(b, ')')
 }
+
+// forgoNumbers is ENABLE UIDONLY. A client that said it late is told the changes of what it searched for before by UID too (RFC 9586 section 3).
+func (c *client) forgoNumbers() {
+	c.uidOnly = true
+	if c.view != nil {
+		for _, x := range c.view.contexts {
+			x.uid = true
+		}
+	}
+}
