@@ -39,8 +39,8 @@ type texts struct {
 	fault    atomic.Pointer[error] // of the last attempt; nil when it went well
 }
 
-// When the index is brought up to date: as soon as so much is new, or after textWait when anything is, and in any case after textSafety. Until then a search reads
-// what is new itself.
+// When the index is brought up to date: as soon as so much is new, or after textWait when anything is or when a part of it could not be read, and in any case after
+// textSafety. Until then a search reads itself what the index does not have.
 const (
 	textFresh  = 128
 	textBytes  = 8 << 20
@@ -127,6 +127,7 @@ func (s *Store) runTexts(ctx context.Context) {
 	tick := time.NewTicker(textTick)
 	defer tick.Stop()
 	var looked time.Time
+	var lost int // parts that could not be read, when it was looked
 	for {
 		hinted := false
 		select {
@@ -139,9 +140,10 @@ func (s *Store) runTexts(ctx context.Context) {
 		case <-tick.C:
 			x.index.Rest(textUnused)
 		}
-		if since := time.Since(looked); !hinted && since < textSafety && (since < textWait || x.fresh.Load() == 0) {
+		if !hinted && !x.due(time.Since(looked), lost) {
 			continue
 		}
+		lost = x.index.Stats().Lost
 		p := &pacer{s: s, ctx: ctx, gentle: true}
 		if err := s.buildTexts(p); err != nil && !errors.Is(err, errAgain) && !p.over() {
 			s.log.Warn("building the text index", "error", err)
@@ -154,6 +156,11 @@ func (s *Store) runTexts(ctx context.Context) {
 		}
 		looked = time.Now()
 	}
+}
+
+// due tells whether to look again, that long after it was looked last, when so many parts had been lost.
+func (x *texts) due(since time.Duration, lost int) bool {
+	return since >= textSafety || since >= textWait && (x.fresh.Load() > 0 || x.index.Stats().Lost != lost)
 }
 
 // errAgain ends a build because another is to begin.
@@ -242,7 +249,10 @@ func (s *Store) buildTexts(p *pacer) error {
 	defer x.building.Store(false)
 	x.fresh.Store(0)
 	x.bytes.Store(0)
-	err := s.fillTexts(p)
+	err := x.index.Room(0)
+	if err == nil {
+		err = s.fillTexts(p)
+	}
 	for more := err == nil; more; {
 		more, err = x.index.Merge(s.liveMail, p.wait)
 	}

@@ -340,6 +340,32 @@ func TestTextIndexHarmed(t *testing.T) {
 	}
 }
 
+// A part that is found to be harmed while the store is open is built again soon, although no mail comes.
+func TestTextIndexHarmedWhileOpen(t *testing.T) {
+	l := openLibrary(t, t.TempDir(), Options{})
+	l.put(count(0, 300)...)
+	l.build()
+	segments, _ := filepath.Glob(filepath.Join(l.dir, textFolder, "*"))
+	for _, s := range segments {
+		if err := os.WriteFile(s, bytes.Repeat([]byte("x"), 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x := &l.s.texts
+	lost := x.index.Stats().Lost
+	if x.due(2*textWait, lost) {
+		t.Error("it is looked again although nothing happened")
+	}
+	l.check()
+	if !x.due(2*textWait, lost) || x.due(textWait/2, lost) || x.due(2*textWait, x.index.Stats().Lost) {
+		t.Errorf("%d lost", x.index.Stats().Lost)
+	}
+	l.build()
+	if known := l.check(); known != 300 {
+		t.Errorf("%d are known after a build", known)
+	}
+}
+
 // A database that was set back gives ids anew to other messages, of which the index must not say what it knew of those before.
 func TestTextIndexAfterRestore(t *testing.T) {
 	l := openLibrary(t, t.TempDir(), Options{})

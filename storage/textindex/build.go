@@ -50,6 +50,11 @@ func (b *Builder) Full() bool {
 // Len is how many documents there are.
 func (b *Builder) Len() int { return len(b.docs) }
 
+// estimate is about how many bytes the segment will have.
+func (b *Builder) estimate() int64 {
+	return int64(len(b.units)) + int64(len(b.sizes))*2 + int64(len(b.pairs))*2 + int64(len(b.docs))*16
+}
+
 // Add adds a document; ids ascend. d may be used again afterwards.
 func (b *Builder) Add(d *Doc) {
 	e := entry{id: d.ID, unit: b.count}

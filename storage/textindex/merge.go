@@ -65,7 +65,11 @@ func (x *Index) Merge(live func(Range) ([]int64, error), pace func() error) (boo
 		x.remove(group)
 		return true, nil
 	}
-	err := x.put(to, group, m.write)
+	need := int64(0)
+	for _, s := range group {
+		need += s.size
+	}
+	err := x.put(to, group, need, m.write)
 	if m.failed != nil {
 		x.fault(m.failed, err)
 		return true, nil

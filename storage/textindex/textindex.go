@@ -37,6 +37,7 @@ type Index struct {
 	o       Options
 	log     *slog.Logger
 	version uint64
+	space   func(dir string) (free, total int64, ok bool)
 
 	mu         sync.Mutex
 	segs       []*segment // in order of ids, no two overlap
@@ -53,7 +54,7 @@ func Open(dir string, o Options) (*Index, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Index{dir: dir, o: o, log: o.Logger, version: versionOf(magic + o.Version), generation: o.Generation}
+	x := &Index{dir: dir, o: o, log: o.Logger, version: versionOf(magic + o.Version), generation: o.Generation, space: space}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("text index: %w", err)
 	}
@@ -168,18 +169,19 @@ func (x *Index) Bridge(gap Range) {
 }
 
 // Publish makes a segment of what b holds, which is all that there is in the range, and empties b. A range without documents needs none.
+// ErrNoRoom.
 func (x *Index) Publish(b *Builder, r Range) error {
 	defer b.reset()
 	if b.Len() == 0 {
 		return nil
 	}
-	return x.put(r, nil, func(path string, h *head) error { return b.write(path, h) })
+	return x.put(r, nil, b.estimate(), func(path string, h *head) error { return b.write(path, h) })
 }
 
 var errClosed = errors.New("the text index is closed")
 
-// put writes a segment and puts it in the place of old ones.
-func (x *Index) put(r Range, old []*segment, write func(path string, h *head) error) error {
+// put writes a segment, which will have about need bytes, and puts it in the place of old ones.
+func (x *Index) put(r Range, old []*segment, need int64, write func(path string, h *head) error) error {
 	x.mu.Lock()
 	x.generation++
 	h := &head{identity: x.o.Identity, version: x.version, generation: x.generation, after: r.After, to: r.To}
@@ -187,6 +189,9 @@ func (x *Index) put(r Range, old []*segment, write func(path string, h *head) er
 	x.mu.Unlock()
 	if closed {
 		return errClosed
+	}
+	if err := x.Room(need); err != nil {
+		return err
 	}
 	path := filepath.Join(x.dir, fmt.Sprintf("%016x%s", h.generation, suffix))
 	if err := write(path+".tmp", h); err != nil {

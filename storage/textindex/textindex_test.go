@@ -382,6 +382,46 @@ func TestCommitFails(t *testing.T) {
 	}
 }
 
+// A disk that is nearly full is left to others: what is there stays and is asked, nothing is added or merged.
+func TestNoRoom(t *testing.T) {
+	x, err := Open(t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	free := int64(1 << 40)
+	x.space = func(string) (int64, int64, bool) { return free, 1 << 40, true }
+	publish := func(id int64) error {
+		var b Builder
+		b.Add(&Doc{ID: id, Body: bytes.Repeat([]byte("TEXT"), 4000)})
+		return x.Publish(&b, Range{id - 1, id})
+	}
+	for id := range int64(fanIn) {
+		if err := publish(id + 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merge := func() error {
+		_, err := x.Merge(func(r Range) ([]int64, error) { return []int64{1, 2}, nil }, func() error { return nil })
+		return err
+	}
+	for _, free = range []int64{leftMax - 1, leftMax + 20} {
+		if err := publish(fanIn + 1); !errors.Is(err, ErrNoRoom) {
+			t.Errorf("%d free: %v", free, err)
+		}
+		if err := merge(); !errors.Is(err, ErrNoRoom) {
+			t.Errorf("%d free: merged, %v", free, err)
+		}
+	}
+	if files, _ := os.ReadDir(x.dir); len(files) != fanIn || x.Stats().Segments != fanIn {
+		t.Errorf("%d files", len(files))
+	}
+	free = leftMax + 1<<20
+	if err := errors.Join(publish(fanIn+1), merge()); err != nil || x.Stats().Documents != 3 {
+		t.Error(x.Stats(), err)
+	}
+}
+
 // Needles that begin in one unit and end in the next are found, wherever the cut is and whatever they are beside.
 func TestAcrossUnits(t *testing.T) {
 	x, err := Open(t.TempDir(), Options{})
