@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/auth/session"
@@ -53,6 +54,8 @@ var replies = []struct {
 	{storage.ErrLimit, "LIMIT", "Limit reached"},
 	{storage.ErrInvalid, "CANNOT", "Invalid mailbox name"},
 	{storage.ErrConflict, "INUSE", "Changed by somebody else meanwhile, try again"},
+	{syscall.ENOSPC, "UNAVAILABLE", "No space left on the server, try again later"},
+	{syscall.EDQUOT, "UNAVAILABLE", "No space left on the server, try again later"},
 	{storage.ErrTemporary, "UNAVAILABLE", "Temporary failure, try again later"},
 }
 
