@@ -135,7 +135,7 @@ func goodbye(cause error) string {
 		return slices.ContainsFunc(errs, func(err error) bool { return errors.Is(cause, err) })
 	}
 	switch { // RFC 5530 section 3
-	case is(session.ErrDrain, session.ErrLimit):
+	case is(session.ErrDrain, session.ErrHurry, session.ErrLimit):
 		return "UNAVAILABLE"
 	case is(session.ErrRevoked, session.ErrPass):
 		return "EXPIRED"

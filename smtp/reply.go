@@ -103,7 +103,7 @@ func replyTo(err error) *reply {
 // farewell is the 421 for a session that ends against its client's will (RFC 5321 section 3.8).
 func farewell(cause error, name string) *reply {
 	switch {
-	case errors.Is(cause, session.ErrDrain):
+	case errors.Is(cause, session.ErrDrain), errors.Is(cause, session.ErrHurry):
 		return say(421, "4.3.2", "%s is shutting down", name)
 	case errors.Is(cause, session.ErrKilled), errors.Is(cause, session.ErrRevoked), errors.Is(cause, session.ErrDisabled),
 		errors.Is(cause, session.ErrRemoved), errors.Is(cause, session.ErrPass):

@@ -35,8 +35,11 @@ type Options struct {
 	History func(Info) // called once a session, after its end, from a goroutine of the registry's; nil: nobody
 }
 
-// defaultGrace is the time for a goodbye.
-const defaultGrace = 5 * time.Second
+// defaultGrace is the time for a goodbye, lastWord that at the end of a drain.
+const (
+	defaultGrace = 5 * time.Second
+	lastWord     = time.Second
+)
 
 // ErrUnknown is returned (wrapped) by Find.
 var ErrUnknown = errors.New("no such session")
@@ -336,7 +339,7 @@ func (r *Registry) KillAccount(account int64, cause error) int {
 }
 
 // Drain kills every session with ErrDrain (an idle one says goodbye at once, a busy one
-// finishes its command first), waits until all have ended or ctx ends, then closes what is left. New connections are refused from the call on.
+// finishes its command first), waits until all have ended or ctx ends, then interrupts what is left with ErrHurry and closes it a second later. New connections are refused from the call on.
 // Drain also waits for History to have been told of every session, in the second case for at most Grace.
 // It returns nil when all sessions ended by themselves, else the cause of ctx.
 func (r *Registry) Drain(ctx context.Context) error {
@@ -354,6 +357,13 @@ func (r *Registry) Drain(ctx context.Context) error {
 	}
 	left := r.all()
 	for _, s := range left {
+		s.Kill(ErrHurry)
+	}
+	select {
+	case <-r.changed:
+	case <-time.After(min(r.o.Grace, lastWord)):
+	}
+	for _, s := range r.all() {
 		s.conn.end(false)
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.o.Grace)

@@ -49,6 +49,7 @@ var (
 	ErrRemoved  = errors.New("account removed by the administrator")
 	ErrPass     = errors.New("the token or certificate of the login was revoked")
 	ErrDrain    = errors.New("server is shutting down")
+	ErrHurry    = errors.New("server is shutting down and cannot wait any longer") // after ErrDrain, for a session that is still busy
 	ErrIdle     = errors.New("idle for too long")
 	ErrDeadline = errors.New("session lasted too long")
 	ErrLogin    = errors.New("no login in time")

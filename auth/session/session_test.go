@@ -403,18 +403,34 @@ func TestDrain(t *testing.T) {
 
 func TestDrainForced(t *testing.T) {
 	r := New(Options{})
-	c, client := pair(t, r, ListenerOptions{Protocol: SMTP})
-	c.Session().Begin("DATA")
+	ln := listen(t, r, ListenerOptions{Protocol: SMTP})
+	deaf, deafClient := dial(t, ln)
+	polite, politeClient := dial(t, ln)
+	go func() {
+		defer polite.Close()
+		// Its client has stopped in the middle of a command.
+		if _, err := polite.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			io.WriteString(polite, "421 bye\r\n")
+		}
+	}()
+	for _, c := range []*Conn{deaf, polite} {
+		c.Session().Begin("DATA")
+	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("out of patience"))
 	if err := r.Drain(ctx); err == nil || !strings.Contains(err.Error(), "out of patience") {
 		t.Error(err)
 	}
-	if _, err := io.ReadAll(client); err != nil {
+	if got, err := io.ReadAll(politeClient); err != nil || string(got) != "421 bye\r\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := io.ReadAll(deafClient); err != nil {
 		t.Error(err)
 	}
-	if c.Session().Info().State != Ended || !errors.Is(context.Cause(c.Session().Context()), ErrDrain) {
-		t.Error("a session is left")
+	for _, c := range []*Conn{deaf, polite} {
+		if c.Session().Info().State != Ended || !errors.Is(context.Cause(c.Session().Context()), ErrHurry) {
+			t.Error("a session is left")
+		}
 	}
 }
 
