@@ -24,8 +24,8 @@ type section struct {
 	name     []byte
 	body     *imap.FetchItemBodySection
 	binary   *imap.FetchItemBinarySection
-	sizeOnly bool           // BINARY.SIZE: no bytes, their number
-	fields   *mime.FieldSet // of HEADER.FIELDS and HEADER.FIELDS.NOT
+	sizeOnly bool         // BINARY.SIZE: no bytes, their number
+	fields   *mime.Filter // of HEADER.FIELDS and HEADER.FIELDS.NOT
 }
 
 // header tells whether the section is (fields of) the message's own header, which lies ready in its row.
@@ -183,7 +183,7 @@ func (f *fetcher) header(s *section) error {
 			return err
 		}
 	}
-	if s.fields != nil {
+	if s.fields != nil && !(f.mail.Filtered && f.mail.Header != nil) {
 		f.fields(s, h)
 	} else {
 		f.literal(s, h)
@@ -274,6 +274,6 @@ func (f *fetcher) stream(off, n int64) error {
 
 // fields gives HEADER.FIELDS or HEADER.FIELDS.NOT of a header block.
 func (f *fetcher) fields(s *section, h []byte) {
-	f.scratch = mime.FilterHeader(f.scratch[:0], h, s.fields, len(s.body.HeaderFieldsNot) > 0)
+	f.scratch = s.fields.Append(f.scratch[:0], h)
 	f.literal(s, f.scratch)
 }

@@ -135,7 +135,7 @@ func (a *appender) copyURL(u *messageURL) error {
 	s := &section{body: u.section}
 	s.body.Partial = u.partial
 	if names := append(u.section.HeaderFields, u.section.HeaderFieldsNot...); len(names) > 0 {
-		s.fields = mime.NewFieldSet(names...)
+		s.fields = mime.NewFilter(names, len(u.section.HeaderFieldsNot) > 0)
 	}
 	var want storage.MailWant
 	if s.header() {
@@ -199,7 +199,7 @@ func (a *appender) copySection(m storage.Entry, mail *storage.Mail, s *section) 
 // copyHeader appends a header block or fields of it.
 func (a *appender) copyHeader(h []byte, s *section) error {
 	if s.fields != nil {
-		h = mime.FilterHeader(nil, h, s.fields, len(s.body.HeaderFieldsNot) > 0)
+		h = s.fields.Append(nil, h)
 	}
 	off, n := cut(int64(len(h)), s.partial())
 	if err := a.room(n); err != nil {

@@ -27,13 +27,14 @@ type fetcher struct {
 	o        *wire.FetchOptions
 	want     storage.MailWant
 	sections []section
-	seen     bool     // \Seen is set
-	bodies   bool     // more than the header is sent of a message
-	gone     bool     // a message's rows were not there any more
-	damaged  error    // they were, and could not be read
-	unknown  bool     // a part with an encoding that nobody knows was asked for decoded
-	path     bool     // the part index is needed
-	marked   []uint32 // UIDs of the batch that got \Seen
+	filter   *mime.Filter // of the headers in rows; nil: they come whole
+	seen     bool         // \Seen is set
+	bodies   bool         // more than the header is sent of a message
+	gone     bool         // a message's rows were not there any more
+	damaged  error        // they were, and could not be read
+	unknown  bool         // a part with an encoding that nobody knows was asked for decoded
+	path     bool         // the part index is needed
+	marked   []uint32     // UIDs of the batch that got \Seen
 
 	// of the message that is answered now
 	p        *storage.Snapshot // where its flags are
@@ -192,12 +193,28 @@ func (f *fetcher) plan() {
 	}
 	f.seen = f.seen && !f.view.readOnly && f.view.rights().Has(storage.MaySee) // RFC 4314 section 4
 	f.bodies = slices.ContainsFunc(f.sections, func(s section) bool { return !s.header() })
+	f.filter = f.onlyFields()
+}
+
+// onlyFields is the filter of the one section that needs the message's own header, nil when there is none or more of them.
+func (f *fetcher) onlyFields() (only *mime.Filter) {
+	n := 0
+	for i := range f.sections {
+		if s := &f.sections[i]; s.header() {
+			n++
+			only = s.fields
+		}
+	}
+	if n != 1 {
+		return nil
+	}
+	return only
 }
 
 func (f *fetcher) add(s section, peek bool) {
 	f.seen = f.seen || !peek
 	if b := s.body; b != nil && len(b.HeaderFields)+len(b.HeaderFieldsNot) > 0 {
-		s.fields = mime.NewFieldSet(append(b.HeaderFields, b.HeaderFieldsNot...)...)
+		s.fields = mime.NewFilter(append(b.HeaderFields, b.HeaderFieldsNot...), len(b.HeaderFieldsNot) > 0)
 	}
 	if s.header() {
 		f.want |= storage.WantHeader
@@ -289,7 +306,7 @@ func (f *fetcher) batch(indexes []int) error {
 		}
 		return nil
 	}
-	for i, row := range f.srv.store.Mail(f.ctx(), f.view.snap, indexes, f.want) {
+	for i, row := range f.srv.store.MailFiltered(f.ctx(), f.view.snap, indexes, f.want, f.filter) {
 		err := row.Err
 		if err == nil {
 			err = f.message(i, &row.Mail)

@@ -18,6 +18,7 @@ type Mail struct {
 	Envelope  []byte    // as IMAP writes it
 	Structure []byte    // BODYSTRUCTURE as IMAP writes it
 	Header    []byte    // the header block with the empty line; nil when it is over 64 KiB: read the blob
+	Filtered  bool      // Header is what MailFiltered's filter left of it
 	Body      []byte    // the whole message; nil when it is a file: OpenBlob
 	Keys      mime.Keys // nil when they were not worked out yet: Store.Keys
 	Preview   []byte    // nil when it was not worked out yet: Store.Preview
@@ -83,6 +84,25 @@ const (
 
 // Mail gives the rows of the entries of p at the indexes (ascending), in that order, in few queries. i is the index in p.
 func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailWant) iter.Seq2[int, MailRow] {
+	return s.mail(ctx, p, indexes, mailWanted{want, nil})
+}
+
+// MailFiltered is Mail with what a filter leaves of each header, which is kept as such for those who ask with the same fields again. Without
+// WantHeader, with WantBody and with no filter it is Mail.
+func (s *Store) MailFiltered(ctx context.Context, p *Snapshot, indexes []int, want MailWant, f *mime.Filter) iter.Seq2[int, MailRow] {
+	if want&WantHeader == 0 || want&WantBody != 0 {
+		f = nil
+	}
+	return s.mail(ctx, p, indexes, mailWanted{want, f})
+}
+
+// mailWanted is what is wanted of each row.
+type mailWanted struct {
+	MailWant
+	filter *mime.Filter // of the header; nil: all of it
+}
+
+func (s *Store) mail(ctx context.Context, p *Snapshot, indexes []int, want mailWanted) iter.Seq2[int, MailRow] {
 	return func(yield func(int, MailRow) bool) {
 		own := mailRowsPool.Get().(*mailRows)
 		defer mailRowsPool.Put(own)
@@ -113,8 +133,8 @@ func (s *Store) Mail(ctx context.Context, p *Snapshot, indexes []int, want MailW
 }
 
 // mailRows has the rows from the cache, or reads them into own. They must not be changed.
-func (s *Store) mailRows(own *mailRows, p *Snapshot, indexes []int, want MailWant) (*mailRows, error) {
-	if len(indexes) < mailCached || want&WantBody != 0 || want == WantKeys {
+func (s *Store) mailRows(own *mailRows, p *Snapshot, indexes []int, want mailWanted) (*mailRows, error) {
+	if len(indexes) < mailCached || want.MailWant&WantBody != 0 || want.MailWant == WantKeys {
 		return own, own.read(s, p, indexes, want)
 	}
 	if b := s.mails.get(p, indexes, want); b != nil {
@@ -128,7 +148,7 @@ func (s *Store) mailRows(own *mailRows, p *Snapshot, indexes []int, want MailWan
 }
 
 // mailOne reads one row.
-func (s *Store) mailOne(p *Snapshot, i int, want MailWant) MailRow {
+func (s *Store) mailOne(p *Snapshot, i int, want mailWanted) MailRow {
 	var b mailRows
 	if err := b.read(s, p, []int{i}, want); err != nil {
 		return MailRow{Err: fail("mail", err)}
@@ -143,7 +163,7 @@ type mailRows struct {
 	byID  map[int64]int // made when the rows do not come in the order in which they are wanted
 	args  []int64
 	cut   bool // there are more, but they are large
-	want  MailWant
+	want  mailWanted
 }
 
 // mailRowsPool has those that nobody uses: their arenas grew to what a batch needs.
@@ -156,7 +176,7 @@ type mailAt struct {
 	inline bool           // all of it is in head and data
 }
 
-func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) error {
+func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want mailWanted) error {
 	b.arena, b.rows, b.byID, b.cut, b.want = b.arena[:0], b.rows[:0], nil, false, want
 	first, last := p.at(indexes[0]).blob, p.at(indexes[0]).blob
 	b.args = b.args[:0]
@@ -168,37 +188,42 @@ func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want MailWant) err
 	// Messages that came one after the other lie one after the other; each has an id beside its blob's. What lies between is read
 	// too, so that with bodies there may be nothing.
 	apart := int64(4)
-	if want&WantBody != 0 {
+	if want.MailWant&WantBody != 0 {
 		apart = 2
 	}
 	if last-first < apart*int64(len(indexes)) && len(indexes) > 1 {
-		return s.db.Scan(mailQuery(want, true), append(b.args[:0], first, last), b.add)
+		return s.db.Scan(mailQuery(want.MailWant, true), append(b.args[:0], first, last), b.add)
 	}
-	return s.db.ScanEach(mailQuery(want, false), b.args, b.add)
+	return s.db.ScanEach(mailQuery(want.MailWant, false), b.args, b.add)
 }
 
 // add takes a row of mailQuery, unless there are so many bytes already that the query is left.
 func (b *mailRows) add(row *sqldb.Row) bool {
-	limit := arenaMax
-	if b.want&WantBody != 0 {
+	want, limit := b.want.MailWant, arenaMax
+	if want&WantBody != 0 {
 		limit = bodiesMax
 	}
 	if b.cut = len(b.arena) > limit; b.cut {
 		return false
 	}
-	r := mailAt{blob: row.Int(0), from: len(b.arena), inline: b.want&WantBody != 0 && row.Int(1) == 1}
+	r := mailAt{blob: row.Int(0), from: len(b.arena), inline: want&WantBody != 0 && row.Int(1) == 1}
 	at := 1
-	if b.want&WantBody != 0 {
+	if want&WantBody != 0 {
 		at = 2
 	}
 	for i, c := range &mailColumns {
 		r.len[i] = -1
-		if b.want&c.want == 0 {
+		if want&c.want == 0 {
 			continue
 		}
 		if p := row.Bytes(at); p != nil {
-			r.len[i] = int32(len(p))
-			b.arena = append(b.arena, p...)
+			before := len(b.arena)
+			if i == headColumn && b.want.filter != nil {
+				b.arena = b.want.filter.Append(b.arena, p)
+			} else {
+				b.arena = append(b.arena, p...)
+			}
+			r.len[i] = int32(len(b.arena) - before)
 		}
 		at++
 	}
@@ -214,6 +239,8 @@ var mailColumns = [columns]struct {
 	{WantEnvelope, "l.envelope"}, {WantStructure, "l.structure"}, {WantHeader | WantBody, "b.head"}, {WantBody, "b.data"},
 	{WantIndex, "l.parts"}, {WantKeys, "l.keys"}, {WantPreview, "l.preview"},
 }
+
+const headColumn = 2
 
 // mailQueries are the texts made so far, by want and whether a range is asked for.
 var mailQueries [2][1 << columns]atomic.Pointer[string]
@@ -291,12 +318,12 @@ func (b *mailRows) find(k int, blob int64) MailRow {
 	}
 	m := Mail{Blob: blob, Envelope: cut(0), Structure: cut(1)}
 	head := at
-	m.Header = cut(2)
+	m.Header, m.Filtered = cut(headColumn), b.want.filter != nil
 	// Header and the rest follow one another, as they do in the message.
-	if cut(3); b.want&WantBody != 0 && r.inline {
+	if cut(3); b.want.MailWant&WantBody != 0 && r.inline {
 		m.Body = b.arena[head:at:at]
 	}
-	if b.want&WantHeader == 0 {
+	if b.want.MailWant&WantHeader == 0 {
 		m.Header = nil
 	}
 	m.index = cut(4)

@@ -9,7 +9,8 @@ import (
 // sorting; who looks at a few messages is served by the database's own cache.
 const mailCached = 16
 
-// mailCache keeps batches of Mail rows that were read lately, whole and in the order in which they were wanted. What a message was parsed
+// mailCache keeps batches of Mail rows that were read lately, whole and in the order in which they were wanted, with headers as they were
+// filtered. What a message was parsed
 // into never changes and ids are never given twice, so nothing in it goes stale; what is no more in a mailbox is not asked for.
 //
 // A batch is one allocation without pointers beside its list of rows, so that the garbage collector has little to look at.
@@ -26,6 +27,7 @@ type mailKey struct {
 	want        MailWant
 	n           int
 	first, last int64
+	filter      string // mime.Filter.Key
 }
 
 type mailBatchKept struct {
@@ -34,21 +36,30 @@ type mailBatchKept struct {
 }
 
 // mailRowBytes is what a row costs beside its columns.
-const mailRowBytes = 64
+const mailRowBytes = 48
 
-func (b *mailBatchKept) bytes() int { return cap(b.rows.arena) + mailRowBytes*cap(b.rows.rows) }
+func (b *mailBatchKept) bytes() int {
+	return cap(b.rows.arena) + mailRowBytes*cap(b.rows.rows) + len(b.key.filter)
+}
 
 func (c *mailCache) init(max int) {
 	c.max, c.bytes = max, 0
 	c.order, c.at = list.New(), map[mailKey]*list.Element{}
 }
 
-func keyOf(p *Snapshot, indexes []int, want MailWant) mailKey {
-	return mailKey{want, len(indexes), p.at(indexes[0]).blob, p.at(indexes[len(indexes)-1]).blob}
+// filterKeyMax is the longest list of fields of which filtered headers are kept.
+const filterKeyMax = 1 << 10
+
+func keyOf(p *Snapshot, indexes []int, want mailWanted) mailKey {
+	k := mailKey{want.MailWant, len(indexes), p.at(indexes[0]).blob, p.at(indexes[len(indexes)-1]).blob, ""}
+	if want.filter != nil {
+		k.filter = want.filter.Key()
+	}
+	return k
 }
 
 // get is the batch of exactly these entries; nil if it is not there. It must not be changed.
-func (c *mailCache) get(p *Snapshot, indexes []int, want MailWant) *mailRows {
+func (c *mailCache) get(p *Snapshot, indexes []int, want mailWanted) *mailRows {
 	k := keyOf(p, indexes, want)
 	c.mu.Lock()
 	e := c.at[k]
@@ -68,16 +79,17 @@ func (c *mailCache) get(p *Snapshot, indexes []int, want MailWant) *mailRows {
 }
 
 // put keeps a copy of the rows of these entries if they are all there.
-func (c *mailCache) put(rows *mailRows, p *Snapshot, indexes []int, want MailWant) {
-	if rows.cut || len(rows.arena) > c.max/4 {
+func (c *mailCache) put(rows *mailRows, p *Snapshot, indexes []int, want mailWanted) {
+	key := keyOf(p, indexes, want)
+	if rows.cut || len(rows.arena) > c.max/4 || len(key.filter) > filterKeyMax {
 		return
 	}
-	b := &mailBatchKept{key: keyOf(p, indexes, want), rows: mailRows{want: want}}
+	b := &mailBatchKept{key: key, rows: mailRows{want: want}}
 	b.rows.rows = make([]mailAt, 0, len(indexes))
 	size := 0
 	for n, i := range indexes {
 		r := rows.at(n, p.at(i).blob)
-		if r == nil || rows.want&WantKeys != 0 && r.len[5] < 0 || rows.want&WantPreview != 0 && r.len[6] < 0 {
+		if r == nil || want.MailWant&WantKeys != 0 && r.len[5] < 0 || want.MailWant&WantPreview != 0 && r.len[6] < 0 {
 			return // what is not worked out yet may be in a moment
 		}
 		b.rows.rows = append(b.rows.rows, *r)

@@ -1,9 +1,13 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/packetboat/packetboat/storage/mime"
 )
 
 // rowsOf are the rows of a walk, copied.
@@ -100,6 +104,58 @@ func TestMailCacheIsBounded(t *testing.T) {
 		}
 		if sum != s.mails.bytes || sum > 20_000 || sum == 0 || len(s.mails.at) != s.mails.order.Len() {
 			t.Fatal(sum, s.mails.bytes, len(s.mails.at), s.mails.order.Len())
+		}
+	}
+}
+
+// TestMailFiltered: headers come as the filter leaves them, from the database and from the cache, whoever asked for other fields before.
+func TestMailFiltered(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	a := newAccount(t, s, "ann@example.test", 0)
+	in := mailboxNamed(t, s, a.ID, "INBOX").ID
+	for i := range 200 {
+		head := fmt.Sprintf("Subject: number %d\r\nX-Long: %0*d\r\nDate: today\r\n\r\nbody\r\n", i, i%50, 0)
+		if i == 77 { // too long to lie ready
+			head = "X-Long: " + strings.Repeat("x", 130<<10) + "\r\n" + head
+		}
+		if _, err := s.Deliver(t.Context(), newMessage(t, s, 0, head), []Target{{Account: a.ID, Mailbox: in}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := s.Snapshot(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := rowsOf(t, s, p, upTo(200), WantHeader)
+	long := mime.NewFilter([]string{strings.Repeat("n", filterKeyMax+1), "date"}, false)
+	filters := []*mime.Filter{mime.NewFilter([]string{"SUBJECT", "date"}, false), mime.NewFilter([]string{"Date", "subject"}, true), mime.NewFilter([]string{"x-long"}, false), long}
+	for range 2 {
+		for k, f := range filters {
+			for i, m := range s.MailFiltered(t.Context(), p, upTo(200), WantHeader|WantEnvelope, f) {
+				if m.Err != nil || !m.Filtered || m.Envelope == nil {
+					t.Fatal(m)
+				}
+				var want []byte
+				if whole[i].Header != nil {
+					want = f.Append(nil, whole[i].Header)
+				}
+				if string(m.Header) != string(want) || (m.Header == nil) != (i == 77) {
+					t.Fatalf("filter %d, message %d: %q, want %q", k, i, m.Header, want)
+				}
+			}
+		}
+	}
+	for k := range s.mails.at {
+		if len(k.filter) > filterKeyMax {
+			t.Error("kept under a key of", len(k.filter))
+		}
+	}
+	if filters[0].Key() == filters[1].Key() || filters[0].Key() != mime.NewFilter([]string{"Date", "Subject", "DATE"}, false).Key() {
+		t.Error(filters[0].Key(), filters[1].Key())
+	}
+	for _, m := range s.MailFiltered(t.Context(), p, upTo(20), WantHeader|WantBody, filters[0]) {
+		if m.Filtered || !bytes.Contains(m.Header, []byte("X-Long")) {
+			t.Fatal(m)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package mime
 import (
 	"bytes"
 	"iter"
+	"slices"
+	"strings"
 )
 
 // HeaderFields yields the fields of a header block in order, up to its empty line: the field's name without the white space that
@@ -127,6 +129,34 @@ func lowerByte(c byte) byte {
 	}
 	return c
 }
+
+// Filter is what BODY[HEADER.FIELDS (...)] or HEADER.FIELDS.NOT leaves of a header (RFC 9051 section 6.4.5.1). It is used by any number
+// of goroutines.
+type Filter struct {
+	set *FieldSet
+	not bool
+	key string
+}
+
+// NewFilter prepares one that leaves the named fields, or with not all others.
+func NewFilter(names []string, not bool) *Filter {
+	sorted := make([]string, len(names))
+	for i, name := range names {
+		sorted[i] = strings.ToLower(name)
+	}
+	slices.Sort(sorted)
+	key := strings.Join(slices.Compact(sorted), "\n")
+	if not {
+		key = "\n" + key
+	}
+	return &Filter{NewFieldSet(names...), not, key}
+}
+
+// Key is the same for filters that ask for the same fields, in whatever order and case.
+func (f *Filter) Key() string { return f.key }
+
+// Append is FilterHeader.
+func (f *Filter) Append(dst, header []byte) []byte { return FilterHeader(dst, header, f.set, f.not) }
 
 // FilterHeader appends to dst the fields of a header block whose names are in the set, or with not those whose names are not, as they
 // stand there, and always the empty line (RFC 9051 section 6.4.5.1: BODY[HEADER.FIELDS (...)] and HEADER.FIELDS.NOT).
