@@ -244,13 +244,13 @@ func (c *client) tellNames(own map[int64]bool) (over bool, err error) {
 		return true, nil
 	}
 	d := nameDiff{c: c, own: own, at: map[string]*listed{}, told: map[string]bool{}, moved: map[string]string{}, reborn: map[int64]bool{}}
+	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Count(a.Name, "/") - strings.Count(b.Name, "/") })
 	there := make(map[int64]bool, len(rows))
 	for i := range rows {
 		there[rows[i].ID] = true
 		d.at[rows[i].Name] = &rows[i]
 	}
 	d.gone(there)
-	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Count(a.Name, "/") - strings.Count(b.Name, "/") })
 	for i := range rows {
 		d.row(&rows[i])
 	}

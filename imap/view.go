@@ -143,11 +143,11 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 			c.tellMessage(now, i, m, uid)
 		}
 	}
-	// RFC 5465 section 7: what is fetched of new messages comes before what they add to results.
+	c.tellUpdates(changed, added, len(gone) > 0)
+	// RFC 5465 section 5.2: what NOTIFY fetches of new messages follows what they add to results; what UPDATE fetches (section 7) comes before it.
 	if err := c.tellArrivals(added); err != nil {
 		return err
 	}
-	c.tellUpdates(changed, added, len(gone) > 0)
 	return c.e.Err()
 }
 
