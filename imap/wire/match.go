@@ -20,7 +20,7 @@ func NewMatcher(reference string, patterns []string) *Matcher {
 	m := &Matcher{}
 	for _, p := range patterns {
 		if p != "" {
-			m.patterns = append(m.patterns, foldInbox(squeeze(reference+p)))
+			m.patterns = withInbox(m.patterns, squeeze(reference+p))
 		}
 	}
 	return m
@@ -167,10 +167,26 @@ func squeeze(p string) string {
 	return string(b)
 }
 
-// foldInbox writes INBOX at the beginning of a pattern in upper case (RFC 9051 section 5.1).
-func foldInbox(p string) string {
-	if len(p) >= 5 && strings.EqualFold(p[:5], "INBOX") && (len(p) == 5 || p[5] == '/' || p[5] == '%' || p[5] == '*') {
-		return "INBOX" + p[5:]
+// withInbox appends a pattern, and where a wildcard stands behind "inbox" in another case than INBOX has, also what of it INBOX and the names below
+// match: that mailbox alone may be called in any case (RFC 9051 section 5.1). The pattern is squeezed.
+func withInbox(patterns []string, p string) []string {
+	const inbox = "INBOX"
+	if len(p) < len(inbox) || !strings.EqualFold(p[:len(inbox)], inbox) {
+		return append(patterns, p)
 	}
-	return p
+	rest := p[len(inbox):]
+	if rest == "" || rest[0] == '/' {
+		return append(patterns, inbox+rest)
+	}
+	patterns = append(patterns, p)
+	if p[:len(inbox)] == inbox || rest[0] != '*' && rest[0] != '%' {
+		return patterns
+	}
+	if rest[0] == '*' {
+		patterns = append(patterns, inbox+"/"+rest)
+	}
+	if rest = rest[1:]; rest == "" || rest[0] == '/' {
+		patterns = append(patterns, inbox+rest)
+	}
+	return patterns
 }
