@@ -422,6 +422,9 @@ func (c *client) tellArrivals(added int) error {
 // pushFetch tells of messages what nobody asked for just now. \Seen is left alone: nobody has read what is pushed.
 func (c *client) pushFetch(o *wire.FetchOptions, spans []span) error {
 	copied := *o
+	// RFC 7162 section 3.2.4: what was not asked for just now has both
+	copied.ModSeq = copied.ModSeq || c.condstore
+	copied.UID = copied.UID || c.condstore && !c.uidOnly
 	f := &fetcher{client: c, t: &task{command: &command{name: "FETCH"}}, o: &copied}
 	f.plan()
 	f.seen = false
