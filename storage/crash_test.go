@@ -64,6 +64,13 @@ func crashChild(dir string) {
 	check(err)
 	inbox, err := s.Mailbox(ctx, a.ID, "INBOX")
 	check(err)
+	chain, err := s.Mailbox(ctx, a.ID, "Chain")
+	check(err)
+	joe, err := s.AccountByLogin(ctx, "joe@example.test")
+	check(err)
+	shared, err := s.Mailbox(ctx, joe.ID, "INBOX")
+	check(err)
+	shared.Rights = AllRights
 	go s.Run(ctx)
 	var out sync.Mutex
 	say := func(words ...any) {
@@ -73,9 +80,18 @@ func crashChild(dir string) {
 	}
 	run := rand.Uint32()
 	var wg sync.WaitGroup
-	for w := range 8 {
+	for w := range 10 {
 		wg.Go(func() {
+			var uid uint32
 			for i := 0; ; i++ {
+				switch w {
+				case 8:
+					check(crashBatch(ctx, s, a.ID, inbox.ID, shared.Destination(), fmt.Sprintf("%d-batch%d", run, i), say))
+					continue
+				case 9:
+					check(crashReplace(ctx, s, a.ID, chain.ID, fmt.Sprint(run), i, &uid, say))
+					continue
+				}
 				name := fmt.Sprintf("%d-%d-%s%d", run, w, strings.Repeat("x", 1+i%9), i)
 				if w%2 == 0 && i%4 == 2 || w%2 == 1 && i%3 == 0 {
 					name = doomed + name
@@ -148,6 +164,13 @@ type acked struct {
 	gone    map[string]bool
 	file    map[string]bool
 	removed map[string]bool
+
+	batch, moved map[string]bool
+	replaced     map[string]int // the last of each chain
+}
+
+func newAcked() *acked {
+	return &acked{map[string]uint32{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int{}}
 }
 
 func (k *acked) line(t *testing.T, line string) {
@@ -167,6 +190,12 @@ func (k *acked) line(t *testing.T, line string) {
 		k.file[name] = true
 	case "removed":
 		k.removed[name] = true
+	case "batch":
+		k.batch[name] = true
+	case "moved":
+		k.moved[name] = true
+	case "replaced":
+		k.replaced[name] = int(uid)
 	}
 }
 
@@ -174,11 +203,14 @@ func (k *acked) line(t *testing.T, line string) {
 func TestCrash(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, Options{})
-	a := newAccount(t, s, "ann@example.test", 0)
+	a, joe := newAccount(t, s, "ann@example.test", 0), newAccount(t, s, "joe@example.test", 0)
+	if _, err := s.CreateMailbox(t.Context(), a.ID, "Chain", ""); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	k := &acked{map[string]uint32{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	k, seen := newAcked(), map[int64]Mailbox{}
 	for round := range 4 {
 		crashOnce(t, dir, k, 150+100*round)
 		s, err := Open(t.Context(), dir, Options{})
@@ -187,12 +219,17 @@ func TestCrash(t *testing.T) {
 		}
 		verifyStore(t, s)
 		verifyAcked(t, s, a, k)
+		verifyTogether(t, s, a.ID, joe.ID, k)
+		verifyReplaced(t, s, a.ID, k)
+		verifyForward(t, s, a.ID, seen)
+		verifyForward(t, s, joe.ID, seen)
+		verifyTexts(t, s, a.ID)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(k.mail) == 0 || len(k.file) == 0 || len(k.gone) == 0 || len(k.flagged) == 0 || len(k.removed) == 0 {
-		t.Fatalf("the children did too little: %d messages, %d files", len(k.mail), len(k.file))
+	if len(k.mail) == 0 || len(k.file) == 0 || len(k.gone) == 0 || len(k.flagged) == 0 || len(k.removed) == 0 || len(k.moved) == 0 || len(k.replaced) == 0 {
+		t.Fatalf("the children did too little: %d messages, %d files, %d batches, %d chains", len(k.mail), len(k.file), len(k.moved), len(k.replaced))
 	}
 }
 
@@ -228,17 +265,23 @@ func verifyStore(t *testing.T, s *Store) {
 		t.Fatal(ok, err)
 	}
 	for what, query := range map[string]string{
-		"messages without blob":   `SELECT COUNT(*) FROM message m WHERE NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = m.blob)`,
-		"messages without index":  `SELECT COUNT(*) FROM message m WHERE NOT EXISTS (SELECT 1 FROM mail l WHERE l.blob = m.blob)`,
-		"messages with garbage":   `SELECT COUNT(*) FROM message m WHERE EXISTS (SELECT 1 FROM garbage g WHERE g.blob = m.blob)`,
-		"files without blob":      `SELECT COUNT(*) FROM node n WHERE n.kind = 3 AND n.blob <> 0 AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = n.blob)`,
-		"mailboxes miscounted":    `SELECT COUNT(*) FROM mailbox m WHERE m.messages <> (SELECT COUNT(*) FROM message x WHERE x.mailbox = m.id) OR m.size <> (SELECT COALESCE(SUM(x.size), 0) FROM message x WHERE x.mailbox = m.id)`,
+		"messages without blob":  `SELECT COUNT(*) FROM message m WHERE NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = m.blob)`,
+		"messages without index": `SELECT COUNT(*) FROM message m WHERE NOT EXISTS (SELECT 1 FROM mail l WHERE l.blob = m.blob)`,
+		"messages with garbage":  `SELECT COUNT(*) FROM message m WHERE EXISTS (SELECT 1 FROM garbage g WHERE g.blob = m.blob)`,
+		"files without blob":     `SELECT COUNT(*) FROM node n WHERE n.kind = 3 AND n.blob <> 0 AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = n.blob)`,
+		"mailboxes miscounted": `SELECT COUNT(*) FROM mailbox m WHERE m.messages <> (SELECT COUNT(*) FROM message x WHERE x.mailbox = m.id) OR m.size <> (SELECT COALESCE(SUM(x.size), 0) FROM message x WHERE x.mailbox = m.id)
+			OR m.unseen <> (SELECT COUNT(*) FROM message x WHERE x.mailbox = m.id AND x.flags & 1 = 0) OR m.deleted <> (SELECT COUNT(*) FROM message x WHERE x.mailbox = m.id AND x.flags & 8 <> 0)
+			OR m.tombs <> (SELECT COUNT(*) FROM expunged e WHERE e.mailbox = m.id)`,
+		"modseqs beyond the counters": `SELECT COUNT(*) FROM mailbox m JOIN account a ON a.id = m.account WHERE m.highestmodseq > a.modseq OR m.highestmodseq < (SELECT COALESCE(MAX(x.modseq), 0) FROM message x WHERE x.mailbox = m.id)`,
+		"messages that went":          `SELECT COUNT(*) FROM expunged e JOIN message m ON m.mailbox = e.mailbox AND m.uid BETWEEN e.first AND e.last`,
+		"references miscounted": `SELECT COUNT(*) FROM (SELECT r.blob, COUNT(*) AS n FROM (SELECT blob FROM message UNION ALL SELECT blob FROM node WHERE blob <> 0 UNION ALL SELECT blob FROM partial UNION ALL SELECT blob FROM outbox) r GROUP BY r.blob) c
+			LEFT JOIN blob_shared s ON s.blob = c.blob WHERE c.n <> COALESCE(s.more, 0) + 1`,
 		"UIDNEXT not behind":      `SELECT COUNT(*) FROM mailbox m WHERE m.uidnext <= (SELECT COALESCE(MAX(x.uid), 0) FROM message x WHERE x.mailbox = m.id)`,
 		"ids beyond the counter":  `SELECT COUNT(*) FROM message WHERE id > (SELECT value FROM counter WHERE name = 'id')`,
 		"blobs without reference": `SELECT COUNT(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.blob = b.id) AND NOT EXISTS (SELECT 1 FROM node n WHERE n.blob = b.id) AND NOT EXISTS (SELECT 1 FROM partial p WHERE p.blob = b.id) AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.blob = b.id) AND NOT EXISTS (SELECT 1 FROM garbage g WHERE g.blob = b.id)`,
 		"accounts mischarged": `SELECT COUNT(*) FROM account a WHERE a.bytes <> (SELECT COALESCE(SUM(m.size), 0) FROM mailbox m WHERE m.account = a.id)
 			+ (SELECT COALESCE(SUM(n.size), 0) FROM node n WHERE n.account = a.id AND n.kind = 3) + (SELECT COALESCE(SUM(p.size), 0) FROM partial p WHERE p.account = a.id)
-			OR a.files <> (SELECT COUNT(*) FROM node n WHERE n.account = a.id AND n.kind = 3)`,
+			OR a.messages <> (SELECT COALESCE(SUM(m.messages), 0) FROM mailbox m WHERE m.account = a.id) OR a.files <> (SELECT COUNT(*) FROM node n WHERE n.account = a.id AND n.kind = 3)`,
 	} {
 		var n int
 		if err := s.db.Row(query).Scan(&n); err != nil || n != 0 {
