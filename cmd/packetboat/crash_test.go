@@ -36,10 +36,14 @@ func (a *acks) note(f func()) {
 func TestCrash(t *testing.T) {
 	b := launch(t, "--set", "auth.throttle=off")
 	a := &acks{mail: map[string]bool{}, appended: map[string]uint32{}, flagged: map[uint32]bool{}, files: map[string]string{}}
+	several, client := &multi{map[string]bool{}, map[string]bool{}}, &mirror{}
 	if l := b.imap(t); true {
-		if _, err := l.until("c CREATE Crash", "c OK"); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"Crash", "Multi"} {
+			if _, err := l.until("c CREATE "+name, "c OK"); err != nil {
+				t.Fatal(err)
+			}
 		}
+		client.resync(t, l)
 		l.Close()
 	}
 	for round := range 4 {
@@ -49,18 +53,24 @@ func TestCrash(t *testing.T) {
 			work.Go(func() { b.deliverUntilCut(id, a) })
 			work.Go(func() { b.appendUntilCut(id, a) })
 			work.Go(func() { b.uploadUntilCut(id, a) })
+			work.Go(func() { b.multiUntilCut(id, a, several) })
 		}
 		time.Sleep(time.Second + time.Duration(round)*137*time.Millisecond)
 		b.kill()
 		work.Wait()
 		b.start()
 		b.verify(t, a)
+		l := b.imap(t)
+		client.resync(t, l)
+		several.verify(t, l.fetchAll(t, "Multi"))
+		l.Close()
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("after 4 kills: %d deliveries, %d appends, %d flags, %d files, all there once", len(a.mail), len(a.appended), len(a.flagged), len(a.files))
-	if len(a.mail) < 20 || len(a.appended) < 20 || len(a.flagged) < 20 || len(a.files) < 20 {
+	t.Logf("after 4 kills: %d deliveries, %d appends, %d flags, %d files, %d times three appends, %d replacements, all there once",
+		len(a.mail), len(a.appended), len(a.flagged), len(a.files), len(several.appended), len(several.replaced))
+	if len(several.replaced) < 20 || len(a.mail) < 20 || len(a.appended) < 20 || len(a.flagged) < 20 || len(a.files) < 20 {
 		t.Error("too little was acknowledged for the test to mean anything")
 	}
 }
