@@ -149,6 +149,9 @@ func (p *program) mailboxReindex() *cobra.Command {
 // askAgain asks a running server about the index, over a connection of its own.
 func (p *program) askAgain(ctx context.Context, i *indexJSON) error {
 	return p.with(ctx, func(ctl *caller) error {
+		if !ctl.running {
+			return errors.New("the server has stopped; it goes on building when it is started")
+		}
 		return ctl.call(ctx, http.MethodGet, "/index", nil, i)
 	})
 }
