@@ -68,6 +68,7 @@ func (c *client) unauthenticate(t *task) error {
 	}
 	if z, ok := c.conn.(*deflate.Conn); ok {
 		if err := z.Plain(); err != nil {
+			c.e.Fail(err) // the connection's, not the command's
 			return err
 		}
 	}
