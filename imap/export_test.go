@@ -9,13 +9,13 @@ func NothingRecent() *Recents {
 
 // Occupy takes all rights to work hard that a Server has, until release is called.
 func (s *Server) Occupy() (release func()) {
-	n := cap(s.heavy)
+	n := s.o.Searches
 	for range n {
-		s.heavy <- struct{}{}
+		<-s.heavy.wait(0)
 	}
 	return func() {
 		for range n {
-			<-s.heavy
+			s.heavy.give()
 		}
 	}
 }

@@ -97,16 +97,23 @@ func (w *work) tell() error {
 }
 
 // claim waits for the right to work hard, of which the Server has few: the rest of a thousand searches waits, and other commands find the
-// machine free. It is held for a few messages at a time, so that a short search never waits for the end of a long one.
+// machine free. It is held for a few messages at a time, and accounts take turns, so that a short search never waits for the end of a long one, nor for
+// those of somebody else who has many.
 func (w *work) claim() error {
 	if w.tryClaim() {
 		return nil
 	}
+	turn := w.srv.heavy.wait(w.account.ID)
 	look := time.NewTicker(waitTick)
 	defer look.Stop()
+	defer func() {
+		if !w.held {
+			w.srv.heavy.leave(w.account.ID, turn)
+		}
+	}()
 	for {
 		select {
-		case w.srv.heavy <- struct{}{}:
+		case <-turn:
 			w.held = true
 			return nil
 		case <-w.ctx().Done():
@@ -121,14 +128,7 @@ func (w *work) claim() error {
 
 // tryClaim is claim where it need not wait.
 func (w *work) tryClaim() bool {
-	if w.held {
-		return true
-	}
-	select {
-	case w.srv.heavy <- struct{}{}:
-		w.held = true
-	default:
-	}
+	w.held = w.held || w.srv.heavy.take()
 	return w.held
 }
 
@@ -138,7 +138,7 @@ const waitTick = 100 * time.Millisecond
 // release gives the right back, if it is held.
 func (w *work) release() {
 	if w.held {
-		<-w.srv.heavy
+		w.srv.heavy.give()
 		w.held = false
 	}
 }

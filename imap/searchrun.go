@@ -334,7 +334,9 @@ func (s *searcher) bodies(indexes []int) (found, open []int, err error) {
 		s.scan = &textScan{wanted: s.texts, broken: s.tick}
 	}
 	defer s.release()
-	for batch := range slices.Chunk(indexes, bodyBatch) {
+	for len(indexes) > 0 {
+		batch := s.turn(indexes)
+		indexes = indexes[len(batch):]
 		if err := s.step(true); err != nil {
 			return nil, nil, err
 		}
@@ -356,6 +358,21 @@ func (s *searcher) bodies(indexes []int) (found, open []int, err error) {
 		}
 	}
 	return found, nil, nil
+}
+
+// turnBytes is how much of messages is read in one turn, unless one alone is larger.
+const turnBytes = 4 << 20
+
+// turn are the first of the indexes, as many as are read in one turn.
+func (s *searcher) turn(indexes []int) []int {
+	n, sum := 0, int64(0)
+	for n < min(len(indexes), bodyBatch) {
+		if sum += int64(s.p.At(indexes[n]).Size); n > 0 && sum > turnBytes {
+			break
+		}
+		n++
+	}
+	return indexes[:n]
 }
 
 func (s *searcher) body(i int, mail *storage.Mail) (bool, error) {

@@ -40,7 +40,7 @@ type Server struct {
 	store *storage.Store
 	door  *auth.Door
 	o     Options
-	heavy chan struct{} // holds one for each search that works
+	heavy turns // of searches that work
 
 	inside func() string // the capabilities after login of those from whom nothing is withheld
 }
@@ -74,7 +74,7 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{store: store, door: door, o: o, heavy: make(chan struct{}, o.Searches)}
+	s := &Server{store: store, door: door, o: o, heavy: turns{free: o.Searches}}
 	s.inside = sync.OnceValue(func() string {
 		list := &capabilityList{b: []byte("CAPABILITY")}
 		list.always(&s.o)
