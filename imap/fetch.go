@@ -16,8 +16,8 @@ import (
 
 // Sizes of the batches in which rows are asked for.
 const (
-	rowBatch  = 256
-	bodyBatch = 32 // when bodies are sent along, or \Seen is set
+	rowBatch  = 1024 // of which the store holds as much in memory as it likes
+	bodyBatch = 32   // of which a search opens the bodies, or of which \Seen is set before they are told
 )
 
 // fetcher is a FETCH being answered. What is the same for each message is worked out once.
@@ -229,7 +229,7 @@ func (f *fetcher) run(spans []span) error {
 		return f.plain(spans)
 	}
 	size := rowBatch
-	if f.seen || f.bodies {
+	if f.seen {
 		size = bodyBatch
 	}
 	if f.t.lowest != 0 {

@@ -75,11 +75,12 @@ type MailRow struct {
 }
 
 // mailBatch is how many rows one query reads, and arenaMax how many bytes of them are held before the query is left: they are held
-// in memory, so that a slow consumer keeps no query open. With bodies it is bodiesMax, because there may be many slow consumers.
+// in memory, so that a slow consumer keeps no query open. With bodies it is bodiesMax, because there may be many slow consumers. Without
+// them a walk holds two batches: the one that is consumed and the next one.
 const (
 	mailBatch = 128
-	arenaMax  = 4 << 20
-	bodiesMax = 1 << 20
+	arenaMax  = 2 << 20
+	bodiesMax = 512 << 10
 )
 
 // Mail gives the rows of the entries of p at the indexes (ascending), in that order, in few queries. i is the index in p.
@@ -104,26 +105,14 @@ type mailWanted struct {
 
 func (s *Store) mail(ctx context.Context, p *Snapshot, indexes []int, want mailWanted) iter.Seq2[int, MailRow] {
 	return func(yield func(int, MailRow) bool) {
-		own := mailRowsPool.Get().(*mailRows)
-		defer mailRowsPool.Put(own)
-		for len(indexes) > 0 {
-			part := indexes[:min(len(indexes), mailBatch)]
-			b, err := own, ctx.Err()
-			if err == nil {
-				b, err = s.mailRows(own, p, part, want)
-			}
-			for k, i := range part {
-				row := MailRow{Err: fail("mail", err)}
-				if err == nil {
-					row = b.find(k, p.at(i).blob)
+		w := &mailWalk{s: s, ctx: ctx, p: p, want: want, rest: indexes}
+		defer w.close()
+		for w.next() {
+			for k, i := range w.part.indexes {
+				row := MailRow{Err: fail("mail", w.part.err)}
+				if w.part.err == nil {
+					row = w.part.rows.find(k, p.at(i).blob)
 				}
-				if row.Err != nil && b.cut {
-					if k > 0 {
-						break // the next query begins with it
-					}
-					row = s.mailOne(p, i, want)
-				}
-				indexes = indexes[1:]
 				if !yield(i, row) {
 					return
 				}
@@ -134,7 +123,7 @@ func (s *Store) mail(ctx context.Context, p *Snapshot, indexes []int, want mailW
 
 // mailRows has the rows from the cache, or reads them into own. They must not be changed.
 func (s *Store) mailRows(own *mailRows, p *Snapshot, indexes []int, want mailWanted) (*mailRows, error) {
-	if len(indexes) < mailCached || want.MailWant&WantBody != 0 || want.MailWant == WantKeys {
+	if !s.caches(indexes, want) {
 		return own, own.read(s, p, indexes, want)
 	}
 	if b := s.mails.get(p, indexes, want); b != nil {
@@ -147,13 +136,9 @@ func (s *Store) mailRows(own *mailRows, p *Snapshot, indexes []int, want mailWan
 	return own, err
 }
 
-// mailOne reads one row.
-func (s *Store) mailOne(p *Snapshot, i int, want mailWanted) MailRow {
-	var b mailRows
-	if err := b.read(s, p, []int{i}, want); err != nil {
-		return MailRow{Err: fail("mail", err)}
-	}
-	return b.find(0, p.at(i).blob)
+// caches tells whether a batch is one for the cache.
+func (s *Store) caches(indexes []int, want mailWanted) bool {
+	return len(indexes) >= mailCached && want.MailWant&WantBody == 0 && want.MailWant != WantKeys
 }
 
 // mailRows are the rows of one query. Their bytes follow one another in arena.
