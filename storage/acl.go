@@ -393,18 +393,5 @@ func (s *Store) addShared(all []Mailbox, have map[int64]bool, account, identifie
 }
 
 func (s *Store) subscribedShared(account int64) (map[string]bool, error) {
-	rows, err := s.db.Query(`SELECT name FROM subscription WHERE account = ? AND name > 'Shared/' AND name < 'Shared0'`, account)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	names := map[string]bool{}
-	for rows.Next() {
-		var n string
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		names[n] = true
-	}
-	return names, rows.Err()
+	return readSet[string](s.db, `SELECT name FROM subscription WHERE account = ? AND name > 'Shared/' AND name < 'Shared0'`, account)
 }

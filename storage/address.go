@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/packetboat/packetboat/storage/sqldb"
 	"github.com/packetboat/packetboat/storage/watch"
 )
 
@@ -23,6 +24,33 @@ func noRows(err error) error {
 		return fs.ErrNotExist
 	}
 	return err
+}
+
+// readAll reads the only column of a query's rows.
+func readAll[T any](q sqldb.Querier, query string, args ...any) (all []T, err error) {
+	rows, err := q.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var one T
+		if err := rows.Scan(&one); err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// readSet is readAll for those who look things up in it.
+func readSet[T comparable](q sqldb.Querier, query string, args ...any) (map[T]bool, error) {
+	all, err := readAll[T](q, query, args...)
+	set := make(map[T]bool, len(all))
+	for _, one := range all {
+		set[one] = true
+	}
+	return set, err
 }
 
 // AddDomain adds one of ours; no error when it is one already. ErrInvalid.

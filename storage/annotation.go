@@ -14,7 +14,6 @@ import (
 // Limits of annotations. RFC 5464 section 4.1: at least 1,024 bytes of one and 10 of a mailbox.
 const (
 	AnnotationMax      = 64 << 10 // bytes of one value
-	AnnotationNameMax  = 1 << 10  // bytes of the name of an entry
 	maxAnnotations     = 200      // of a mailbox, shared, and as many private to each who looks
 	maxAnnotationBytes = 4 << 20  // of names and values that count for an account
 	maxAnnotationTombs = 50       // removed ones that are remembered, of a mailbox as one looks at it
@@ -97,20 +96,8 @@ func (s *Store) AnnotationsNamed(ctx context.Context, mailbox, account int64, na
 
 // Annotated are the mailboxes of an account on which there are entries that it sees; those of others on which it has private ones may be among them.
 func (s *Store) Annotated(ctx context.Context, account int64) (map[int64]bool, error) {
-	rows, err := s.db.Query(`SELECT DISTINCT mailbox FROM annotation WHERE account = ? AND value IS NOT NULL`, account)
-	if err != nil {
-		return nil, fail("annotations", err)
-	}
-	defer rows.Close()
-	all := map[int64]bool{}
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, fail("annotations", err)
-		}
-		all[id] = true
-	}
-	return all, fail("annotations", rows.Err())
+	all, err := readSet[int64](s.db, `SELECT DISTINCT mailbox FROM annotation WHERE account = ? AND value IS NOT NULL`, account)
+	return all, fail("annotations", err)
 }
 
 // present is a value that is there, and so not nil, also when it is empty.

@@ -157,7 +157,7 @@ func (t *tx) removeMessages(mailbox int64, first, last uint32) error {
 		AND NOT EXISTS (SELECT 1 FROM blob_shared s WHERE s.blob = m.blob)`, t.now(), mailbox, int64(first), int64(last)); err != nil {
 		return err
 	}
-	shared, err := t.ints(`SELECT m.blob FROM message m JOIN blob_shared s ON s.blob = m.blob WHERE m.mailbox = ? AND m.uid BETWEEN ? AND ?`, mailbox, int64(first), int64(last))
+	shared, err := readAll[int64](t.db, `SELECT m.blob FROM message m JOIN blob_shared s ON s.blob = m.blob WHERE m.mailbox = ? AND m.uid BETWEEN ? AND ?`, mailbox, int64(first), int64(last))
 	if err != nil {
 		return err
 	}
@@ -170,24 +170,6 @@ func (t *tx) removeMessages(mailbox int64, first, last uint32) error {
 		}
 	}
 	return nil
-}
-
-// ints reads a column of integers.
-func (t *tx) ints(query string, args ...any) ([]int64, error) {
-	rows, err := t.db.Query(query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []int64
-	for rows.Next() {
-		var n int64
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		all = append(all, n)
-	}
-	return all, rows.Err()
 }
 
 // UIDRange is first <= last.

@@ -59,20 +59,8 @@ func (s *Store) fill(ctx context.Context) (more bool, err error) {
 }
 
 // withoutKeys are the next messages up to bound, the newest first.
-func (s *Store) withoutKeys(bound int64) (blobs []int64, err error) {
-	rows, err := s.db.Query(`SELECT blob FROM mail WHERE blob <= ? ORDER BY blob DESC LIMIT ?`, bound, fillStep)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		blobs = append(blobs, id)
-	}
-	return blobs, rows.Err()
+func (s *Store) withoutKeys(bound int64) ([]int64, error) {
+	return readAll[int64](s.db, `SELECT blob FROM mail WHERE blob <= ? ORDER BY blob DESC LIMIT ?`, bound, fillStep)
 }
 
 // remake works out what is kept of a message that is there already; nil for what cannot be had because its bytes are gone or cannot be read: it

@@ -334,18 +334,5 @@ func (s *Store) Subscriptions(ctx context.Context, account int64) ([]string, err
 }
 
 func readSubscriptions(q sqldb.Querier, account int64) ([]string, error) {
-	rows, err := q.Query(`SELECT name FROM subscription WHERE account = ? ORDER BY name`, account)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var n string
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		all = append(all, n)
-	}
-	return all, rows.Err()
+	return readAll[string](q, `SELECT name FROM subscription WHERE account = ? ORDER BY name`, account)
 }

@@ -97,18 +97,5 @@ func (t *tx) height(id int64, limit int) (int, error) {
 }
 
 func (t *tx) subfolders(id int64) ([]int64, error) {
-	rows, err := t.db.Query(`SELECT id FROM node WHERE parent = ? AND kind = 1`, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return readAll[int64](t.db, `SELECT id FROM node WHERE parent = ? AND kind = 1`, id)
 }

@@ -301,20 +301,7 @@ func readSnapshotFrom(q sqldb.Querier, mailbox int64) (*Snapshot, error) {
 }
 
 func readKeywords(q sqldb.Querier, mailbox int64) ([]string, error) {
-	rows, err := q.Query(`SELECT name FROM keyword WHERE mailbox = ? ORDER BY bit`, mailbox)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var n string
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		names = append(names, n)
-	}
-	return names, rows.Err()
+	return readAll[string](q, `SELECT name FROM keyword WHERE mailbox = ? ORDER BY bit`, mailbox)
 }
 
 // edits of a mailbox in this batch; each one who changes the row's messages, name or keywords asks for it.

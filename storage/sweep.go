@@ -138,7 +138,7 @@ func (t *tx) purge() (more bool, err error) {
 }
 
 func (t *tx) purgeMessages(mailbox int64) (done bool, err error) {
-	uids, err := t.ints(`SELECT uid FROM message WHERE mailbox = ? ORDER BY uid LIMIT ?`, mailbox, sweepStep)
+	uids, err := readAll[int64](t.db, `SELECT uid FROM message WHERE mailbox = ? ORDER BY uid LIMIT ?`, mailbox, sweepStep)
 	if err != nil {
 		return false, err
 	}
@@ -159,7 +159,7 @@ func (t *tx) purgeNode(id int64) (done bool, err error) {
 	if err != nil || len(parts) > 0 {
 		return false, errors.Join(err, t.dropAll(parts))
 	}
-	children, err := t.ints(`SELECT id FROM node WHERE parent = ? LIMIT ?`, id, sweepStep)
+	children, err := readAll[int64](t.db, `SELECT id FROM node WHERE parent = ? LIMIT ?`, id, sweepStep)
 	if err != nil {
 		return false, err
 	}
@@ -217,7 +217,7 @@ func (s *Store) sweepGarbage(ctx context.Context) error {
 }
 
 func (t *tx) removeGarbage(before int64) (n int, keys []string, err error) {
-	ids, err := t.ints(`SELECT blob FROM garbage WHERE since <= ? ORDER BY blob LIMIT ?`, before, sweepStep)
+	ids, err := readAll[int64](t.db, `SELECT blob FROM garbage WHERE since <= ? ORDER BY blob LIMIT ?`, before, sweepStep)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -287,19 +287,11 @@ func (s *Store) withoutRow(keys []blob.Key) ([]blob.Key, error) {
 	s.mu.Lock()
 	keys = slices.DeleteFunc(slices.Clone(keys), func(k blob.Key) bool { _, ok := s.holding[k]; return ok })
 	s.mu.Unlock()
-	rows, err := s.db.Query(`SELECT key FROM blob WHERE key IN (?`+strings.Repeat(`, ?`, mailBatch-1)+`)`, args...)
+	known, err := readAll[blob.Key](s.db, `SELECT key FROM blob WHERE key IN (?`+strings.Repeat(`, ?`, mailBatch-1)+`)`, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var k string
-		if err := rows.Scan(&k); err != nil {
-			return nil, err
-		}
-		keys = slices.DeleteFunc(keys, func(o blob.Key) bool { return string(o) == k })
-	}
-	return keys, rows.Err()
+	return slices.DeleteFunc(keys, func(k blob.Key) bool { return slices.Contains(known, k) }), nil
 }
 
 // trimJournal removes records that are too many or too old.

@@ -359,20 +359,7 @@ func (s *Store) readText(ctx context.Context, t *mime.SearchText, id int64, part
 
 // liveMail are the ids of messages of a range, ascending.
 func (s *Store) liveMail(r textindex.Range) ([]int64, error) {
-	rows, err := s.db.Query(`SELECT blob FROM mail WHERE blob > ? AND blob <= ? ORDER BY blob`, r.After, r.To)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return readAll[int64](s.db, `SELECT blob FROM mail WHERE blob > ? AND blob <= ? ORDER BY blob`, r.After, r.To)
 }
 
 // TextNeedle is what a TextSearch looks for: a text prepared with mime.AppendCasemap.

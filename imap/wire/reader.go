@@ -47,9 +47,6 @@ func (r *Reader) Reset(src io.Reader) {
 	r.free()
 }
 
-// Buffered is how many bytes were read from the source and not used yet.
-func (r *Reader) Buffered() int { return r.w - r.r }
-
 // free gives the buffer back if nothing is in it.
 func (r *Reader) free() {
 	if r.buf == nil || r.w > r.r {

@@ -10,9 +10,6 @@ import (
 // Param returns the value of a parameter of the type, "" when there is none. The name is lowercase.
 func (p *Part) Param(name string) string { return paramOf(p.Params, name) }
 
-// DispParam returns the value of a parameter of the disposition likewise.
-func (p *Part) DispParam(name string) string { return paramOf(p.DispParams, name) }
-
 func paramOf(ps []Param, name string) string {
 	for i := range ps {
 		if ps[i].Name == name {
