@@ -185,6 +185,37 @@ func TestUnauthenticateCompressed(t *testing.T) {
 	}
 }
 
+// What cannot be without a capability is withheld with it, and NOTIFY has no events of it.
+func TestWithheldTogether(t *testing.T) {
+	for withheld, gone := range map[string]string{
+		"ACL": "RIGHTS= LIST-MYRIGHTS", "CONDSTORE": "QRESYNC", "CONTEXT=SEARCH": "CONTEXT=SORT", "ESORT": "CONTEXT=SORT", "LIST-EXTENDED": "LIST-STATUS LIST-MYRIGHTS LIST-METADATA",
+		"METADATA": "LIST-METADATA", "QUOTA": "QUOTASET QUOTA=RES-STORAGE", "SORT": "SORT=DISPLAY ESORT CONTEXT=SORT", "THREAD": "THREAD=REFS",
+	} {
+		w, err := imap.ParseWithhold("listener imap: " + withheld)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := open(t, imap.Options{Withhold: []imap.Withhold{w}}, auth.PlaintextLoopback)
+		l := dial(t, h)
+		has := l.do("LOGIN ann@example.test secret")
+		for _, name := range append(strings.Fields(gone), withheld) {
+			if strings.Contains(has, " "+name) {
+				t.Errorf("without %s there is %s", withheld, name)
+			}
+		}
+		switch withheld {
+		case "METADATA":
+			if s := l.do("NOTIFY SET (personal (MailboxMetadataChange))"); !strings.HasPrefix(s, "t NO [BADEVENT (") || strings.Contains(s, "Metadata") {
+				t.Error(s)
+			}
+		case "QUOTA":
+			if s := l.do("SETQUOTA account (STORAGE 1)"); s != "t BAD Unknown command" {
+				t.Error(s)
+			}
+		}
+	}
+}
+
 // Capabilities are withheld by listener, account and client, with their commands.
 func TestWithhold(t *testing.T) {
 	var rules []imap.Withhold

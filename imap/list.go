@@ -152,14 +152,7 @@ func (c *client) status(*task) error {
 
 // tellStatus gives the STATUS response: counters that are kept, so it costs nothing.
 func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
-	sep := ""
-	item := func(when bool, name string, n uint64) {
-		if when {
-			c.e.Raw(sep, name, " ").Num(n)
-			sep = " "
-		}
-	}
-	var storageUsed, recent uint64
+	var deleted, recent uint64
 	if o.HighestModSeq {
 		c.modSeqAware() // RFC 7162 section 3.1
 	}
@@ -179,8 +172,21 @@ func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
 		}
 		for i := range p.Len() {
 			if m := p.At(i); m.Flags&storage.Deleted != 0 {
-				storageUsed += uint64(m.Size)
+				deleted += uint64(m.Size)
 			}
+		}
+	}
+	c.writeStatus(&b, o, recent, deleted)
+	return nil
+}
+
+// writeStatus writes a STATUS response. recent and deleted (RFC 9208 section 4.1.4: octets of messages with \Deleted) are not among the counters.
+func (c *client) writeStatus(b *storage.Mailbox, o *wire.StatusOptions, recent, deleted uint64) {
+	sep := ""
+	item := func(when bool, name string, n uint64) {
+		if when {
+			c.e.Raw(sep, name, " ").Num(n)
+			sep = " "
 		}
 	}
 	c.e.Raw("* STATUS ").Mailbox(b.Name).Raw(" (")
@@ -192,11 +198,10 @@ func (c *client) tellStatus(b storage.Mailbox, o *wire.StatusOptions) error {
 	item(o.NumDeleted, "DELETED", uint64(b.Deleted))
 	item(o.Size, "SIZE", uint64(b.Size))
 	item(o.AppendLimit, "APPENDLIMIT", uint64(c.srv.o.MaxAppend))
-	item(o.DeletedStorage, "DELETED-STORAGE", storageUsed) // RFC 9208 section 4.1.4, in octets
+	item(o.DeletedStorage, "DELETED-STORAGE", deleted)
 	item(o.HighestModSeq, "HIGHESTMODSEQ", b.HighestModSeq)
 	if o.MailboxID {
 		c.e.Raw(sep, "MAILBOXID ", mailboxObjectID(b.ID))
 	}
 	c.e.Raw(")").CRLF()
-	return nil
 }

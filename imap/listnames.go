@@ -107,16 +107,31 @@ func (c *client) names(o *wire.ListOptions, m *wire.Matcher) ([]listed, error) {
 	return l.rows, nil
 }
 
+// fewBoxes is up to how many mailboxes are read one by one; of more, all of the account's are read at once.
+const fewBoxes = 32
+
+// ownBoxes are the account's own mailboxes, by id.
+func (c *client) ownBoxes() (map[int64]*storage.Mailbox, error) {
+	all, err := c.srv.store.Mailboxes(c.ctx(), c.account.ID)
+	if err != nil {
+		return nil, err
+	}
+	at := make(map[int64]*storage.Mailbox, len(all))
+	for i := range all {
+		at[all[i].ID] = &all[i]
+	}
+	return at, nil
+}
+
 // countOwn reads the counters of the account's own mailboxes among those that are listed: of a few one by one, of many all at once.
 func (c *client) countOwn(rows []listed) error {
-	const few = 32
 	var own []*storage.Mailbox
 	for i := range rows {
 		if b := &rows[i]; b.readable() && b.Owner == "" {
 			own = append(own, &b.Mailbox)
 		}
 	}
-	if len(own) <= few {
+	if len(own) <= fewBoxes {
 		for _, b := range own {
 			now, err := c.srv.store.MailboxByID(c.ctx(), c.account.ID, b.ID)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -129,17 +144,13 @@ func (c *client) countOwn(rows []listed) error {
 		}
 		return nil
 	}
-	all, err := c.srv.store.Mailboxes(c.ctx(), c.account.ID)
+	at, err := c.ownBoxes()
 	if err != nil {
 		return err
 	}
-	at := make(map[int64]int, len(all))
-	for i := range all {
-		at[all[i].ID] = i
-	}
 	for _, b := range own {
-		if i, ok := at[b.ID]; ok {
-			*b = all[i]
+		if now := at[b.ID]; now != nil {
+			*b = *now
 		} else {
 			b.NoSelect = true
 		}

@@ -180,37 +180,20 @@ func (c *client) tellChange(w *watched, id int64, e wire.Events, was counters) {
 	c.tellCounters(w, items)
 }
 
-// tellCounters gives a STATUS response.
+// tellCounters gives a STATUS response with what the client knows by now. It enables nothing, as the client's own STATUS would.
 func (c *client) tellCounters(w *watched, o *wire.StatusOptions) {
-	c.e.Raw("* STATUS ").Mailbox(w.name).Raw(" (")
-	sep := ""
-	item := func(when bool, name string, v uint64) {
-		if when {
-			c.e.Raw(sep, name, " ").Num(v)
-			sep = " "
-		}
-	}
-	item(o.NumMessages, "MESSAGES", uint64(w.messages))
-	item(o.UIDNext, "UIDNEXT", uint64(w.uidNext))
-	item(o.UIDValidity, "UIDVALIDITY", uint64(w.uidValidity))
-	item(o.HighestModSeq, "HIGHESTMODSEQ", w.modSeq)
-	c.e.Raw(")").CRLF()
+	c.writeStatus(&storage.Mailbox{
+		Name: w.name, UIDValidity: w.uidValidity, UIDNext: w.uidNext, Messages: w.messages, HighestModSeq: w.modSeq,
+	}, o, 0, 0)
 }
-
-// manyBoxes is from how many mailboxes on all are read at once.
-const manyBoxes = 32
 
 // counters reads the counters of mailboxes. One that went meanwhile is passed over: its name is told.
 func (c *client) counters(n *notify, ids []int64, each func(*watched, *storage.Mailbox)) error {
 	var at map[int64]*storage.Mailbox
-	if len(ids) >= manyBoxes {
-		all, err := c.srv.store.Mailboxes(c.ctx(), c.account.ID)
-		if err != nil {
+	if len(ids) > fewBoxes {
+		var err error
+		if at, err = c.ownBoxes(); err != nil {
 			return err
-		}
-		at = make(map[int64]*storage.Mailbox, len(all))
-		for i := range all {
-			at[all[i].ID] = &all[i]
 		}
 	}
 	for _, id := range ids {

@@ -65,11 +65,11 @@ func countersOf(b *storage.Mailbox) counters {
 	return counters{b.UIDValidity, b.UIDNext, b.Messages, b.HighestModSeq}
 }
 
-// supported are the events that can be told, with their names for BADEVENT.
-func supported() (events wire.Events, names string) {
+// supported are the events that the client can be told, with their names for BADEVENT.
+func (c *client) supported() (events wire.Events, names string) {
 	events = wire.MessageNew | wire.MessageExpunge | wire.FlagChange | wire.MailboxName | wire.SubscriptionChange
 	names = "MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange"
-	if slices.Contains(always, "METADATA") {
+	if !c.withholds("METADATA") {
 		events |= wire.MailboxMetadataChange | wire.ServerMetadataChange
 		names += " MailboxMetadataChange ServerMetadataChange"
 	}
@@ -83,7 +83,7 @@ func (c *client) notifyCommand(*task) error {
 	if !c.d.EOL() {
 		return nil
 	}
-	can, names := supported()
+	can, names := c.supported()
 	all := wire.Events(0)
 	for i := range o.Groups {
 		all |= o.Groups[i].Events

@@ -22,10 +22,14 @@ func TestNotifySlowReader(t *testing.T) {
 	l.do("SELECT INBOX")
 	l.do("NOTIFY SET (selected (MessageNew (UID) MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge MailboxName))")
 	// It says a command and nothing more of it: while that is so it can be told nothing.
+	ses := h.registry.Of(h.accounts["ann"].ID)[0]
+	had := ses.Info().BytesIn
 	if _, err := l.Conn.Write([]byte("t NO")); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond)
+	for by := time.Now().Add(30 * time.Second); ses.Info().BytesIn == had && time.Now().Before(by); {
+		time.Sleep(time.Millisecond)
+	}
 	for i := range 200 { // more than is remembered one by one
 		h.put(t, "ann", fmt.Sprintf("box%02d", i%5), "a: b\r\n\r\nc")
 		h.put(t, "ann", "INBOX", "a: b\r\n\r\nc")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/packetboat/packetboat/imap/wire"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/mime"
 )
 
 // searcher is a search being run: over the snapshot first, which decides what it can; then, some messages at a time, over headers, and over
@@ -390,7 +391,7 @@ func (s *searcher) body(i int, mail *storage.Mail) (bool, error) {
 	}
 	defer b.Close()
 	if m.header.block == nil {
-		h := make([]byte, min(x.Root.BodyOffset, headerMax))
+		h := make([]byte, min(x.Root.BodyOffset, mime.SearchHeaderMax))
 		k, _ := b.ReadAt(h, 0)
 		m.header.block = h[:k]
 	}

@@ -140,7 +140,7 @@ func (s *textScan) part(p *mime.Part, root bool) {
 		return
 	}
 	if !root && slices.ContainsFunc(s.wanted, func(w wanted) bool { return w.headers }) {
-		b := make([]byte, min(p.BodyOffset-p.HeaderOffset, headerMax))
+		b := make([]byte, min(p.BodyOffset-p.HeaderOffset, mime.SearchHeaderMax))
 		k, _ := s.body.ReadAt(b, p.HeaderOffset)
 		h := header{b[:k], &s.buf}
 		s.mark(func(w *wanted) bool { return w.headers && h.contains(w.needle) })

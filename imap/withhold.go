@@ -65,7 +65,7 @@ var offers = func() map[string]string {
 	return m
 }()
 
-// commandsOf are the commands by capability. A name that has no command (yet) does no harm.
+// commandsOf are the commands by capability.
 var commandsOf = map[string][]string{
 	"ACL":              {"SETACL", "DELETEACL", "GETACL", "LISTRIGHTS", "MYRIGHTS"},
 	"COMPRESS=DEFLATE": {"COMPRESS"},
@@ -161,6 +161,14 @@ func implied(name, capability string) bool {
 		return strings.HasPrefix(capability, "RIGHTS=") || strings.EqualFold(capability, "LIST-MYRIGHTS") // RFC 4314 section 2, RFC 8440
 	case "CONDSTORE":
 		return strings.EqualFold(capability, "QRESYNC") // RFC 7162 section 3.2.3
+	case "CONTEXT=SEARCH", "ESORT":
+		return strings.EqualFold(capability, "CONTEXT=SORT") // CANCELUPDATE is for both
+	case "METADATA":
+		return strings.EqualFold(capability, "LIST-METADATA")
+	case "QUOTA":
+		return strings.EqualFold(capability, "QUOTASET")
+	case "SORT":
+		return strings.EqualFold(capability, "ESORT") || strings.EqualFold(capability, "CONTEXT=SORT") // RFC 5267 sections 3.1 and 4.1
 	case "LIST-EXTENDED":
 		return strings.HasPrefix(capability, "LIST-")
 	}

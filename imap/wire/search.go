@@ -263,7 +263,7 @@ func (d *Decoder) namedKey(name string, n *count) Key {
 	case "MODSEQ":
 		d.SP()
 		return d.modSeqKey()
-	case "EMAILID": // RFC 8474 section 4.4
+	case "EMAILID": // RFC 8474 section 6
 		d.SP()
 		return Key{Kind: KeyEmailID, Text: d.ObjectID()}
 	case "THREADID":
