@@ -556,7 +556,7 @@ func TestWaitEndsWithTheSession(t *testing.T) {
 				if !errors.Is(err, session.ErrKilled) {
 					t.Error(err)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatal("still waits")
 			}
 		})

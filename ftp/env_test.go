@@ -277,7 +277,7 @@ func (p *peer) stor(content, format string, args ...any) int {
 // eventually waits until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 3000 {
 		if ok() {
 			return
 		}

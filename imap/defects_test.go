@@ -167,7 +167,7 @@ func TestCostlyInput(t *testing.T) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	if d := time.Since(start); d > 10*time.Second {
+	if d := time.Since(start); d > time.Minute { // where it is milliseconds
 		t.Errorf("took %v", d)
 	}
 	if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {

@@ -204,8 +204,29 @@ func (h *house) gone(t testing.TB, args ...string) {
 
 func TestScripts(t *testing.T) {
 	sessiontest.PlayFiles(t, "testdata/*.txt", func(t *testing.T) sessiontest.Env {
-		return open(t, imap.Options{IdleKeepalive: 150 * time.Millisecond, MaxAppend: 1 << 20}, auth.PlaintextLoopback).env(t)
+		return open(t, imap.Options{MaxAppend: 1 << 20}, auth.PlaintextLoopback).env(t)
 	})
+}
+
+// A client in IDLE is given signs of life (RFC 2177 section 3), which end nothing.
+func TestKeepalive(t *testing.T) {
+	h := open(t, imap.Options{IdleKeepalive: 20 * time.Millisecond}, auth.PlaintextLoopback)
+	sessiontest.Play(t, `
+		ann = imap
+		ann> a1 LOGIN ann@example.test secret
+		ann<< a1 OK *
+		ann> a2 SELECT INBOX
+		ann<< a2 OK *
+		ann> a3 IDLE
+		ann< + idling
+		ann< \* OK Still here
+		ann< \* OK Still here
+		! many ann INBOX 1
+		ann<< \* 1 EXISTS
+		ann<< \* OK Still here
+		ann> DONE
+		ann<< a3 OK IDLE terminated
+	`, h.env(t))
 }
 
 // Recent messages (RFC 3501 sections 2.3.2 and 6.4.4): one session only that may change the mailbox is told of each.

@@ -152,7 +152,7 @@ func busy(t *testing.T) (h *house, l *line, release func()) {
 // ended waits until no session is left.
 func (h *house) ended(t *testing.T) {
 	t.Helper()
-	for range 500 {
+	for range 3000 {
 		if len(h.registry.List()) == 0 {
 			return
 		}

@@ -250,7 +250,7 @@ func TestServeWaits(t *testing.T) {
 	}()
 	c := dial(t, ln.Addr().String(), nil)
 	cancel()
-	for by := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for by := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		other, err := net.Dial("tcp", ln.Addr().String())
 		if err != nil {
 			break // the listener is closed

@@ -14,10 +14,10 @@ import (
 )
 
 // patience is for what a test must wait for.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // New returns a registry for a test. At the end of the test, after the cleanups that were registered
-// later, it drains the registry and fails the test for each session that does not end within five
+// later, it drains the registry and fails the test for each session that does not end within 20
 // seconds and for each goroutine that has come since New and is still there.
 // It is not for tests that run in parallel with others, whose goroutines it would find.
 func New(t testing.TB, o session.Options) *session.Registry {
