@@ -13,7 +13,7 @@ import (
 )
 
 // troubles are what the system says when a file cannot be written or opened now and the caller is not at fault.
-var troubles = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+var troubles = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
 
 func isTrouble(err error) bool {
 	return slices.ContainsFunc(troubles, func(t error) bool { return errors.Is(err, t) })

@@ -32,7 +32,7 @@ func explain(err error) error {
 	if Damaged(err) {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return err
+	return diskFull(err)
 }
 
 func code(err error) int {
@@ -55,9 +55,10 @@ func Temporary(err error) bool {
 	return false
 }
 
-// diskFull makes an error of a full disk one that is syscall.ENOSPC too, as it is when a file could not be written.
+// diskFull makes an error of a full disk one that is syscall.ENOSPC too, as it is when a file could not be written. The first thing that needs room when a
+// database is opened is the log's shared memory.
 func diskFull(err error) error {
-	if code(err)&0xff == lib.SQLITE_FULL {
+	if c := code(err); c&0xff == lib.SQLITE_FULL || c == lib.SQLITE_IOERR_SHMSIZE {
 		return fmt.Errorf("%w: %w", syscall.ENOSPC, err)
 	}
 	return err
