@@ -142,7 +142,7 @@ func cutRange(spans []span, p wire.PartialRange) []span {
 
 // changedSince keeps the messages of spans that changed after modseq.
 func changedSince(p *storage.Snapshot, spans []span, modseq uint64) []span {
-	if modseq >= p.HighestModSeq() {
+	if modseq >= p.Latest() {
 		return nil
 	}
 	return filter(spans, func(i int) bool { return p.At(i).ModSeq > modseq })

@@ -92,7 +92,7 @@ func (c *client) newest() (*storage.Snapshot, error) {
 	return p, err
 }
 
-// sync tells the client what changed since it was told last. Without expunge it waits when messages went. uid: the
+// sync tells the client what changed since it was told last. Without expunge all but what went. uid: the
 // FETCH responses tell UIDs too (RFC 9051 section 6.4.9).
 func (c *client) sync(expunge, uid bool) error { return c.syncBut(expunge, uid, nil) }
 
@@ -116,7 +116,12 @@ func (c *client) syncBut(expunge, uid bool, own *change) error {
 	uid = uid || c.notify != nil // RFC 5465 section 5.1
 	gone, changed, added := now.Diff(v.snap)
 	if len(gone) > 0 && !expunge {
-		return nil
+		if len(changed)+added == 0 {
+			return nil
+		}
+		// All else is told, and what the client does next sees it: only the messages that went stay until it may know.
+		now = now.Keeping(v.snap, gone)
+		gone, changed, added = now.Diff(v.snap)
 	}
 	newFirst := own != nil && own.newFirst
 	if added > 0 && newFirst {

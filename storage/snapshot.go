@@ -41,6 +41,7 @@ type Snapshot struct {
 	chunks   [][]packed // none empty
 	starts   []int32    // index of each chunk's first entry
 	n        int
+	latest   uint64       // Latest, when that is more than HighestModSeq
 	unseen   atomic.Int32 // FirstUnseen+2; 0: not looked for yet
 }
 
@@ -58,6 +59,9 @@ func (p *Snapshot) Mailbox() Mailbox { return p.mailbox }
 
 // HighestModSeq is Mailbox's: every change up to it is in this picture, none after it.
 func (p *Snapshot) HighestModSeq() uint64 { return p.mailbox.HighestModSeq }
+
+// Latest is the greatest mod-sequence that a message in this picture may have: HighestModSeq, but for pictures made by Keeping.
+func (p *Snapshot) Latest() uint64 { return max(p.latest, p.mailbox.HighestModSeq) }
 
 // UIDNext is Mailbox's.
 func (p *Snapshot) UIDNext() uint32 { return p.mailbox.UIDNext }

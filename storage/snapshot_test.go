@@ -59,6 +59,7 @@ func TestSnapshotEdits(t *testing.T) {
 func checkLeads(t *rapid.T, old, p *Snapshot) {
 	have := slicesOf(old, nil)
 	gone, changed, added := p.Diff(old)
+	checkKeeping(t, old, p, gone, len(changed), added)
 	for _, i := range gone {
 		have = slices.Delete(have, i, i+1)
 	}
@@ -70,6 +71,25 @@ func checkLeads(t *rapid.T, old, p *Snapshot) {
 	}
 	if !slices.Equal(have, slicesOf(p, nil)) {
 		t.Fatalf("Diff leads elsewhere: gone %v changed %v added %d", gone, changed, added)
+	}
+}
+
+// checkKeeping: what Keeping makes has lost nothing of old, differs from p in what went alone, and finds all it has.
+func checkKeeping(t *rapid.T, old, p *Snapshot, gone []int, changed, added int) {
+	q := p.Keeping(old, gone)
+	if g, c, a := q.Diff(old); len(g) != 0 || len(c) != changed || a != added {
+		t.Fatalf("from old: gone %v changed %d added %d, want none, %d, %d", g, len(c), a, changed, added)
+	}
+	if g, c, a := p.Diff(q); len(g) != len(gone) || len(c) != 0 || a != 0 {
+		t.Fatalf("to the newest: gone %v changed %v added %d, want %v", g, c, a, gone)
+	}
+	if q.HighestModSeq() != old.HighestModSeq() || q.Latest() != p.Latest() {
+		t.Fatalf("mod-sequences %d %d", q.HighestModSeq(), q.Latest())
+	}
+	for i := range q.Len() {
+		if k, ok := q.Find(q.UID(i)); !ok || k != i {
+			t.Fatalf("UID %d is at %d and found at %d", q.UID(i), i, k)
+		}
 	}
 }
 
