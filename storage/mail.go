@@ -149,6 +149,7 @@ type mailRows struct {
 	args  []int64
 	cut   bool // there are more, but they are large
 	want  mailWanted
+	short bool // headers are filtered
 }
 
 // mailRowsPool has those that nobody uses: their arenas grew to what a batch needs.
@@ -162,7 +163,7 @@ type mailAt struct {
 }
 
 func (b *mailRows) read(s *Store, p *Snapshot, indexes []int, want mailWanted) error {
-	b.arena, b.rows, b.byID, b.cut, b.want = b.arena[:0], b.rows[:0], nil, false, want
+	b.arena, b.rows, b.byID, b.cut, b.want, b.short = b.arena[:0], b.rows[:0], nil, false, want, want.filter != nil
 	first, last := p.at(indexes[0]).blob, p.at(indexes[0]).blob
 	b.args = b.args[:0]
 	for _, i := range indexes {
@@ -303,7 +304,7 @@ func (b *mailRows) find(k int, blob int64) MailRow {
 	}
 	m := Mail{Blob: blob, Envelope: cut(0), Structure: cut(1)}
 	head := at
-	m.Header, m.Filtered = cut(headColumn), b.want.filter != nil
+	m.Header, m.Filtered = cut(headColumn), b.short
 	// Header and the rest follow one another, as they do in the message.
 	if cut(3); b.want.MailWant&WantBody != 0 && r.inline {
 		m.Body = b.arena[head:at:at]

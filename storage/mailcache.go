@@ -84,7 +84,7 @@ func (c *mailCache) put(rows *mailRows, p *Snapshot, indexes []int, want mailWan
 	if rows.cut || len(rows.arena) > c.max/4 || len(key.filter) > filterKeyMax {
 		return
 	}
-	b := &mailBatchKept{key: key, rows: mailRows{want: want}}
+	b := &mailBatchKept{key: key, rows: mailRows{want: mailWanted{want.MailWant, nil}, short: rows.short}}
 	b.rows.rows = make([]mailAt, 0, len(indexes))
 	size := 0
 	for n, i := range indexes {

@@ -24,6 +24,7 @@ type mailPart struct {
 	indexes []int
 	rows    *mailRows
 	err     error
+	fell    any // what the reading goroutine panicked with: the consumer does in its place, which is one session's end and not all of them
 }
 
 // next makes the next batch part; false when there is none.
@@ -31,6 +32,9 @@ func (w *mailWalk) next() bool {
 	switch {
 	case w.busy:
 		w.part, w.busy = <-w.ahead, false
+		if w.part.fell != nil {
+			panic(w.part.fell)
+		}
 	case len(w.rest) == 0:
 		return false
 	default:
@@ -65,7 +69,14 @@ func (w *mailWalk) readAhead() {
 		}
 	}
 	own, rest := w.mine(), w.rest
-	go func() { w.ahead <- w.read(own, rest) }()
+	go func() {
+		var got mailPart
+		defer func() {
+			got.fell = recover()
+			w.ahead <- got
+		}()
+		got = w.read(own, rest)
+	}()
 }
 
 // read reads a batch of the first of some indexes, at least one.

@@ -80,3 +80,46 @@ func TestMailWalks(t *testing.T) {
 		t.Error(seen, "messages of a walk that was cancelled at its first")
 	}
 }
+
+// fallen is a context with which the second batch falls over.
+type fallen struct {
+	context.Context
+	asked int
+}
+
+func (f *fallen) Err() error {
+	if f.asked++; f.asked > 1 {
+		panic("second batch")
+	}
+	return nil
+}
+
+// TestMailWalkFalls: a panic while a batch is read ahead is its consumer's, not the process's.
+func TestMailWalkFalls(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	a := newAccount(t, s, "ann@example.test", 0)
+	in := mailboxNamed(t, s, a.ID, "INBOX").ID
+	for range mailBatch + 1 {
+		if _, err := s.Deliver(t.Context(), newMessage(t, s, 0, "Subject: x\r\n\r\n"), []Target{{Account: a.ID, Mailbox: in}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := s.Snapshot(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	func() {
+		defer func() {
+			if recover() != "second batch" {
+				t.Error("it was swallowed")
+			}
+		}()
+		for range s.Mail(&fallen{Context: t.Context()}, p, upTo(mailBatch+1), WantEnvelope) {
+			n++
+		}
+	}()
+	if n != mailBatch {
+		t.Error(n, "messages before it")
+	}
+}

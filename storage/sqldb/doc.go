@@ -8,5 +8,6 @@
 //
 // One connection writes (Writer, used by one goroutine); a pool of connections
 // reads. With SQLite's write-ahead log a reader sees the last commit before it
-// began and never waits for the writer.
+// began and never waits for the writer. Walks over many rows (Scan) have
+// connections of their own that leave database/sql out.
 package sqldb

@@ -159,35 +159,39 @@ func (s *scans) close() {
 	}
 }
 
-// openScanner opens a connection that only reads. No mutex of SQLite's is needed for what one goroutine uses.
-func openScanner(path string) (s *scanner, err error) {
-	s = &scanner{tls: libc.NewTLS(), stmts: map[string]uintptr{}}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
+// openScanner opens a connection that only reads.
+func openScanner(path string) (*scanner, error) {
+	s := &scanner{tls: libc.NewTLS(), stmts: map[string]uintptr{}}
+	if err := s.open(path); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// open needs none of SQLite's mutexes for what one goroutine uses.
+func (s *scanner) open(path string) error {
 	if s.out = libc.Xmalloc(s.tls, 16); s.out == 0 {
-		return nil, s.error(lib.SQLITE_NOMEM)
+		return s.error(lib.SQLITE_NOMEM)
 	}
 	name, err := libc.CString(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer libc.Xfree(s.tls, name)
 	code := lib.Xsqlite3_open_v2(s.tls, name, s.out, lib.SQLITE_OPEN_READWRITE|lib.SQLITE_OPEN_NOMUTEX, 0)
-	s.db = s.pointer()
+	s.db = s.pointer() // also when it failed, but for lack of memory
 	if code != lib.SQLITE_OK {
-		return nil, s.error(code)
+		return s.error(code)
 	}
 	lib.Xsqlite3_extended_result_codes(s.tls, s.db, 1)
 	lib.Xsqlite3_busy_timeout(s.tls, s.db, 5000)
 	for _, pragma := range []string{"PRAGMA query_only=1", "PRAGMA cache_size=-4096"} {
 		if _, err := s.run(pragma, nil, func(*Row) bool { return true }); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // pointer is what SQLite put into out.

@@ -95,6 +95,9 @@ func TestScanFails(t *testing.T) {
 	if err := d.Scan("SELECT id FROM c WHERE id = ?", []int64{1}, func(*Row) bool { return true }); err != nil {
 		t.Error(err)
 	}
+	if _, err := openScanner(t.TempDir() + "/none.db"); err == nil || !Temporary(err) {
+		t.Error("no such file:", err)
+	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
