@@ -280,8 +280,9 @@ func (s *Store) fillTexts(p *pacer) error {
 				return err
 			}
 			last = max(last, upTo)
-			end := n < textBatch
-			if !end && !b.Full() {
+			full := b.Full()
+			end := n < textBatch && !full // full: it stopped in the middle
+			if !end && !full {
 				continue
 			}
 			r := textindex.Range{After: from, To: last}
@@ -302,7 +303,7 @@ func (s *Store) fillTexts(p *pacer) error {
 	return nil
 }
 
-// addTexts adds the messages of some rows. It returns how many and the last id.
+// addTexts adds the messages of some rows, until the builder is full. It returns how many and the last id.
 func (s *Store) addTexts(ctx context.Context, b *textindex.Builder, t *mime.SearchText, r textindex.Range) (n int, last int64, err error) {
 	rows, err := s.db.Query(`SELECT l.blob, l.parts, b.key, b.size, b.head, b.data FROM mail l JOIN blob b ON b.id = l.blob WHERE l.blob > ? AND l.blob <= ? ORDER BY l.blob LIMIT ?`,
 		r.After, r.To, textBatch)
@@ -328,6 +329,9 @@ func (s *Store) addTexts(ctx context.Context, b *textindex.Builder, t *mime.Sear
 		}
 		b.Add(&d)
 		n, last = n+1, id
+		if b.Full() {
+			break // texts are up to 1 MiB each, and a batch of them is more than should be held
+		}
 	}
 	return n, last, rows.Err()
 }

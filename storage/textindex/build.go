@@ -24,7 +24,7 @@ type Doc struct {
 	Opaque bool   // nothing can be said of it
 }
 
-// A Builder gathers documents for a segment. It holds at most some 50 MB.
+// A Builder gathers documents for a segment. It holds at most some 50 MB, and those of the last document, when Full is asked after each.
 type Builder struct {
 	pairs  []uint64 // trigram<<32 | unit
 	seen   *[1 << 18]uint64
