@@ -13,7 +13,8 @@ import (
 
 // view is what the client was told of the mailbox that it has selected. Sequence
 // number n is snap.At(n-1); a new snapshot takes the old one's place only when all that
-// differs was told, so the numbers of both sides always agree (RFC 9051 section 7.5.1).
+// differs was told, so the numbers of both sides always agree (RFC 9051 section 7.5.1). Messages that went and may not be told of yet
+// are kept in it (storage.Snapshot.Keeping).
 type view struct {
 	account  int64 // the owner's
 	id       int64
