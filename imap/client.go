@@ -34,8 +34,11 @@ var errClosed = errors.New("connection is to be closed")
 // client is what IMAP knows of a session. It belongs to the connection's goroutine; woken alone is touched by others.
 //
 //	not authenticated --LOGIN/AUTHENTICATE--> authenticated --SELECT/EXAMINE--> selected
-//	       |                                    |       ^-----CLOSE/UNSELECT-------|
+//	       |  ^                                 | |     ^-----CLOSE/UNSELECT-------| |
+//	       |  '---------------UNAUTHENTICATE----|-'--------------------------------|-'
 //	       '------------------------LOGOUT, BYE-'---------------------------------'--> logout
+//
+// docs/states.md has the modes beside these (IDLE, NOTIFY, COMPRESS, what ENABLE enables).
 type client struct {
 	srv  *Server
 	conn net.Conn // the session's, or TLS over it
