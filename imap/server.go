@@ -19,7 +19,7 @@ import (
 
 // Options of a Server; the zero value is usable, without TLS.
 type Options struct {
-	Name          string        // in the greeting and in ID; "" means packetboat
+	Name          string        // in the greeting; "" means packetboat
 	Version       string        // in ID; "" means none is told
 	TLS           *tls.Config   // for STARTTLS or ImplicitTLS; nil: neither
 	ImplicitTLS   bool          // TLS begins with the connection (RFC 8314 section 3.2)

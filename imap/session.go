@@ -66,7 +66,7 @@ func (c *client) id(t *task) error {
 	if c.identify(fields) {
 		t.code = c.capabilities() // which have changed
 	}
-	c.e.Raw("* ID (\"name\" ").String(c.srv.o.Name)
+	c.e.Raw(`* ID ("name" "packetboat"`)
 	if v := c.srv.o.Version; v != "" {
 		c.e.Raw(" \"version\" ").String(v)
 	}
