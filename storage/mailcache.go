@@ -3,6 +3,7 @@ package storage
 import (
 	"container/list"
 	"sync"
+	"time"
 )
 
 // mailCached is the smallest batch of rows that the cache keeps: those who walk over a mailbox come again, with their other device or the next
@@ -22,8 +23,12 @@ type mailCache struct {
 	at    map[mailKey]*list.Element
 }
 
+// mailRest is how long a batch must have been unused for another of its mailbox to push it out.
+const mailRest = 5 * time.Minute
+
 // mailKey finds a batch; whether it is the one that is wanted, its rows tell.
 type mailKey struct {
+	mailbox     int64
 	want        MailWant
 	n           int
 	first, last int64
@@ -32,6 +37,7 @@ type mailKey struct {
 
 type mailBatchKept struct {
 	key  mailKey
+	used time.Time
 	rows mailRows // never changed
 }
 
@@ -51,7 +57,7 @@ func (c *mailCache) init(max int) {
 const filterKeyMax = 1 << 10
 
 func keyOf(p *Snapshot, indexes []int, want mailWanted) mailKey {
-	k := mailKey{want.MailWant, len(indexes), p.at(indexes[0]).blob, p.at(indexes[len(indexes)-1]).blob, ""}
+	k := mailKey{p.mailbox.ID, want.MailWant, len(indexes), p.at(indexes[0]).blob, p.at(indexes[len(indexes)-1]).blob, ""}
 	if want.filter != nil {
 		k.filter = want.filter.Key()
 	}
@@ -68,8 +74,9 @@ func (c *mailCache) get(p *Snapshot, indexes []int, want mailWanted) *mailRows {
 		return nil
 	}
 	c.order.MoveToFront(e)
-	c.mu.Unlock()
 	b := e.Value.(*mailBatchKept)
+	b.used = time.Now()
+	c.mu.Unlock()
 	for n, i := range indexes {
 		if b.rows.rows[n].blob != p.at(i).blob {
 			return nil
@@ -102,16 +109,30 @@ func (c *mailCache) put(rows *mailRows, p *Snapshot, indexes []int, want mailWan
 		r.from = len(b.rows.arena)
 		b.rows.arena = append(b.rows.arena, rows.arena[from:from+r.size()]...)
 	}
+	c.keep(b)
+}
+
+// keep keeps a batch if there is room, or can be made: others give way to it, the longest unused first; but a mailbox does not push out what
+// was just read of itself, for who walks over one that does not fit would find nothing of it the next time.
+func (c *mailCache) keep(b *mailBatchKept) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.at[b.key]; e != nil {
 		c.drop(e)
 	}
+	b.used = time.Now()
+	for c.bytes+b.bytes() > c.max {
+		last := c.order.Back()
+		if last == nil {
+			return
+		}
+		if l := last.Value.(*mailBatchKept); l.key.mailbox == b.key.mailbox && b.used.Sub(l.used) < mailRest {
+			return
+		}
+		c.drop(last)
+	}
 	c.at[b.key] = c.order.PushFront(b)
 	c.bytes += b.bytes()
-	for c.bytes > c.max {
-		c.drop(c.order.Back())
-	}
 }
 
 func (c *mailCache) drop(e *list.Element) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/packetboat/packetboat/storage/mime"
 )
@@ -105,6 +106,32 @@ func TestMailCacheIsBounded(t *testing.T) {
 		if sum != s.mails.bytes || sum > 20_000 || sum == 0 || len(s.mails.at) != s.mails.order.Len() {
 			t.Fatal(sum, s.mails.bytes, len(s.mails.at), s.mails.order.Len())
 		}
+		if i == 150 { // what is long unused gives way also to its own mailbox's
+			for e := s.mails.order.Front(); e != nil; e = e.Next() {
+				e.Value.(*mailBatchKept).used = time.Time{}
+			}
+		}
+	}
+	kept := map[int64]bool{}
+	for k := range s.mails.at {
+		kept[k.first] = true
+	}
+	if kept[p.at(0).blob] || kept[p.at(150).blob] || !kept[p.at(160).blob] || !kept[p.at(280).blob] {
+		t.Error("not what came when the old could go")
+	}
+	// Another mailbox's does.
+	sent := mailboxNamed(t, s, a.ID, "Sent").ID
+	for i := range 30 {
+		if _, err := s.Deliver(t.Context(), newMessage(t, s, 0, fmt.Sprintf("Subject: number %d\r\n\r\n", i)), []Target{{Account: a.ID, Mailbox: sent}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, err = s.Snapshot(t.Context(), sent); err != nil {
+		t.Fatal(err)
+	}
+	rowsOf(t, s, p, upTo(30), WantHeader)
+	if front := s.mails.order.Front().Value.(*mailBatchKept); front.key.mailbox != sent {
+		t.Error("a mailbox holds all of the cache")
 	}
 }
 

@@ -292,6 +292,13 @@ func (c *comparison) first() {
 }
 
 func (c *comparison) reading() {
+	for _, v := range c.rivals { // what the pass before changed is not counted with the answers
+		for _, conn := range []*imapConn{v.conn, v.secure} {
+			if _, err := conn.do("NOOP"); err != nil {
+				c.t.Fatal(v.name, err)
+			}
+		}
+	}
 	c.latency("SELECT", 0, func(v *rival) (int, error) { return v.conn.do("SELECT INBOX") })
 	for _, how := range []string{"", ", TLS"} {
 		conn := func(v *rival) *imapConn {
