@@ -38,6 +38,7 @@ func (r *rig) say(s *session.Session, mech string, responses ...string) (e Excha
 
 const absent = "(absent)"
 
+// PLAIN (RFC 4616), and LOGIN, which is a mechanism (RFC 4422) of no RFC of its own.
 func TestPlainAndLogin(t *testing.T) {
 	r, ann := newRig(t, Options{}, session.Limits{})
 	if err := r.store.AddAlias(t.Context(), ann.ID, "info@example.test"); err != nil {
