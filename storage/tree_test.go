@@ -1,7 +1,10 @@
 package storage
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -41,4 +44,62 @@ func TestRenameTree(t *testing.T) {
 			t.Error(n, "is not in", names)
 		}
 	}
+}
+
+// A tree of nearly 10,000 mailboxes is renamed in one transaction: who looks meanwhile sees all old names or all new ones.
+func TestRenameLargeTree(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	a := newAccount(t, s, "ann@example.test", 0)
+	const groups, each = 99, 99 // and the groups themselves: nearly as many as an account may have
+	var wg sync.WaitGroup
+	for g := range groups {
+		wg.Go(func() {
+			for n := range each {
+				if _, err := s.CreateMailbox(t.Context(), a.ID, fmt.Sprintf("old/%d/%d", g, n), ""); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	names := func() (old, renamed int) {
+		all, err := s.Names(t.Context(), a.ID)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, n := range all {
+			switch {
+			case n.Name == "old" || strings.HasPrefix(n.Name, "old/"):
+				old++
+			case n.Name == "new" || strings.HasPrefix(n.Name, "new/"):
+				renamed++
+			}
+		}
+		return old, renamed
+	}
+	const all = groups*each + groups + 1
+	if old, _ := names(); old != all {
+		t.Fatal(old)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.RenameMailbox(t.Context(), a.ID, "old", "new") }()
+	for ended := false; !ended; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended = true
+		default:
+		}
+		old, renamed := names()
+		if old+renamed != all || old > 0 && renamed > 0 || ended && old > 0 {
+			t.Fatalf("%d old names and %d new ones", old, renamed)
+		}
+	}
+	verifyStore(t, s)
 }
