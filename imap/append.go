@@ -20,8 +20,7 @@ var (
 	errTooBig    = &wire.Error{No: true, Code: "TOOBIG", Text: "Message too large"} // RFC 7889 section 4, RFC 4469 section 4.2
 	errEmpty     = &wire.Error{No: true, Code: "CANNOT", Text: "A message cannot be empty"}
 	errUTF8First = &wire.Error{No: true, Code: "CANNOT", Text: "ENABLE UTF8=ACCEPT must come first"}
-	errBatch     = &wire.Error{No: true, Code: fmt.Sprintf("MESSAGELIMIT %d", storage.BatchMax), Text: "Too many messages in one APPEND"} // RFC 9738 section 3.1
-	errNUL       = &wire.Error{Text: "NUL in a literal"}                                                                                  // RFC 9051 section 9, CHAR8
+	errNUL       = &wire.Error{Text: "NUL in a literal"} // RFC 9051 section 9, CHAR8
 	errBinary    = &wire.Error{No: true, Code: "UNKNOWN-CTE", Text: "A NUL may only be in the body of a part that is 7bit, 8bit or binary"}
 )
 
@@ -51,7 +50,7 @@ func (c *client) append(t *task) error {
 	a.name = c.d.Mailbox()
 	for {
 		c.d.SP()
-		if limit := c.srv.o.copyLimit(); limit > 0 && a.batch.Len() == limit {
+		if limit := c.srv.o.appendMax(); a.batch.Len() == limit {
 			return &wire.Error{No: true, Code: fmt.Sprintf("MESSAGELIMIT %d", limit), Text: "Too many messages in one APPEND"} // RFC 9738 section 3.1
 		}
 		if err := a.message(); err != nil || c.d.Err() != nil {
@@ -187,9 +186,6 @@ func (a *appender) begin(expect int64) (err error) {
 		if a.box, err = a.client.target(a.name); err != nil {
 			return err
 		}
-	}
-	if a.batch != nil && a.batch.Len() == storage.BatchMax {
-		return errBatch
 	}
 	if expect > a.srv.o.MaxAppend {
 		return errTooBig

@@ -65,11 +65,11 @@ func TestManyMessagesInOneAppend(t *testing.T) {
 		return fmt.Sprintf(" (\\Seen $some-keyword) \"17-Jul-1996 02:44:25 -0700\" {13+}\r\nS: %05d\r\n\r\n.", i)
 	}
 	var b strings.Builder
-	for i := range storage.BatchMax {
+	for i := range storage.BatchMessages {
 		b.WriteString(one(i))
 	}
 	l.say("t APPEND INBOX%s", b.String())
-	if s := l.until("t "); !strings.HasPrefix(s, "t OK [APPENDUID ") || !strings.HasSuffix(s, fmt.Sprintf(" 1:%d] APPEND completed", storage.BatchMax)) {
+	if s := l.until("t "); !strings.HasPrefix(s, "t OK [APPENDUID ") || !strings.HasSuffix(s, fmt.Sprintf(" 1:%d] APPEND completed", storage.BatchMessages)) {
 		t.Fatal(s)
 	}
 	l.say("t APPEND INBOX%s%s%s", b.String(), one(0), one(1))
@@ -79,7 +79,7 @@ func TestManyMessagesInOneAppend(t *testing.T) {
 	if s := l.do("NOOP"); !strings.HasPrefix(s, "t OK") {
 		t.Fatal(s)
 	}
-	if m := h.box(t, "ann", "INBOX"); m.Messages != storage.BatchMax || m.UIDNext != storage.BatchMax+1 {
+	if m := h.box(t, "ann", "INBOX"); m.Messages != storage.BatchMessages || m.UIDNext != storage.BatchMessages+1 {
 		t.Fatal(m)
 	}
 }

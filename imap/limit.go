@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/packetboat/packetboat/imap/wire"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // defaultMessageLimit is Options.MessageLimit when none is given: more than people keep in a mailbox, less than would hurt others.
@@ -52,6 +53,14 @@ func (o *Options) copyLimit() int {
 		return o.MessageLimit
 	}
 	return o.SaveLimit
+}
+
+// appendMax is how many messages one APPEND may save: as many as one transaction takes, unless the limit is less.
+func (o *Options) appendMax() int {
+	if limit := o.copyLimit(); limit > 0 {
+		return min(limit, storage.BatchMessages)
+	}
+	return storage.BatchMessages
 }
 
 // limitCapability is how the limit is announced (RFC 9738 section 3); "" when there is none.

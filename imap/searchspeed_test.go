@@ -18,7 +18,7 @@ func crowded(b *testing.B, n int) *house {
 	began := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := 0; i < n; {
 		batch := h.store.NewBatch()
-		for ; i < n && batch.Len() < storage.BatchMax; i++ {
+		for ; i < n && batch.Len() < storage.BatchMessages; i++ {
 			u, err := h.store.NewMail(b.Context(), 0, -1)
 			if err != nil {
 				b.Fatal(err)

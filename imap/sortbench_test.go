@@ -53,7 +53,7 @@ func letters(b *testing.B, n int) *house {
 		if err := batch.Add(b.Context(), u, inbox); err != nil {
 			b.Fatal(err)
 		}
-		if batch.Len() == storage.BatchMax || i == n-1 {
+		if batch.Len() == storage.BatchMessages || i == n-1 {
 			if _, err := h.store.DeliverBatch(b.Context(), batch); err != nil {
 				b.Fatal(err)
 			}

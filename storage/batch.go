@@ -9,8 +9,8 @@ import (
 	"github.com/packetboat/packetboat/storage/blob"
 )
 
-// BatchMax is how many messages a Batch takes.
-const BatchMax = 2000
+// BatchMessages is how many messages a Batch takes.
+const BatchMessages = 2000
 
 // batchHeld is how many bytes of its messages a Batch keeps in memory. What is more waits in one staging file.
 const batchHeld = 256 << 10
@@ -33,12 +33,12 @@ func (s *Store) NewBatch() *Batch { return &Batch{s: s} }
 // Len is how many messages were added.
 func (b *Batch) Len() int { return len(b.mails) }
 
-// Add takes over a message that was written to its end. All targets name the same mailbox. ErrLimit when there are BatchMax messages, more
+// Add takes over a message that was written to its end. All targets name the same mailbox. ErrLimit when there are BatchMessages messages, more
 // keywords than a mailbox can have, or a message of 4 GiB; then the Upload is still the caller's.
 func (b *Batch) Add(ctx context.Context, u *Upload, to Target) error {
 	switch {
-	case len(b.mails) == BatchMax:
-		return fail("append", fmt.Errorf("%w: %d messages at a time", ErrLimit, BatchMax))
+	case len(b.mails) == BatchMessages:
+		return fail("append", fmt.Errorf("%w: %d messages at a time", ErrLimit, BatchMessages))
 	case len(b.mails) > 0 && (to.Mailbox != b.targets[0].Mailbox || to.Account != b.targets[0].Account):
 		return fail("append", fmt.Errorf("%w: one mailbox for all messages", ErrInvalid))
 	}

@@ -31,7 +31,7 @@ func appendAll(t testing.TB, s *Store, us []*Upload, targets []Target) error {
 		if err := b.Add(t.Context(), u, targets[i]); err != nil {
 			return err
 		}
-		if b.Len() < BatchMax && i < len(us)-1 {
+		if b.Len() < BatchMessages && i < len(us)-1 {
 			continue
 		}
 		if _, err := s.DeliverBatch(t.Context(), b); err != nil {
@@ -169,13 +169,13 @@ func TestBatchLimit(t *testing.T) {
 	s := openTest(t, t.TempDir(), Options{})
 	a := newAccount(t, s, "ann@example.test", 0)
 	in := mailboxNamed(t, s, a.ID, "INBOX").ID
-	b := batchOf(t, s, a.ID, in, slices.Repeat([]int{20}, BatchMax)...)
+	b := batchOf(t, s, a.ID, in, slices.Repeat([]int{20}, BatchMessages)...)
 	u := newMessage(t, s, 0, "A: b\r\n\r\n")
 	defer u.Abort()
 	if err := b.Add(t.Context(), u, Target{Account: a.ID, Mailbox: in}); !errors.Is(err, ErrLimit) {
 		t.Fatal(err)
 	}
-	if res, err := s.DeliverBatch(t.Context(), b); err != nil || res[BatchMax-1].UID != BatchMax {
+	if res, err := s.DeliverBatch(t.Context(), b); err != nil || res[BatchMessages-1].UID != BatchMessages {
 		t.Fatal(err)
 	}
 }

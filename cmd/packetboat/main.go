@@ -88,6 +88,8 @@ func (p *program) root() *cobra.Command {
   packetboat account add ann             make an account (prints its password)
   packetboat session list                who is connected, doing what
   packetboat session kill ID             end one of them
+  packetboat token add ann --name phone  a password for one device
+  packetboat mailbox stats ann           her mailboxes, and the search index
 
 The verbs work on a running server (through control.sock in its data folder)
 and on a stopped one alike.`,
