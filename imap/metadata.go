@@ -3,6 +3,7 @@ package imap
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/packetboat/packetboat/imap/wire"
@@ -284,11 +285,7 @@ func (c *client) tellNoted() error {
 func (m *noted) tell(c *client, notes []storage.AnnotationNote) {
 	open, box := false, ""
 	for _, n := range notes {
-		mine := false
-		for _, o := range m.own {
-			mine = mine || o == n.Seq
-		}
-		if mine || m.wants != nil && !m.wants(n.Mailbox) {
+		if slices.Contains(m.own, n.Seq) || m.wants != nil && !m.wants(n.Mailbox) {
 			continue
 		}
 		if open && n.Mailbox != box {

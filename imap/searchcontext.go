@@ -210,18 +210,15 @@ func (c *client) update(x *searchContext, candidates []int, added int, all bool,
 func (x *searchContext) tellNew(c *client, indexes []int) error {
 	o := *x.fetch
 	o.UID = o.UID || x.uid
-	f := &fetcher{client: c, t: &task{command: &command{name: "FETCH"}}, o: &o}
-	f.plan()
-	f.seen = false // nobody has read what is pushed
-	return f.run(spansOf(indexes))
+	return c.pushFetch(&o, spansOf(indexes))
 }
 
 // spansOf are ascending indexes as spans.
 func spansOf(indexes []int) (out []span) {
 	for _, i := range indexes {
-		out = append(out, span{i, i + 1})
+		out = withIndex(out, i)
 	}
-	return merge(out)
+	return out
 }
 
 // tell gives ADDTO and REMOVEFROM. RFC 5267 section 4.3.3: position 0 has the client keep the mailbox's order.

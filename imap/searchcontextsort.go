@@ -92,11 +92,7 @@ func blocks(long, short []uint32) (out []span) {
 			k++
 			continue
 		}
-		if n := len(out); n > 0 && out[n-1].end == i {
-			out[n-1].end++
-		} else {
-			out = append(out, span{i, i + 1})
-		}
+		out = withIndex(out, i)
 	}
 	return out
 }

@@ -254,6 +254,15 @@ func each(spans []span) func(func(int) bool) {
 	}
 }
 
+// withIndex adds an index behind the last one.
+func withIndex(spans []span, i int) []span {
+	if n := len(spans); n > 0 && spans[n-1].end == i {
+		spans[n-1].end++
+		return spans
+	}
+	return append(spans, span{i, i + 1})
+}
+
 // filter keeps the indexes of spans for which keep holds.
 func filter(spans []span, keep func(i int) bool) []span {
 	var out []span
@@ -261,11 +270,7 @@ func filter(spans []span, keep func(i int) bool) []span {
 		if !keep(i) {
 			continue
 		}
-		if n := len(out); n > 0 && out[n-1].end == i {
-			out[n-1].end++
-		} else {
-			out = append(out, span{i, i + 1})
-		}
+		out = withIndex(out, i)
 	}
 	return out
 }
