@@ -33,9 +33,9 @@ func (c *control) acls(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if name := r.URL.Query().Get("mailbox"); name != "" {
-		box, err := c.store.Mailbox(r.Context(), a.ID, name)
+		box, err := c.mailbox(r, a, name)
 		if err != nil {
-			return nil, fmt.Errorf("mailbox %q: %w", name, err)
+			return nil, err
 		}
 		j, err := c.showACL(r, a, box.ID, box.Name)
 		return []aclJSON{j}, err
@@ -75,9 +75,9 @@ func (c *control) changeACL(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	box, err := c.store.Mailbox(r.Context(), a.ID, change.Mailbox)
+	box, err := c.mailbox(r, a, change.Mailbox)
 	if err != nil {
-		return nil, fmt.Errorf("mailbox %q: %w", change.Mailbox, err)
+		return nil, err
 	}
 	g, err := c.store.Identifier(r.Context(), change.Identifier)
 	if err != nil {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 
 	"github.com/packetboat/packetboat/storage"
@@ -63,10 +61,7 @@ func (c *control) mailboxes(r *http.Request) (any, error) {
 	}
 	var boxes []storage.Mailbox
 	if name := q.Get("mailbox"); name != "" {
-		box, err := c.store.Mailbox(r.Context(), a.ID, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("mailbox %q: %w", name, fs.ErrNotExist)
-		}
+		box, err := c.mailbox(r, a, name)
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +86,15 @@ func (c *control) mailboxes(r *http.Request) (any, error) {
 		out.Mailboxes = append(out.Mailboxes, j)
 	}
 	return out, nil
+}
+
+// mailbox is the one of an account that a request names.
+func (c *control) mailbox(r *http.Request, a *storage.Account, name string) (storage.Mailbox, error) {
+	box, err := c.store.Mailbox(r.Context(), a.ID, name)
+	if err != nil {
+		return box, fmt.Errorf("mailbox %q: %w", name, err)
+	}
+	return box, nil
 }
 
 // totals adds up the mailboxes of each account.
