@@ -126,7 +126,7 @@ func (a *appender) message() error {
 	return a.check()
 }
 
-// data reads append-data (RFC 4466 section 6, RFC 4469 section 5, RFC 6855 section 4).
+// data reads append-data (RFC 4466 section 3, RFC 4469 section 5, RFC 6855 section 4).
 func (a *appender) data() error {
 	if a.d.Peek('{') || a.d.Peek('~') {
 		return a.alone()

@@ -13,7 +13,7 @@ import (
 // quotaRoot is the one root of an account, for mail and files together. Another's is Shared/NAME/account.
 const quotaRoot = "account"
 
-// getQuotaRoot is GETQUOTAROOT (RFC 9208 section 4.2.2).
+// getQuotaRoot is GETQUOTAROOT (RFC 9208 section 4.1.2).
 func (c *client) getQuotaRoot(*task) error {
 	c.d.SP()
 	name := c.d.Mailbox()
@@ -28,7 +28,7 @@ func (c *client) getQuotaRoot(*task) error {
 		}
 		return c.tellRoots(box.Name, rootOf(box), box.Account)
 	}
-	// RFC 9208 section 4.2.2: the mailbox need not exist
+	// RFC 9208 section 4.1.2: the mailbox need not exist
 	name, err := storage.CleanMailbox(strings.TrimSuffix(name, "/"))
 	if err != nil {
 		return err

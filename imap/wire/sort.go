@@ -33,7 +33,7 @@ type SortOptions struct {
 	Criteria []SortCriterion // each key once: where it comes again it decides nothing
 }
 
-// Sort reads the arguments of SORT (RFC 5256 section 5, RFC 5267 section 7).
+// Sort reads the arguments of SORT (RFC 5256 section 5, RFC 5267 section 5).
 func (d *Decoder) Sort() *SortOptions {
 	o := new(SortOptions)
 	o.Return = d.Return()
