@@ -98,7 +98,7 @@ func TestFlushedOnce(t *testing.T) {
 // answered in their order; or, when the client never reads, the session ends.
 func TestPipelineBackPressure(t *testing.T) {
 	h, _, l := counted(t)
-	h.many(t, "ann", "INBOX", "200")
+	h.many(t, "ann", "INBOX", "50")
 	l.do("SELECT INBOX")
 	const commands = 10000
 	written := make(chan error, 1)
