@@ -157,6 +157,24 @@ func (c *imapConn) append(box string, mails [][]byte, date func(int) time.Time) 
 	return <-errs
 }
 
+// multiappend appends messages with one command (RFC 3502).
+func (c *imapConn) multiappend(box string, mails [][]byte, date func(int) time.Time) error {
+	c.tag++
+	c.SetDeadline(time.Now().Add(time.Hour))
+	w := bufio.NewWriterSize(c.Conn, 256<<10)
+	fmt.Fprintf(w, "t%d APPEND %s", c.tag, box)
+	for i, m := range mails {
+		fmt.Fprintf(w, " \"%s\" {%d+}\r\n", date(i).Format("02-Jan-2006 15:04:05 -0700"), len(m))
+		w.Write(m)
+	}
+	w.WriteString("\r\n")
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := c.wait("t" + strconv.Itoa(c.tag))
+	return err
+}
+
 // treeOf are a process and those it started, and theirs.
 func treeOf(root int) []int {
 	pids := []int{root}
