@@ -62,14 +62,21 @@ func (c *imapConn) send(format string, args ...any) string {
 
 // wait reads up to a tagged response.
 func (c *imapConn) wait(tag string) (n int, err error) {
+	before := byte(0) // the end of the piece of a long line that was read last
 	for {
 		line, err := c.r.ReadSlice('\n')
-		if err == bufio.ErrBufferFull {
-			n += numbers(line)
-			continue
-		}
-		if err != nil {
+		if err != nil && err != bufio.ErrBufferFull {
 			return n, err
+		}
+		if before != 0 || err != nil { // a piece of a long list
+			n += numbers(line)
+			if digit(before) && digit(line[0]) {
+				n-- // cut in two
+			}
+			if before = line[len(line)-1]; err == nil {
+				before = 0
+			}
+			continue
 		}
 		// What the line is comes first: reading on overwrites it.
 		switch {
@@ -87,8 +94,6 @@ func (c *imapConn) wait(tag string) (n int, err error) {
 				return n, fmt.Errorf("%s", bytes.TrimSpace(line))
 			}
 			return n, nil
-		case line[0] >= '0' && line[0] <= '9': // the rest of a long list
-			n += numbers(line)
 		}
 		if err := c.literals(line); err != nil {
 			return n, err
@@ -96,15 +101,16 @@ func (c *imapConn) wait(tag string) (n int, err error) {
 	}
 }
 
+func digit(b byte) bool { return b >= '0' && b <= '9' }
+
 // numbers counts those that are written in decimal.
 func numbers(b []byte) (n int) {
 	in := false
 	for _, ch := range b {
-		digit := ch >= '0' && ch <= '9'
-		if digit && !in {
+		if digit(ch) && !in {
 			n++
 		}
-		in = digit
+		in = digit(ch)
 	}
 	return n
 }
