@@ -44,7 +44,7 @@ type Options struct {
 	BatchMax  int // jobs in one transaction; 0 means 256
 
 	SnapshotEntries int           // entries of mailbox pictures kept in memory, 56 bytes each; 0 means 1,000,000
-	MailCache       int           // bytes of envelopes, structures and headers kept in memory; 0 means 64 MiB, below 0 none
+	MailCache       int           // bytes of envelopes, structures and headers kept in memory; 0 means 128 MiB, below 0 none
 	KeysCache       int           // bytes of what SORT, THREAD and SEARCH ask of messages kept in memory; 0 means 64 MiB, below 0 none
 	NoTextIndex     bool          // searches read every message
 	GarbageAge      time.Duration // how long bytes stay readable that nothing refers to any more; 0 means one minute
@@ -67,7 +67,7 @@ func (o Options) withDefaults() Options {
 	def(&o.InlineMax, inlineMax)
 	def(&o.BatchMax, 256)
 	def(&o.SnapshotEntries, 1_000_000)
-	def(&o.MailCache, 64<<20)
+	def(&o.MailCache, 128<<20)
 	def(&o.KeysCache, 64<<20)
 	def(&o.GarbageAge, time.Minute)
 	def(&o.PartialAge, 7*24*time.Hour)
