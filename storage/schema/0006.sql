@@ -1,0 +1,1 @@
+-- Host folders in accounts' trees.
