@@ -458,7 +458,8 @@ type Info struct {
 	Listener   string    `json:"listener"`
 	Remote     string    `json:"remote"` // address:port
 	Local      string    `json:"local"`
-	TLS        string    `json:"tls,omitempty"` // "TLS 1.3 TLS_AES_128_GCM_SHA256", "" in plaintext
+	Front      string    `json:"front,omitempty"` // address:port of the front end that it came through (Fronted)
+	TLS        string    `json:"tls,omitempty"`   // "TLS 1.3 TLS_AES_128_GCM_SHA256", "" in plaintext
 	Client     string    `json:"client,omitempty"`
 	AccountID  int64     `json:"account_id,omitempty"`
 	Account    string    `json:"account,omitempty"`
@@ -497,6 +498,9 @@ func (s *Session) Info() Info {
 		Commands:   s.commands.Load(),
 		Started:    s.started,
 		LastActive: s.started.Add(time.Duration(max(s.fresh.Load(), s.wrote.Load()) - s.conn.opened)),
+	}
+	if f := s.Front(); f.IsValid() {
+		i.Front = f.String()
 	}
 	if s.ended != 0 {
 		i.Ended = time.Unix(0, s.ended)
