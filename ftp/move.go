@@ -19,7 +19,7 @@ func (t *transfer) move(ctx context.Context, tree *vfs.Tree) error {
 	if t.verb == "RETR" {
 		return t.download(ctx, tree)
 	}
-	w, err := tree.Create(ctx, t.path, vfs.CreateOptions{Offset: t.off, Append: t.append, Expect: -1, Exclusive: t.unique})
+	w, err := tree.Create(ctx, t.path, vfs.CreateOptions{Offset: t.off, Append: t.append, Expect: -1, Exclusive: t.unique, Relaxed: t.c.srv.o.Relaxed})
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,9 @@ type Options struct {
 	// whole; 0: 1 ms, negative: none. Making large files durable takes longer anyway.
 	PlainGrace time.Duration
 
+	// Relaxed answers 226 before an upload is on disk, as other servers do: it survives the end of the program, but not always that of the machine.
+	Relaxed bool
+
 	ConnectTimeout time.Duration // until a data connection is there and its TLS handshake done; 0: 30 s
 	StallTimeout   time.Duration // a transfer in which no byte moves; 0: 2 min
 	Logger         *slog.Logger  // nil: discard

@@ -31,7 +31,7 @@ func (s *Store) putFile(ctx context.Context, account, parent int64, name string,
 	if err := u.Prepare(ctx); err != nil {
 		return Node{}, err
 	}
-	err = s.do(ctx, func(t *tx) error {
+	err = s.doing(ctx, u.relaxed, func(t *tx) error {
 		n, err = t.putFile(account, parent, name, u, modified, exclusive)
 		return err
 	})

@@ -35,6 +35,7 @@ type Upload struct {
 	mail    bool
 	index   *mime.Index
 
+	relaxed  bool // Relax was called
 	prepared bool
 	ended    bool
 	key      blob.Key // of the committed file, "" when the bytes are in mem
@@ -152,6 +153,15 @@ func (u *Upload) check() error {
 	return nil
 }
 
+// Relax gives durability up for speed: neither Prepare nor PutFile waits for the disk. What was answered survives the end of the process, but not
+// always that of the machine, after which the file may be missing or damaged (ErrDamaged); the database itself stays whole. Before Prepare.
+func (u *Upload) Relax() {
+	u.relaxed = true
+	if u.staged != nil {
+		u.staged.Relax()
+	}
+}
+
 // Write adds bytes. ErrQuota, ErrTemporary (disk full).
 func (u *Upload) Write(p []byte) (int, error) {
 	n, err := u.write(p)
@@ -186,6 +196,9 @@ func (u *Upload) spill() error {
 	st, err := u.s.blobs.Stage(context.Background())
 	if err != nil {
 		return err
+	}
+	if u.relaxed {
+		st.Relax()
 	}
 	if _, err := st.Write(u.mem); err != nil {
 		st.Abort()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/packetboat/packetboat/storage/sqldb"
 	"github.com/packetboat/packetboat/storage/watch"
@@ -12,10 +13,11 @@ import (
 
 // job is a transaction that waits for the writer or is with it.
 type job struct {
-	ctx  context.Context
-	run  func(*tx) error // may run more than once: a batch is begun anew when another job of it fails
-	err  error
-	done chan struct{}
+	ctx     context.Context
+	run     func(*tx) error // may run more than once: a batch is begun anew when another job of it fails
+	relaxed bool            // it need not be on disk when it is answered
+	err     error
+	done    chan struct{}
 }
 
 // writer is what the writer's goroutine keeps between batches.
@@ -39,11 +41,14 @@ var errClosed = fmt.Errorf("%w: the store is closed", ErrTemporary)
 // durable and published. Once fn has begun, the end of ctx does not stop it.
 //
 // fn must decide whether it fails before it changes anything: to fail later is right too, but makes the whole batch begin anew.
-func (s *Store) do(ctx context.Context, fn func(*tx) error) error {
+func (s *Store) do(ctx context.Context, fn func(*tx) error) error { return s.doing(ctx, false, fn) }
+
+// doing is do; a relaxed transaction is not waited for until it is on disk, unless one that is not relaxed shares its batch.
+func (s *Store) doing(ctx context.Context, relaxed bool, fn func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, run: fn, done: make(chan struct{})}
+	j := &job{ctx: ctx, run: fn, relaxed: relaxed, done: make(chan struct{})}
 	select {
 	case <-s.stop:
 		return errClosed
@@ -111,6 +116,9 @@ func (s *Store) write() {
 
 // batch runs jobs in one transaction, without those that fail.
 func (w *writer) batch(batch []*job) {
+	if !w.relax(batch) {
+		return
+	}
 	jobs := make([]*job, 0, len(batch)+2)
 	if r := w.s.journal.take(); len(r) > 0 {
 		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.addRecords(r) }})
@@ -141,6 +149,25 @@ func (w *writer) batch(batch []*job) {
 		close(jobs[bad].done)
 		jobs = append(jobs[:bad], jobs[bad+1:]...)
 	}
+}
+
+// relax lets the commit of a batch not wait for the disk when each of its jobs is relaxed. When it cannot be made to wait again, the jobs fail.
+func (w *writer) relax(batch []*job) bool {
+	relaxed := relaxes(batch)
+	err := w.db.Relax(relaxed)
+	if err == nil || relaxed {
+		return true // at worst durable without need
+	}
+	for _, j := range batch {
+		j.err = fmt.Errorf("%w: %w", ErrTemporary, err)
+		close(j.done)
+	}
+	return false
+}
+
+// relaxes tells whether none of the jobs has to be on disk when it is answered.
+func relaxes(batch []*job) bool {
+	return len(batch) > 0 && !slices.ContainsFunc(batch, func(j *job) bool { return !j.relaxed })
 }
 
 // attempt runs jobs in one transaction and answers them. When it cannot, nothing has happened: bad is the job whose fault it

@@ -54,6 +54,7 @@ type config struct {
 	FTPTLSReuse       string
 	FTPStall          time.Duration
 	FTPPartialTTL     time.Duration
+	FTPDurable        bool
 
 	LoginTimeout time.Duration
 	DrainTimeout time.Duration
@@ -219,6 +220,9 @@ var keys = []key{
 	{"ftp.active", "on", "Active mode (PORT, EPRT), to the client's own address only: on or off.", func(c *config, v string) error { return boolInto(&c.FTPActive, v) }},
 	{"ftp.data_tls_reuse", "prefer", "Must a data connection resume the TLS session of its control connection: require, prefer or off.", choice(func(c *config) *string { return &c.FTPTLSReuse }, "require", "prefer", "off")},
 	{"ftp.stall_timeout", "2m", "A transfer in which nothing moves for this long is cut.", duration(func(c *config) *time.Duration { return &c.FTPStall })},
+	{"ftp.durable", "on", "Answer an upload by 226 only when it is on disk: on or off. Off is as other servers do it, faster and not safe: what was uploaded in the last half minute may be gone or damaged after the machine (not the program) failed. Mail is always durable.", func(c *config, v string) error {
+		return boolInto(&c.FTPDurable, v)
+	}},
 	{"ftp.partial_ttl", "48h", "How long a cut upload can be resumed.", duration(func(c *config) *time.Duration { return &c.FTPPartialTTL })},
 
 	{"search.index", "on", "Keep an index of the texts of mail, so that searches need not read every message: on or off. It takes about as much room as the texts themselves, attachments not counted; packetboat mailbox stats tells.", func(c *config, v string) error {

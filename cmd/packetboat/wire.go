@@ -191,7 +191,7 @@ func (h *house) makeServers() {
 	}
 	files := func(implicit bool) server {
 		return ftp.New(tree, h.door, ftp.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, PassivePorts: h.ports,
-			PublicAddresses: public, NoActiveMode: !c.FTPActive, DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Logger: h.logger})
+			PublicAddresses: public, NoActiveMode: !c.FTPActive, DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Logger: h.logger})
 	}
 	type row struct {
 		protocol session.Protocol

@@ -41,6 +41,9 @@ type Staged interface {
 	Size() int64
 	// Truncate cuts what was written to n bytes (n <= Size); the hash is computed anew at Commit when needed.
 	Truncate(n int64) error
+	// Relax lets Commit return before the bytes are on disk. They survive the end of the process, but if the machine fails within the next
+	// half a minute or so, what lies under the key may be missing, short or zeros.
+	Relax()
 	// Commit makes it durable under a new key. hash is SHA-256 of the bytes.
 	Commit() (k Key, hash [32]byte, err error)
 	// Abort throws it away; after Commit it does nothing.

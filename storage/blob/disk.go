@@ -199,10 +199,9 @@ func (d *Disk) SweepStaging(ctx context.Context, age time.Duration) (int, error)
 	return n, nil
 }
 
-// place moves a staged file, whose bytes are on disk, to where Open finds it and
-// makes the name durable. The folder it came from need not be fsynced: should a
+// place moves a staged file to where Open finds it and, when its bytes are on disk, makes the name durable. The folder it came from need not be fsynced: should a
 // crash bring the old name back, it is swept.
-func (d *Disk) place(k Key) error {
+func (d *Disk) place(k Key, durable bool) error {
 	folder := k.folder()
 	d.mu.Lock()
 	known := d.folders[folder]
@@ -221,6 +220,9 @@ func (d *Disk) place(k Key) error {
 	}
 	if err := d.root.Rename(stagingDir+"/"+string(k), k.path()); err != nil {
 		return err
+	}
+	if !durable {
+		return nil
 	}
 	return d.syncFolder(folder)
 }

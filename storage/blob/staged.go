@@ -27,6 +27,7 @@ type staged struct {
 	sum     hash.Hash // of the first hashed bytes
 	hashed  int64     // <= size
 	flushed int64     // the kernel was told to write these to disk
+	relaxed bool      // Relax was called
 	broken  error     // why Commit failed
 	ended   bool
 }
@@ -36,6 +37,9 @@ func newStaged(d *Disk, k Key, f *os.File) *staged {
 }
 
 func (s *staged) Size() int64 { return s.size }
+
+// Relax leaves the time of writing to disk to the kernel.
+func (s *staged) Relax() { s.relaxed = true }
 
 // Write appends p.
 func (s *staged) Write(p []byte) (int, error) {
@@ -51,7 +55,7 @@ func (s *staged) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, fmt.Errorf("blob: write: %w", err)
 	}
-	if s.size-s.flushed >= flushStep {
+	if s.size-s.flushed >= flushStep && !s.relaxed {
 		startFlush(s.f, s.flushed, s.size-s.flushed)
 		s.flushed = s.size
 	}
@@ -137,10 +141,12 @@ func (s *staged) commit() error {
 	if err := s.finishHash(); err != nil {
 		return err
 	}
-	if err := s.f.Sync(); err != nil {
-		return err
+	if !s.relaxed {
+		if err := s.f.Sync(); err != nil {
+			return err
+		}
 	}
-	return s.d.place(s.key)
+	return s.d.place(s.key, !s.relaxed)
 }
 
 // finishHash reads what was not hashed while it was written back from the page cache.

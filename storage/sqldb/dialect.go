@@ -8,18 +8,22 @@ import (
 // dialect is how a database's SQL differs from the text that the callers write.
 type dialect struct {
 	begin string
+	// durable and relaxed choose between transactions whether COMMIT waits for the disk.
+	durable, relaxed string
 	// text rewrites a statement before it is prepared; nil leaves it as it is.
 	text func(query string) string
 	// schema rewrites a migration.
 	schema func(script string) string
 }
 
-var sqliteDialect = dialect{begin: "BEGIN IMMEDIATE"}
+var sqliteDialect = dialect{begin: "BEGIN IMMEDIATE", durable: "PRAGMA synchronous=FULL", relaxed: "PRAGMA synchronous=NORMAL"}
 
 // postgresDialect is the whole seam to PostgreSQL: placeholders, three type words and SQLite's table options.
 var postgresDialect = dialect{
-	begin: "BEGIN",
-	text:  numbered,
+	begin:   "BEGIN",
+	durable: "SET synchronous_commit = on",
+	relaxed: "SET synchronous_commit = off",
+	text:    numbered,
 	schema: func(script string) string {
 		return strings.NewReplacer(
 			") STRICT, WITHOUT ROWID;", ");",

@@ -96,6 +96,16 @@ func TestSettings(t *testing.T) {
 			t.Error(sync, err)
 		}
 	}
+	w := d.Writer()
+	for _, relaxed := range []bool{true, false, false, true, true, false, true, false} {
+		if err := w.Relax(relaxed); err != nil {
+			t.Fatal(err)
+		}
+		var sync int
+		if err := w.Row("PRAGMA synchronous").Scan(&sync); err != nil || (sync == 1) != relaxed {
+			t.Fatal(relaxed, sync, err)
+		}
+	}
 	// What SQLite says of a file system that became read-only is the machine's trouble.
 	if _, err := d.Query("INSERT INTO a (id, t) VALUES (1, 'x')"); err == nil || !Temporary(err) {
 		t.Error("a reader can write, or it is no temporary error:", err)

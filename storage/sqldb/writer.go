@@ -13,6 +13,7 @@ type Writer struct {
 	dialect dialect
 	stmts   map[string]*sql.Stmt
 	open    bool // in a transaction
+	relaxed bool // Relax(true) holds
 }
 
 // Begin begins a transaction.
@@ -27,7 +28,25 @@ func (w *Writer) Begin() error {
 	return nil
 }
 
-// Commit ends it; what it did is on disk when Commit returns nil. When it fails the transaction is rolled back.
+// Relax says, between transactions, whether Commit may return before what it did is on disk. If the machine fails then, the last transactions may be
+// undone, one that is not relaxed and all before it never are, and the database is whole.
+func (w *Writer) Relax(on bool) error {
+	if on == w.relaxed {
+		return nil
+	}
+	query := w.dialect.durable
+	if on {
+		query = w.dialect.relaxed
+	}
+	// Not by a statement that is kept: SQLite obeys a PRAGMA when it prepares it.
+	if _, err := w.conn.ExecContext(context.Background(), query); err != nil {
+		return err
+	}
+	w.relaxed = on
+	return nil
+}
+
+// Commit ends it; unless it is relaxed, what it did is on disk when Commit returns nil. When it fails the transaction is rolled back.
 func (w *Writer) Commit() error {
 	err := w.Exec("COMMIT")
 	if err != nil {

@@ -17,6 +17,7 @@ type CreateOptions struct {
 	Append    bool      // APPE: keep all of the file, or else of the partial upload, if there is one; only for files, else as if it were not set
 	Expect    int64     // size announced, -1 unknown (of what will be written now, without what is kept)
 	Modified  time.Time // zero: now; of a message: its Date field
+	Relaxed   bool      // durable only a while after Commit (storage.Upload.Relax); only for files
 	Exclusive bool      // fs.ErrExist when there is something already, looked at now and once more by Commit
 }
 
@@ -88,6 +89,9 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 		}
 	default:
 		w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
+	}
+	if err == nil && w.o.Relaxed {
+		w.u.Relax()
 	}
 	return err
 }
@@ -214,7 +218,7 @@ func (w *Writer) Prepare(ctx context.Context) error {
 	return w.fail(w.u.Prepare(ctx))
 }
 
-// Commit makes it visible under its path, durable when it returns. A message that is none (no header field) is refused: fs.ErrInvalid
+// Commit makes it visible under its path, durable when it returns (unless Relaxed). A message that is none (no header field) is refused: fs.ErrInvalid
 // with a clear text. The Info of a message has the name that it got; the path is an alias of it from now on.
 func (w *Writer) Commit(ctx context.Context) (Info, error) {
 	i, err := w.commit(ctx)

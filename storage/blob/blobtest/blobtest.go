@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"read from fails", readFromFails},
 		{"truncate", truncate},
 		{"large", large},
+		{"relaxed", relaxed},
 		{"abort", abort},
 		{"ended", ended},
 		{"reader", readers},
@@ -469,4 +470,16 @@ func contexts(t *testing.T, s blob.Store) {
 		t.Error("Walk", err)
 	}
 	same(t, Get(t, s, k), []byte("x"))
+}
+
+// relaxed: what Commit need not make durable is there as well.
+func relaxed(t *testing.T, s blob.Store) {
+	st := stage(t, s)
+	defer st.Abort()
+	st.Relax()
+	b := Bytes(300_000, 9)
+	if _, err := st.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	same(t, Get(t, s, commit(t, st, b)), b)
 }
