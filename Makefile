@@ -2,12 +2,13 @@
 # make check  the quick part: format, vet, lint, import policy, unit tests
 # make bench  the benchmarks; figures go to docs/performance.md
 # make bench-imap  IMAP beside Debian's Dovecot, in one run; needs root and half an hour
+# make bench-ftp   FTP beside Debian's vsftpd, Pure-FTPd and ProFTPD; needs root and half an hour; BENCH_QUICK=1 for a few minutes
 # make build  the static binary, bin/packetboat
 
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test check unit race e2e tools bench bench-imap fuzz build clean
+.PHONY: test check unit race e2e tools bench bench-imap bench-ftp fuzz build clean
 
 test: tools lint race e2e
 
@@ -38,6 +39,10 @@ bench:
 bench-imap: tools
 	@command -v dovecot >/dev/null || apt-get install -y -qq --no-install-recommends dovecot-imapd
 	$(GO) test -tags 'e2e bench' -count 1 -timeout 3h -v ./cmd/packetboat -run TestBenchIMAP
+
+bench-ftp:
+	@sh .ci/ftp-peers
+	$(GO) test -tags 'e2e bench' -count 1 -timeout 3h -v ./cmd/packetboat -run TestBenchFTP
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/packetboat ./cmd/packetboat
