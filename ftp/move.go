@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -52,6 +53,7 @@ type upload struct {
 	w        *vfs.Writer
 	ctx      context.Context
 	received time.Time // when the proper end came; zero before
+	unproven bool      // it came in a way that proves nothing under TLS either
 }
 
 // run makes a whole upload visible and keeps the part of another.
@@ -79,11 +81,24 @@ func (u *upload) receive() error {
 		return err
 	}
 	if _, err := u.w.ReadFrom(struct{ io.Reader }{u.t.d}); err != nil {
-		return err
+		if !errors.Is(err, errTruncated) || !u.nothing() {
+			return err
+		}
+		u.unproven = true
 	}
 	u.received = time.Now()
 	u.t.d.endRead()
 	return nil
+}
+
+// nothing tells whether the upload is of no bytes and would take none away. Node loses the close_notify of a connection on which nothing was written, so
+// such an upload is taken as one in the clear is; cutting a connection off at its beginning must not empty a file.
+func (u *upload) nothing() bool {
+	if u.t.bytes.Load() > 0 || u.t.off > 0 {
+		return false
+	}
+	info, err := u.t.c.tree.Stat(u.ctx, u.t.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
 }
 
 // keep tells whether what came is worth resuming: not when the name or content is refused.
@@ -106,7 +121,7 @@ func (u *upload) commit() error {
 		return err
 	}
 	o := &u.t.c.srv.o
-	proven := u.t.d.tls != nil && !o.LaxDataEnd // by close_notify
+	proven := u.t.d.tls != nil && !o.LaxDataEnd && !u.unproven // by close_notify
 	if !proven && !u.t.c.alive(o.PlainGrace-time.Since(u.received)) {
 		return errLost
 	}
