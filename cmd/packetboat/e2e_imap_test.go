@@ -18,7 +18,7 @@ import (
 // python runs a script with PORT (the base), ANN and JOE (passwords) and ctx (TLS that trusts the CA) set.
 func (b *boat) python(t *testing.T, script string) string {
 	t.Helper()
-	head := fmt.Sprintf("import ssl\nPORT=%d\nANN=%q\nJOE=%q\nctx=ssl.create_default_context(cafile=%q)\n", b.base, annPassword, joePassword, b.ca())
+	head := fmt.Sprintf("import ssl\nPORT=%d\nANN=%q\nJOE=%q\nCA=%q\nctx=ssl.create_default_context(cafile=CA)\n", b.base, annPassword, joePassword, b.ca())
 	return b.must(head+script, "python3", "-")
 }
 

@@ -186,14 +186,7 @@ func (b *boat) neomutt(t *testing.T) {
 
 // imapflow is a library that many Node programs use: what it does from connecting to deleting a mailbox, and IDLE's events.
 func (b *boat) imapflow(t *testing.T) {
-	modules := os.Getenv("PACKETBOAT_NODE_MODULES")
-	if modules == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		modules = filepath.Join(cache, "packetboat-tests", "node_modules")
-	}
+	modules := nodeModules()
 	if _, err := os.Stat(filepath.Join(modules, "imapflow")); err != nil {
 		t.Fatal("imapflow is not installed: run make tools")
 	}
