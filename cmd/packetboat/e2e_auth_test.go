@@ -179,7 +179,9 @@ except smtplib.SMTPAuthenticationError as e:
 					t.Fatal(err)
 				}
 				b.must("hello\n", mutt, "-n", "-F", rc, "-s", "hello", "joe@example.test")
-				b.must("", "script", "-qec", "timeout 20 env TERM=xterm "+mutt+" -n -F "+rc+" -e 'push q' -f imaps://ann@example.test@localhost:"+b.port(993)+"/INBOX", "/dev/null")
+				if out, err := b.onTerminal(mutt, "-n", "-F", rc, "-e", "push q", "-f", "imaps://ann@example.test@localhost:"+b.port(993)+"/INBOX"); err != nil || !strings.Contains(out, "[Msgs:") {
+					t.Errorf("%s: %v\n%q", mutt, err, out)
+				}
 			}
 		}
 	})

@@ -94,12 +94,12 @@ for how in ("tls", "starttls"):
 		saved := filepath.Join(t.TempDir(), "saved")
 		rc := filepath.Join(t.TempDir(), "muttrc")
 		text := fmt.Sprintf("set folder=imaps://localhost:%s/\nset imap_user=\"ann@example.test\"\nset imap_pass=\"%s\"\nset ssl_starttls=no\nset certificate_file=%s\n"+
-			"set ssl_ca_certificates_file=%s\nset ssl_usesystemcerts=no\nset spoolfile=+Drafts\nset confirmappend=no\nset confirmcreate=no\nset delete=yes\nset wait_key=no\nset quit=yes\nset header_cache=\n"+
+			"set ssl_ca_certificates_file=%s\nset spoolfile=+Drafts\nset confirmappend=no\nset confirmcreate=no\nset delete=yes\nset wait_key=no\nset quit=yes\nset header_cache=\n"+
 			"push \"<tag-pattern>~A<enter><tag-prefix><copy-message>%s<enter><quit>\"\n", b.port(993), annPassword, b.ca(), b.ca(), saved)
 		if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, err := b.client("", "script", "-qec", "mutt -n -F "+rc, "/dev/null")
+		out, err := b.onTerminal("mutt", "-n", "-F", rc)
 		m, rerr := os.ReadFile(saved)
 		if rerr != nil || !strings.Contains(string(m), "the body") {
 			t.Errorf("mutt saved nothing: %v, %v\n%q", err, rerr, out)

@@ -176,9 +176,9 @@ func (b *boat) getmail(t *testing.T) {
 func (b *boat) neomutt(t *testing.T) {
 	b.appendMail(t, "batch", "batch", 5)
 	rc := writeOwn(t, filepath.Join(t.TempDir(), "rc"), fmt.Sprintf("set folder=imaps://localhost:%s/\nset imap_user=\"ann@example.test\"\nset imap_pass=\"%s\"\nset certificate_file=%s\nset ssl_ca_certificates_file=%s\n"+
-		"set ssl_use_system_certs=no\nset spoolfile=+batch\nset confirmappend=no\nset confirmcreate=no\nset delete=yes\nset wait_key=no\nset quit=yes\nset header_cache=\n"+
+		"set spoolfile=+batch\nset confirmappend=no\nset confirmcreate=no\nset delete=yes\nset wait_key=no\nset quit=yes\nset header_cache=\n"+
 		"push \"<tag-pattern>~A<enter><tag-prefix><copy-message>=batched<enter><set-flag>!<sync-mailbox><quit>\"\n", b.port(993), annPassword, b.ca(), b.ca()))
-	out, err := b.client("", "script", "-qec", "neomutt -n -F "+rc, "/dev/null")
+	out, err := b.onTerminal("neomutt", "-n", "-F", rc)
 	if s := b.statusOf(t, "batched"); !strings.Contains(s, "MESSAGES 5") {
 		t.Errorf("%s\n%v\n%q", s, err, out)
 	}
