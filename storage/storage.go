@@ -96,6 +96,7 @@ type Store struct {
 	mails   mailCache
 	names   nameCache
 	keys    keysCache
+	access  accessCache
 
 	aclEpoch  atomic.Uint64 // counts changes of anybody's rights
 	annotated atomic.Int64  // seq of the last change of an annotation

@@ -14,7 +14,7 @@ import (
 
 // Mkdir makes a folder, or below /Mail a mailbox. The folder above must exist; fs.ErrExist.
 func (t *Tree) Mkdir(ctx context.Context, path string) error {
-	names, err := split(path)
+	_, names, err := t.allowed(ctx, path, storage.CanMkdir)
 	if err == nil {
 		err = t.mkdir(ctx, names)
 	}
@@ -57,7 +57,7 @@ func (t *Tree) newMailbox(ctx context.Context, names []string) error {
 
 // RemoveFile removes a file and what was kept of a cut upload of that name, moves a message to Trash or, when it is there or below it, expunges it. A folder: fs.ErrInvalid.
 func (t *Tree) RemoveFile(ctx context.Context, path string) error {
-	names, err := split(path)
+	_, names, err := t.allowed(ctx, path, storage.CanDelete)
 	if err == nil {
 		err = t.removeFile(ctx, names)
 	}
@@ -155,7 +155,10 @@ func (t *Tree) trash(ctx context.Context) (storage.Mailbox, error) {
 
 // RemoveDir removes a folder or mailbox that is empty, else fs.ErrPermission. INBOX and special-use mailboxes stay.
 func (t *Tree) RemoveDir(ctx context.Context, path string) error {
-	names, err := split(path)
+	v, names, err := t.allowed(ctx, path, storage.CanDelete)
+	if err == nil {
+		err = v.unruled(names)
+	}
 	if err == nil {
 		err = t.removeDir(ctx, names)
 	}
@@ -190,11 +193,11 @@ func isInbox(names []string) bool { return len(names) == 2 && inMail(names) && n
 
 // Rename moves and renames; what can go where is in the package's text. A file replaces a file; everything else that exists: fs.ErrExist.
 func (t *Tree) Rename(ctx context.Context, from, to string) error {
-	a, err := split(from)
+	v, a, err := t.allowed(ctx, from, storage.CanRename)
 	if err != nil {
 		return fail("rename", from, err)
 	}
-	b, err := split(to)
+	_, b, err := t.allowed(ctx, to, 0)
 	if err != nil {
 		return fail("rename", to, err)
 	}
@@ -202,7 +205,9 @@ func (t *Tree) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return fail("rename", from, err)
 	}
+	replace, err := v.mayMove(p, b)
 	switch {
+	case err != nil:
 	case p.message:
 		err = t.renameMessage(ctx, p, b)
 	case p.fixed():
@@ -217,12 +222,12 @@ func (t *Tree) Rename(ctx context.Context, from, to string) error {
 	case inMail(b):
 		err = errFolderIn
 	default:
-		err = t.renameNode(ctx, p, b)
+		err = t.renameNode(ctx, p, b, replace)
 	}
 	return fail("rename", from, err)
 }
 
-func (t *Tree) renameNode(ctx context.Context, p *place, to []string) error {
+func (t *Tree) renameNode(ctx context.Context, p *place, to []string, replace bool) error {
 	into, err := t.parent(ctx, to)
 	if err != nil {
 		return err
@@ -230,7 +235,7 @@ func (t *Tree) renameNode(ctx context.Context, p *place, to []string) error {
 	if p.folder() && within(p.names, to) {
 		return errBelowItself
 	}
-	_, err = t.store.Rename(ctx, t.account, p.node.ID, into.ID, to[len(to)-1], p.node.Kind == storage.KindFile)
+	_, err = t.store.Rename(ctx, t.account, p.node.ID, into.ID, to[len(to)-1], replace && p.node.Kind == storage.KindFile)
 	return err
 }
 
@@ -354,7 +359,7 @@ func (t *Tree) SetMode(ctx context.Context, path string, m fs.FileMode) error {
 
 // changeable finds what may be changed; nil when it is a message of which nothing needs to be changed.
 func (t *Tree) changeable(ctx context.Context, path string, equal func(*place) bool) (*place, error) {
-	names, err := split(path)
+	_, names, err := t.allowed(ctx, path, storage.CanOverwrite)
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func (t *Tree) parent(ctx context.Context, names []string) (storage.Node, error)
 // Stat tells what a path is. Errors: fs.ErrNotExist, storage.ErrInvalid; *fs.PathError with the virtual path, never a path of the host.
 // The Info of an alias has the message's own name.
 func (t *Tree) Stat(ctx context.Context, path string) (Info, error) {
-	names, err := split(path)
+	v, names, err := t.allowed(ctx, path, 0)
 	if err != nil {
 		return Info{}, fail("stat", path, err)
 	}
@@ -124,7 +124,7 @@ func (t *Tree) Stat(ctx context.Context, path string) (Info, error) {
 		return Info{}, fail("stat", path, err)
 	}
 	i, err := t.info(ctx, p)
-	return i, fail("stat", path, err)
+	return v.shown(names, i), fail("stat", path, err)
 }
 
 func (t *Tree) info(ctx context.Context, p *place) (Info, error) {

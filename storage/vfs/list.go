@@ -29,7 +29,7 @@ func (t *Tree) ReadDir(ctx context.Context, path string) iter.Seq2[Info, error] 
 var errStop = errors.New("stop")
 
 func (t *Tree) readDir(ctx context.Context, path string, yield func(Info) bool) error {
-	names, err := split(path)
+	v, names, err := t.allowed(ctx, path, storage.CanList)
 	if err != nil {
 		return err
 	}
@@ -40,6 +40,7 @@ func (t *Tree) readDir(ctx context.Context, path string, yield func(Info) bool) 
 	if !p.folder() {
 		return errNotFolder
 	}
+	yield = v.filter(names, yield)
 	var snap *storage.Snapshot
 	if p.node.Kind == storage.KindMailbox {
 		// Before the first entry is told, so that a mailbox that goes is an error and not an empty one.
@@ -131,7 +132,7 @@ func (t *Tree) readMessages(ctx context.Context, snap *storage.Snapshot, hidden 
 
 // Open opens a file or message for reading.
 func (t *Tree) Open(ctx context.Context, path string) (*File, error) {
-	names, err := split(path)
+	v, names, err := t.allowed(ctx, path, storage.CanDownload)
 	if err != nil {
 		return nil, fail("open", path, err)
 	}
@@ -154,7 +155,7 @@ func (t *Tree) Open(ctx context.Context, path string) (*File, error) {
 	if err != nil {
 		return nil, fail("open", path, err)
 	}
-	return &File{Body: body, Info: i}, nil
+	return &File{Body: body, Info: v.shown(names, i)}, nil
 }
 
 // File is open for reading: storage.Body with its Info. It shows the bytes as they were when it was opened, whatever happens to the path.

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -67,12 +68,21 @@ func checkName(name string) error {
 }
 
 // split cleans path once more (a Tree trusts nobody) and gives its names; none is home.
-func split(path string) (names []string, err error) {
+func split(path string) ([]string, error) { return splitBelow(nil, path) }
+
+// splitBelow is split for a path that begins at root instead of home.
+func splitBelow(root []string, path string) (names []string, err error) {
 	path, err = Clean("/", path)
 	if err != nil || path == "/" {
-		return nil, err
+		return root, err
 	}
 	names = strings.Split(path[1:], "/")
+	if len(root) > 0 {
+		names = slices.Concat(root, names)
+	}
+	if len(names) > storage.MaxDepth {
+		return nil, fmt.Errorf("%w: more than %d levels", storage.ErrInvalid, storage.MaxDepth)
+	}
 	// RFC 9051 section 5.1: INBOX is INBOX in any case.
 	if inMail(names) && len(names) > 1 && strings.EqualFold(names[1], "INBOX") {
 		names[1] = "INBOX"

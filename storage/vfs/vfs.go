@@ -38,6 +38,8 @@ type Tree struct {
 	store   *storage.Store
 	account int64
 	home    int64
+	whole   bool // rights and jail do not hold
+	guest   bool // for those who are anonymous
 
 	mu      sync.Mutex
 	aliases []alias // oldest first
@@ -48,8 +50,26 @@ func (f *FS) Tree(a *storage.Account) *Tree {
 	return &Tree{fs: f, store: f.store, account: a.ID, home: a.Home}
 }
 
-// Usage is what the account's mail and files take, and its quota (0: none), in bytes.
+// Whole is the tree of an account without what its rights and jail forbid, for the server's own work.
+func (f *FS) Whole(a *storage.Account) *Tree {
+	t := f.Tree(a)
+	t.whole = true
+	return t
+}
+
+// Anonymous is the tree of an account for people whom nobody knows: they can at most list and download what the account can, and
+// there is no mail.
+func (f *FS) Anonymous(a *storage.Account) *Tree {
+	t := f.Tree(a)
+	t.guest = true
+	return t
+}
+
+// Usage is what the account's mail and files take, and its quota (0: none), in bytes. The anonymous are not told.
 func (t *Tree) Usage(ctx context.Context) (used, limit int64, err error) {
+	if t.guest {
+		return 0, 0, fail("usage", "/", errGuest)
+	}
 	u, err := t.store.Usage(ctx, t.account)
 	if err != nil {
 		return 0, 0, fail("usage", "/", err)

@@ -19,6 +19,8 @@ type CreateOptions struct {
 	Modified  time.Time // zero: now; of a message: its Date field
 	Relaxed   bool      // durable only a while after Commit (storage.Upload.Relax); only for files
 	Exclusive bool      // fs.ErrExist when there is something already, looked at now and once more by Commit
+
+	blind bool // nothing may be told of what is there: a name that is taken makes Commit choose another
 }
 
 // keepTimeout is how long Abort may take to keep a partial upload although the context has ended.
@@ -31,7 +33,8 @@ const keepTimeout = 10 * time.Second
 //	   \----Abort----> gone, or kept as a partial upload
 type Writer struct {
 	t     *Tree
-	names []string
+	path  string   // as Create was told
+	names []string // that lead there from home
 	o     CreateOptions
 	into  storage.Node // the folder or mailbox
 	u     *storage.Upload
@@ -43,14 +46,15 @@ type Writer struct {
 
 // Create begins to write a file, or (below /Mail) a message. Nothing is visible before Commit. The folder must exist.
 func (t *Tree) Create(ctx context.Context, path string, o CreateOptions) (*Writer, error) {
-	names, err := split(path)
+	names, o, err := t.mayCreate(ctx, path, o)
 	if err != nil {
 		return nil, fail("create", path, err)
 	}
 	w, err := t.create(ctx, names, o)
 	if err != nil {
-		return nil, fail("create", join(names), err)
+		return nil, fail("create", path, err)
 	}
+	w.path = path
 	return w, nil
 }
 
@@ -72,6 +76,9 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 		return err
 	}
 	if err := w.vacant(ctx); err != nil {
+		return err
+	}
+	if err := w.ownPart(ctx); err != nil {
 		return err
 	}
 	s, last := w.t.store, w.names[len(w.names)-1]
@@ -98,6 +105,9 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 
 // vacant tells whether the file may be put under its name.
 func (w *Writer) vacant(ctx context.Context) error {
+	if w.o.blind {
+		return nil
+	}
 	n, err := w.t.store.Lookup(ctx, w.t.account, w.into.ID, w.names[len(w.names)-1])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -125,6 +135,7 @@ func (w *Writer) beginMessage(ctx context.Context) (err error) {
 	}
 	p, err := w.t.find(ctx, w.names)
 	switch {
+	case w.o.blind && (err == nil || errors.Is(err, fs.ErrNotExist)):
 	case err == nil && p.folder():
 		return errFolderExists
 	case err == nil && w.o.Exclusive:
@@ -151,7 +162,7 @@ func (w *Writer) beginMessage(ctx context.Context) (err error) {
 	return nil
 }
 
-func (w *Writer) fail(err error) error { return fail("write", join(w.names), err) }
+func (w *Writer) fail(err error) error { return fail("write", w.path, err) }
 
 // Write adds to the file. What is no message is refused as soon as it shows, as fs.ErrInvalid.
 func (w *Writer) Write(p []byte) (n int, err error) {
@@ -221,6 +232,10 @@ func (w *Writer) Prepare(ctx context.Context) error {
 // Commit makes it visible under its path, durable when it returns (unless Relaxed). A message that is none (no header field) is refused: fs.ErrInvalid
 // with a clear text. The Info of a message has the name that it got; the path is an alias of it from now on.
 func (w *Writer) Commit(ctx context.Context) (Info, error) {
+	err := w.stillAllowed(ctx)
+	if err != nil {
+		return Info{}, w.fail(err)
+	}
 	i, err := w.commit(ctx)
 	if err != nil {
 		return Info{}, w.fail(err)
@@ -247,6 +262,9 @@ func (w *Writer) put(ctx context.Context) (Info, error) {
 		put = w.t.store.PutNewFile
 	}
 	n, err := put(ctx, w.t.account, w.into.ID, w.names[len(w.names)-1], w.u, w.o.Modified)
+	if w.o.blind && errors.Is(err, fs.ErrExist) {
+		n, err = w.putAside(ctx)
+	}
 	if err != nil {
 		return Info{}, err
 	}
@@ -360,7 +378,7 @@ func (w *Writer) Abort(ctx context.Context, keep bool) error {
 
 // Partial is the size of a resumable partial upload of path; fs.ErrNotExist.
 func (t *Tree) Partial(ctx context.Context, path string) (int64, error) {
-	names, err := split(path)
+	_, names, err := t.allowed(ctx, path, storage.CanUpload)
 	if err == nil && (len(names) == 0 || inMail(names)) {
 		err = fs.ErrNotExist
 	}
