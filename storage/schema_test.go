@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 
@@ -77,6 +78,9 @@ func TestMigrations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := errors.Join(s.SetPathRights(t.Context(), a.ID, "/x", CanList), s.SetJail(t.Context(), a.ID, "/y")); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +95,9 @@ func TestMigrations(t *testing.T) {
 		}
 		if m, err := s.Mailbox(t.Context(), a.ID, "INBOX"); err != nil || m.Messages != 3 || m.UIDNext != 4 {
 			t.Fatal(n, m, err)
+		}
+		if x, err := s.Access(t.Context(), a.ID); err != nil || (n >= 7) != (x.At("/x") == CanList && x.Jail == "/y") {
+			t.Fatal(n, x, err)
 		}
 		if _, err := s.Deliver(t.Context(), newMessage(t, s, 0, "Subject: y\r\n\r\nbody\r\n"), []Target{{Account: a.ID, Mailbox: in}}); err != nil {
 			t.Fatal(n, err)
