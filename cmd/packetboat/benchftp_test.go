@@ -202,7 +202,7 @@ func (c *ftpComparison) small(files int) {
 				goal = map[string]string{"STOR": "1 of the best", "RETR": "1 of vsftpd, near Pure-FTPd"}[command]
 			}
 			name := fmt.Sprintf("%s %d files of %d KiB, %s%s", ftpVerb(command), p.files, p.size>>10, sessionsName(p.sessions), tlsName(p.secure))
-			s := ftpStep{Kind: "small", Command: command, Secure: p.secure, Sessions: p.sessions, Count: p.files, Size: p.size, Folder: "/small"}
+			s := ftpStep{Kind: "small", Command: command, Secure: p.secure, Sessions: p.sessions, Count: p.files, Size: p.size, Folder: "small"}
 			c.each(s, skip, func(v *ftpRival, r ftpResult) {
 				ftpRowOf(&c.rates, name+", files/s", goal, false).add(v, float64(r.Units)/r.Took.Seconds())
 				ftpRowOf(&c.costs, name+", CPU ms a file", "", true).add(v, r.CPU.Seconds()*1000/float64(r.Units))
@@ -231,7 +231,7 @@ func (c *ftpComparison) lists(sizes []int) {
 	}
 }
 
-func listFolder(n int) string { return fmt.Sprintf("/list%d", n) }
+func listFolder(n int) string { return fmt.Sprintf("list%d", n) }
 
 func (c *ftpComparison) logins() {
 	for _, secure := range []bool{false, true} {

@@ -175,7 +175,7 @@ func (x *ftpRun) measure(n int, one func(session, i int) error) (ftpResult, erro
 }
 
 func (x *ftpRun) large() (ftpResult, error) {
-	name := func(i int) string { return fmt.Sprintf("/large%d.bin", i) }
+	name := func(i int) string { return fmt.Sprintf("large%d.bin", i) }
 	sum, bufs := ftpSum(x.Size), make([][]byte, x.Sessions)
 	if x.Command == "STOR" {
 		for i := range x.Sessions {
