@@ -104,12 +104,7 @@ func (d *dataConn) reach() (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, d.c.srv.o.ConnectTimeout)
 	defer cancel()
 	if d.slot == nil {
-		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.c.local(), 0))}
-		conn, err := dialer.DialContext(ctx, "tcp", d.target.String())
-		if err != nil {
-			return nil, &errorAnswer{answer{425, "Cannot connect to you."}, err}
-		}
-		return conn.(*net.TCPConn), nil
+		return d.c.dial(ctx, d.target)
 	}
 	ending := d.c.sess.Context().Done()
 	for {

@@ -1,9 +1,12 @@
 package ftp
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,9 +21,8 @@ func (c *client) local() netip.Addr { return plainAddr(c.sess.Local().Addr()) }
 // passive reserves a port for the next transfer.
 func (c *client) passive() (port int, err error) {
 	c.dropPlan()
-	s, err := c.srv.pool.reserve(c.peer())
+	s, err := c.srv.pool.reserve(holder{c.peer(), c.account.ID})
 	if err != nil {
-		c.log.Warn("no passive port", "error", err)
 		return 0, err
 	}
 	c.plan = c.newData()
@@ -49,13 +51,26 @@ func (c *client) cmdPasv(string) {
 
 // advertised is the address that PASV names.
 func (c *client) advertised() netip.Addr {
-	peer := c.peer()
-	for _, p := range c.srv.o.PublicAddresses {
-		if p.For.IsValid() && p.For.Contains(peer) || !p.For.IsValid() && peer.Is4() && !peer.IsLoopback() {
+	return Advertised(c.srv.o.PublicAddresses, c.peer(), c.local())
+}
+
+// Advertised is the address that PASV names to a client at peer whose control connection ends at local: the first of list that fits, else
+// local. One of another family than IPv4 cannot be named (RFC 2428 section 1).
+func Advertised(list []PublicAddress, peer, local netip.Addr) netip.Addr {
+	peer, local = plainAddr(peer), plainAddr(local)
+	if !peer.Is4() {
+		return local
+	}
+	for _, p := range list {
+		switch {
+		case p.For.IsValid() && !p.For.Contains(peer), !p.For.IsValid() && peer.IsLoopback():
+		case p.Address.IsValid():
 			return p.Address
+		default:
+			return local
 		}
 	}
-	return c.local()
+	return local
 }
 
 // cmdEpsv: RFC 2428 section 3.
@@ -122,12 +137,56 @@ func (c *client) active(target netip.AddrPort, err error) {
 		c.reply(501, "Data connections go to your own address only.")
 	case target.Port() < minPort:
 		c.reply(501, "Ports below 1024 are refused.")
+	case c.srv.own(target):
+		// A client on this host would have the server speak to itself, with words that the client uploaded.
+		c.log.Warn("data connection to a port of this server refused", "port", target.Port())
+		c.reply(501, "That port is the server's own.")
 	default:
 		c.dropPlan()
 		c.plan = c.newData()
 		c.plan.target = target
 		c.reply(200, "Will connect to you.")
 	}
+}
+
+// own tells whether target is a port of this server (RFC 2577 section 3).
+func (s *Server) own(target netip.AddrPort) bool {
+	first, last := s.pool.Range()
+	n := int(target.Port())
+	if !slices.Contains(s.o.OwnPorts, n) && (s.ownPool || n < first || n > last) {
+		return false
+	}
+	addr := plainAddr(target.Addr())
+	if addr.IsLoopback() {
+		return true
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(all, func(a net.Addr) bool {
+		ip, ok := a.(*net.IPNet)
+		if !ok {
+			return false
+		}
+		mine, ok := netip.AddrFromSlice(ip.IP)
+		return ok && plainAddr(mine) == addr
+	})
+}
+
+// dial connects to where PORT or EPRT said, from the address that the client knows. Behind a front end that address is the front end's; there the
+// system chooses one.
+func (c *client) dial(ctx context.Context, target netip.AddrPort) (*net.TCPConn, error) {
+	var d net.Dialer
+	d.SetMultipathTCP(false)
+	if !c.sess.Front().IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.local(), 0))
+	}
+	conn, err := d.DialContext(ctx, "tcp", target.String())
+	if err != nil {
+		return nil, &errorAnswer{answer{425, "Cannot connect to you."}, err}
+	}
+	return conn.(*net.TCPConn), nil
 }
 
 var (

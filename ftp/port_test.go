@@ -98,9 +98,11 @@ func TestPool(t *testing.T) {
 	p := NewPortPool([]string{"127.0.0.1"}, first, first+1)
 	defer p.Close()
 	a, b := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+	account := int64(0)
 	reserve := func(peer netip.Addr, want int) *slot {
 		t.Helper()
-		s, err := p.reserve(peer)
+		account++
+		s, err := p.reserve(holder{peer, account})
 		if err != nil || s.port.number != want {
 			t.Fatalf("reserve: %v, want port %d", err, want)
 		}
@@ -108,7 +110,7 @@ func TestPool(t *testing.T) {
 	}
 	a1, a2 := reserve(a, first), reserve(a, first+1)
 	b1 := reserve(b, first) // another address shares the port
-	if _, err := p.reserve(a); replyOf(err, false).code != 425 {
+	if _, err := p.reserve(holder{a, 1}); replyOf(err, false).code != 425 {
 		t.Fatalf("range used up: %v", err)
 	}
 	// A stranger is turned away, the right ones are served.
@@ -144,7 +146,7 @@ func TestPool(t *testing.T) {
 	}
 	held := reserve(a, first) // which brought its port back
 	again := reserve(a, first+1)
-	if _, err := p.reserve(a); err == nil { // the only one that could be had was resting
+	if _, err := p.reserve(holder{a, 1}); err == nil { // the only one that could be had was resting
 		t.Fatal("a port was given twice")
 	}
 	// What waits too long is taken over.
@@ -168,8 +170,76 @@ func TestPoolBusyPort(t *testing.T) {
 	defer ln.Close()
 	p := NewPortPool([]string{"127.0.0.1"}, first, first+1)
 	defer p.Close()
-	s, err := p.reserve(netip.MustParseAddr("127.0.0.1"))
+	s, err := p.reserve(holder{netip.MustParseAddr("127.0.0.1"), 1})
 	if err != nil || s.port.number != first+1 {
 		t.Fatal(err)
+	}
+}
+
+// One account leaves ports to others behind the same address, whatever it does; another address has all of them.
+func TestPoolShare(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	first := portBase + 112
+	p := NewPortPool([]string{"127.0.0.1"}, first, first+7)
+	defer p.Close()
+	nat, other := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+	var slots []*slot
+	for range 6 {
+		s, err := p.reserve(holder{nat, 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slots = append(slots, s)
+	}
+	if _, err := p.reserve(holder{nat, 1}); replyOf(err, false) != (answer{425, fmt.Sprintf("6 passive ports (of %d to %d) wait for you already.", first, first+7)}) {
+		t.Errorf("over the share: %v", err)
+	}
+	if _, err := p.reserve(holder{nat, 2}); err != nil {
+		t.Errorf("another account: %v", err)
+	}
+	if _, err := p.reserve(holder{other, 1}); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	if open, waiting := p.Usage(); open != 7 || waiting != 8 {
+		t.Errorf("%d ports are open, %d transfers wait", open, waiting)
+	}
+	// What it gives back, or what waits too long, it gets again.
+	slots[0].release()
+	if _, err := p.reserve(holder{nat, 1}); err != nil {
+		t.Errorf("after a release: %v", err)
+	}
+	slots[1].since = time.Now().Add(-2 * slotLife)
+	if s, err := p.reserve(holder{nat, 1}); err != nil || s.port != slots[1].port {
+		t.Errorf("after a minute: %v", err)
+	}
+	if _, ok := <-slots[1].conn; ok {
+		t.Error("the old one still waits")
+	}
+	for _, s := range slots {
+		s.release()
+	}
+	if _, waiting := p.Usage(); waiting != 4 {
+		t.Errorf("%d transfers wait", waiting)
+	}
+}
+
+func TestAdvertised(t *testing.T) {
+	addr := netip.MustParseAddr
+	list := []PublicAddress{
+		{For: netip.MustParsePrefix("10.1.0.0/16")},
+		{For: netip.MustParsePrefix("10.0.0.0/8"), Address: addr("10.0.0.5")},
+		{Address: addr("203.0.113.7")},
+	}
+	for _, test := range []struct{ peer, local, want string }{
+		{"10.1.2.3", "192.168.0.1", "192.168.0.1"},
+		{"10.2.2.3", "192.168.0.1", "10.0.0.5"},
+		{"::ffff:10.2.2.3", "::ffff:192.168.0.1", "10.0.0.5"},
+		{"198.51.100.1", "192.168.0.1", "203.0.113.7"},
+		{"127.0.0.1", "127.0.0.1", "127.0.0.1"},
+		{"2001:db8::7", "2001:db8::1", "2001:db8::1"},
+	} {
+		if got := Advertised(list, addr(test.peer), addr(test.local)); got != addr(test.want) {
+			t.Errorf("%s at %s is told %v, want %s", test.peer, test.local, got, test.want)
+		}
 	}
 }

@@ -28,10 +28,10 @@ const (
 	ReuseOff     Reuse = "off"     // no session is ever resumed
 )
 
-// PublicAddress is what PASV tells clients behind For: the address of a NAT or container host.
+// PublicAddress is what PASV tells IPv4 clients in For: the address of a NAT or container host.
 type PublicAddress struct {
-	For     netip.Prefix // of the client; the zero Prefix is every client but one on this host
-	Address netip.Addr   // IPv4
+	For     netip.Prefix // the client's network; the zero Prefix is every client but one on this host
+	Address netip.Addr   // IPv4; the zero Addr is the one that the client connected to
 }
 
 // Options of a Server; the zero value is usable and serves passive transfers on ports that the system chooses.
@@ -43,6 +43,7 @@ type Options struct {
 	PassivePorts    *PortPool       // shared by the servers of one host; nil: a pool of the server's own over 1024 to 65535
 	PublicAddresses []PublicAddress // the first that fits; none: the address of the control connection
 	NoActiveMode    bool            // PORT and EPRT are refused
+	OwnPorts        []int           // of this host, beside PassivePorts, that active mode must not connect to: where other servers of the process listen
 
 	DataTLSReuse   Reuse // "" means prefer
 	RequireDataTLS bool  // transfers without PROT P are refused (521, RFC 4217 section 9)

@@ -1,0 +1,158 @@
+package ftp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/packetboat/packetboat/auth/session"
+)
+
+const (
+	maxHeaders  = 256         // PROXY headers of data connections that are awaited at a time; what is over it is closed
+	acceptPause = time.Second // the longest between two tries to accept when the system has no room
+)
+
+// open listens on a port where that is not done yet; the mutex is held. An address that this machine does not have (yet) is passed over
+// and tried again later, as networks come and go.
+func (p *PortPool) open(port *passivePort, now time.Time) bool {
+	if len(port.lns) == len(p.hosts) || now.Sub(port.tried) < portPause {
+		return len(port.lns) > 0
+	}
+	if port.lns == nil {
+		port.lns = make(map[string]net.Listener, len(p.hosts))
+	}
+	before := len(port.lns)
+	for _, host := range p.hosts {
+		if port.lns[host] != nil {
+			continue
+		}
+		ln, err := listenTCP(net.JoinHostPort(host, strconv.Itoa(port.number)))
+		if err != nil {
+			port.tried = now
+		}
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+			continue
+		}
+		if err != nil {
+			p.log().Warn("a passive port cannot be opened", "port", port.number, "address", host, "err", err)
+			if before == 0 { // on one address alone it would answer some clients and not others
+				p.shut(port)
+				return false
+			}
+			continue
+		}
+		port.lns[host] = ln
+		p.wg.Go(func() { p.accept(port, ln) })
+	}
+	return len(port.lns) > 0
+}
+
+// shut closes a port; the mutex is held.
+func (p *PortPool) shut(port *passivePort) {
+	for _, ln := range port.lns {
+		ln.Close()
+	}
+	port.lns = nil
+}
+
+// listenTCP listens without Multipath TCP, which Go asks for by default: it makes sockets slower and brings data connections nothing.
+func listenTCP(addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), "tcp", addr)
+}
+
+// passing are the errors of accept(2) that say nothing about the socket: no room in the system, or a connection that went before it was taken.
+var passing = []error{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR, syscall.EPROTO,
+	syscall.ECONNABORTED, syscall.ECONNRESET, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH,
+}
+
+// accept gives each connection to the transfer that waits for its address, and closes what nobody waits for.
+func (p *PortPool) accept(port *passivePort, ln net.Listener) {
+	pause := time.Duration(0)
+	for {
+		conn, err := ln.Accept()
+		if err == nil {
+			pause = 0
+			p.welcome(port, conn.(*net.TCPConn))
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) { // the next transfer opens it anew
+			p.log().Warn("a passive port is broken and was closed", "port", port.number, "err", err)
+			p.mu.Lock()
+			p.shut(port)
+			p.mu.Unlock()
+			return
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), acceptPause)
+		select {
+		case <-time.After(pause):
+		case <-p.ctx.Done():
+		}
+	}
+}
+
+// welcome finds out whose connection it is: of a front end's, its PROXY header says so.
+func (p *PortPool) welcome(port *passivePort, tcp *net.TCPConn) {
+	from := plainAddr(tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr())
+	if !p.FrontEnds.Has(from) {
+		p.deliver(port, tcp, from)
+		return
+	}
+	select {
+	case p.headers <- struct{}{}:
+	default:
+		turnAway(tcp)
+		return
+	}
+	p.wg.Go(func() {
+		defer func() { <-p.headers }()
+		stop := context.AfterFunc(p.ctx, func() { tcp.Close() })
+		client, _, err := session.ReadProxy(tcp)
+		stop()
+		switch {
+		case err != nil:
+			p.log().Warn("data connection refused", "port", port.number, "remote", from, "err", err)
+			turnAway(tcp)
+		case client.IsValid():
+			p.deliver(port, tcp, plainAddr(client.Addr()))
+		default:
+			p.deliver(port, tcp, from)
+		}
+	})
+}
+
+// deliver gives a connection to the transfer that waits for its address, or closes it.
+func (p *PortPool) deliver(port *passivePort, tcp *net.TCPConn, from netip.Addr) {
+	p.mu.Lock()
+	s := port.waiting[from]
+	wanted := s != nil && s.unused.IsZero()
+	if s != nil {
+		s.given = true
+		delete(port.waiting, from)
+	}
+	if wanted {
+		p.drop(s)
+		s.conn <- tcp
+	}
+	p.mu.Unlock()
+	if !wanted {
+		turnAway(tcp)
+	}
+}
+
+// turnAway closes a connection so that nothing of it stays.
+func turnAway(tcp *net.TCPConn) {
+	tcp.SetLinger(0)
+	tcp.Close()
+}
