@@ -96,6 +96,9 @@ func (f *configFlags) load(dir string) (*config, settings, error) {
 	if err := checkPorts(c, all); err != nil {
 		return nil, nil, err
 	}
+	if len(c.Fronted) > 0 && len(c.FrontEnds) == 0 {
+		return nil, nil, fmt.Errorf("%s: proxy.listeners = %q: there must be front ends then: name them in proxy.trusted", all["proxy.listeners"].from, all["proxy.listeners"].value)
+	}
 	if c.OIDC.Issuer != "" {
 		if err := c.OIDC.Check(); err != nil {
 			return nil, nil, fmt.Errorf("%s: auth.oidc.issuer: %w", all["auth.oidc.issuer"].from, err)
@@ -239,6 +242,19 @@ func scalar(v any) (string, error) {
 		return "off", nil
 	case int64, float64:
 		return fmt.Sprint(v), nil
+	case []map[string]any: // [[section.key]]
+		var all []any
+		for _, t := range v {
+			all = append(all, t)
+		}
+		return scalar(all)
+	case map[string]any: // {for = "10.0.0.0/8", address = "10.0.0.5"}
+		client, ok1 := v["for"].(string)
+		address, ok2 := v["address"].(string)
+		if !ok1 || !ok2 || len(v) != 2 {
+			return "", fmt.Errorf("want {for = NETWORK, address = ADDRESS}, both as strings")
+		}
+		return client + "=" + address, nil
 	case []any:
 		var parts []string
 		for _, e := range v {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/ftp"
 	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/storage"
 )
@@ -38,23 +40,27 @@ type config struct {
 
 	MaxMessage int64
 
-	SMTPMaxRecipients int
-	SMTPBareNewline   string
-	SMTPIdle          time.Duration
-	IMAPIdle          time.Duration
-	IMAPKeepalive     time.Duration
-	IMAPMessageLimit  int
-	IMAPSaveLimit     int
-	IMAPSearch        time.Duration
-	IMAPWithhold      []imap.Withhold
-	FTPIdle           time.Duration
-	FTPPassive        portRange
-	FTPPublicAddress  string
-	FTPActive         bool
-	FTPTLSReuse       string
-	FTPStall          time.Duration
-	FTPPartialTTL     time.Duration
-	FTPDurable        bool
+	Fronted   []string          // listeners behind front ends
+	FrontEnds session.FrontEnds // of all of them
+
+	SMTPMaxRecipients  int
+	SMTPBareNewline    string
+	SMTPIdle           time.Duration
+	IMAPIdle           time.Duration
+	IMAPKeepalive      time.Duration
+	IMAPMessageLimit   int
+	IMAPSaveLimit      int
+	IMAPSearch         time.Duration
+	IMAPWithhold       []imap.Withhold
+	FTPIdle            time.Duration
+	FTPPassive         portRange
+	FTPPublicAddress   string
+	FTPPublicAddresses []ftp.PublicAddress // smaller networks first
+	FTPActive          bool
+	FTPTLSReuse        string
+	FTPStall           time.Duration
+	FTPPartialTTL      time.Duration
+	FTPDurable         bool
 
 	LoginTimeout time.Duration
 	DrainTimeout time.Duration
@@ -174,6 +180,13 @@ var keys = []key{
 	{"tls.key", "", "Its private key (PEM).", text(func(c *config) *string { return &c.TLSKey })},
 	{"tls.client_ca", "", "CAs (PEM) of clients' certificates: submission and IMAP then ask for one, and EXTERNAL is offered to who shows one. Empty: not asked for. Read anew when it changes.", text(func(c *config) *string { return &c.TLSClientCA })},
 
+	{"proxy.listeners", "", "Listeners behind front ends (HAProxy and the like) that begin each connection with a PROXY header, version 1 or 2; comma-separated: mx, submission, submissions, imap, imaps, ftp, ftps, and passive for FTP's passive ports. Connections without one are then refused there.", func(c *config, v string) error {
+		return frontedInto(c, v)
+	}},
+	{"proxy.trusted", "127.0.0.1, ::1", "Addresses or networks of those front ends, comma-separated. Whoever is in them can pose as anybody.", func(c *config, v string) error {
+		return frontEndsInto(c, v)
+	}},
+
 	{"smtp.max_recipients", "1000", "Recipients of one message.", func(c *config, v string) error { return intInto(&c.SMTPMaxRecipients, v, 100, 100000) }},
 	{"smtp.bare_newline", "auto", "Bare CR or LF in a message: reject, normalize, or auto (reject on the MX port, normalize from users).", choice(func(c *config) *string { return &c.SMTPBareNewline }, "auto", "reject", "normalize")},
 	{"smtp.idle_timeout", "5m", "Silence after which an SMTP session ends (RFC 5321 section 4.5.3.2: at least 5 minutes).", duration(func(c *config) *time.Duration { return &c.SMTPIdle })},
@@ -216,6 +229,9 @@ var keys = []key{
 		}
 		c.FTPPublicAddress = v
 		return nil
+	}},
+	{"ftp.public_addresses", "", "The same by the client's network, the longest match first: 10.0.0.0/8=10.0.0.5, 192.168.0.0/16=local, *=203.0.113.7, or as a list of {for = \"10.0.0.0/8\", address = \"10.0.0.5\"}. local is the address that the client connected to, * everybody else but clients on this machine.", func(c *config, v string) error {
+		return publicAddressesInto(c, v)
 	}},
 	{"ftp.active", "on", "Active mode (PORT, EPRT), to the client's own address only: on or off.", func(c *config, v string) error { return boolInto(&c.FTPActive, v) }},
 	{"ftp.data_tls_reuse", "prefer", "Must a data connection resume the TLS session of its control connection: require, prefer or off.", choice(func(c *config) *string { return &c.FTPTLSReuse }, "require", "prefer", "off")},

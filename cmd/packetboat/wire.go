@@ -121,6 +121,7 @@ func (h *house) start() (err error) {
 		return err
 	}
 	h.ports = ftp.NewPortPool(c.addresses(), c.passive().First, c.passive().Last)
+	h.ports.FrontEnds, h.ports.Logger = c.fronts(passivePorts), h.logger
 	h.makeServers()
 
 	var background, accepting context.Context
@@ -185,13 +186,9 @@ func (h *house) makeServers() {
 			MaxAppend: c.MaxMessage, IdleKeepalive: c.IMAPKeepalive, SearchTimeout: c.IMAPSearch, Logger: h.logger, Recents: recents,
 			MessageLimit: c.IMAPMessageLimit, SaveLimit: c.IMAPSaveLimit, Withhold: c.IMAPWithhold})
 	}
-	var public []ftp.PublicAddress
-	if a, err := netip.ParseAddr(c.FTPPublicAddress); err == nil {
-		public = []ftp.PublicAddress{{Address: a}}
-	}
 	files := func(implicit bool) server {
 		return ftp.New(tree, h.door, ftp.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, PassivePorts: h.ports,
-			PublicAddresses: public, NoActiveMode: !c.FTPActive, DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Logger: h.logger})
+			PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(), DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Logger: h.logger})
 	}
 	type row struct {
 		protocol session.Protocol
@@ -212,6 +209,9 @@ func (h *house) makeServers() {
 	for _, l := range listenerTable {
 		r := rows[l.name]
 		for _, ln := range h.bound[l.name] {
+			if fronts := c.fronts(l.name); fronts != nil {
+				ln = session.Fronted(ln, fronts, h.logger.With("listener", l.name))
+			}
 			h.servers = append(h.servers, served{l.name, h.registry.Listen(ln, session.ListenerOptions{
 				Name: l.name, Protocol: r.protocol, Refusal: r.refusal, LoginTimeout: r.login, IdleTimeout: r.idle, MaxDuration: c.MaxDuration,
 			}), r.server})
