@@ -35,13 +35,7 @@ type thunderbird struct {
 // startThunderbird starts it under Xvfb. Whatever is not the packetboat under test goes to a proxy that is not there.
 func startThunderbird(t *testing.T) *thunderbird {
 	t.Helper()
-	shots := os.Getenv("PACKETBOAT_ARTIFACTS")
-	if shots == "" {
-		shots = "../../bin/artifacts"
-	}
-	if err := os.MkdirAll(shots, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	shots := artifacts(t)
 	home := t.TempDir()
 	port := freePort(t)
 	writeOwn(t, filepath.Join(home, "profile", "user.js"), preferences(map[string]any{
@@ -74,6 +68,19 @@ func startThunderbird(t *testing.T) *thunderbird {
 	return b
 }
 
+// artifacts is the folder for pictures.
+func artifacts(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("PACKETBOAT_ARTIFACTS")
+	if dir == "" {
+		dir = "../../bin/artifacts"
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // preferences writes a user.js.
 func preferences(p map[string]any) string {
 	var text strings.Builder
@@ -84,8 +91,8 @@ func preferences(p map[string]any) string {
 	return text.String()
 }
 
-// startXvfb starts an X server without a screen and returns its DISPLAY.
-func startXvfb(t *testing.T) string {
+// startXvfb starts an X server without a monitor and returns its DISPLAY.
+func startXvfb(t *testing.T, args ...string) string {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -93,6 +100,7 @@ func startXvfb(t *testing.T) string {
 	}
 	defer r.Close()
 	c := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x900x24", "-nolisten", "tcp", "-noreset")
+	c.Args = append(c.Args, args...)
 	c.ExtraFiles = []*os.File{w}
 	startGroup(t, c)
 	w.Close()
