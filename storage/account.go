@@ -276,7 +276,7 @@ func (s *Store) RemoveAccount(ctx context.Context, id int64) error {
 		for _, q := range []string{
 			`DELETE FROM account WHERE id = ?`, `DELETE FROM address WHERE account = ?`, `DELETE FROM credential WHERE account = ?`,
 			`DELETE FROM subscription WHERE account = ?`, `DELETE FROM retired WHERE account = ?`, `DELETE FROM acl WHERE identifier = ?`,
-			`DELETE FROM pass WHERE account = ?`, `DELETE FROM annotation WHERE viewer = ?`,
+			`DELETE FROM pass WHERE account = ?`, `DELETE FROM visit WHERE account = ?`, `DELETE FROM annotation WHERE viewer = ?`,
 		} {
 			if err := t.exec(q, id); err != nil {
 				return err
@@ -340,10 +340,9 @@ func (s *Store) setCredentials(ctx context.Context, account int64, c []Credentia
 		if err := t.putCredentials(account, c); err != nil {
 			return err
 		}
-		if err := t.exec(`UPDATE account SET epoch = epoch + 1 WHERE id = ?`, account); err != nil {
+		if err := t.advanceEpoch(a); err != nil {
 			return err
 		}
-		a.Epoch++
 		t.change(watch.Change{Account: account, Kind: watch.AccountChanged})
 		return nil
 	})

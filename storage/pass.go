@@ -169,10 +169,9 @@ func (s *Store) RemovePass(ctx context.Context, account int64, kind PassKind, na
 		if err := t.exec(`DELETE FROM pass WHERE id = ?`, p.ID); err != nil {
 			return err
 		}
-		if err := t.exec(`UPDATE account SET epoch = epoch + 1 WHERE id = ?`, account); err != nil {
+		if err := t.advanceEpoch(a); err != nil {
 			return err
 		}
-		a.Epoch++
 		t.change(watch.Change{Account: account, Kind: watch.AccountChanged})
 		return nil
 	})

@@ -110,6 +110,7 @@ type Store struct {
 	texts   texts
 
 	journal journal
+	visits  visits
 	work    chan struct{} // capacity 1: there is something to sweep
 
 	mu       sync.Mutex

@@ -96,7 +96,7 @@ func (s *Store) write() {
 				}
 				break
 			}
-			for !s.journal.empty() {
+			for !s.journal.empty() || !s.visits.idle() {
 				s.w.batch(nil)
 			}
 			return
@@ -119,12 +119,15 @@ func (w *writer) batch(batch []*job) {
 	if !w.relax(batch) {
 		return
 	}
-	jobs := make([]*job, 0, len(batch)+2)
+	jobs := make([]*job, 0, len(batch)+3)
 	if r := w.s.journal.take(); len(r) > 0 {
 		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.addRecords(r) }})
 	}
 	if u := w.s.journal.takeUsed(); len(u) > 0 {
 		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.putUsed(u) }})
+	}
+	if v := w.s.visits.take(); len(v) > 0 {
+		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.putVisits(v) }})
 	}
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err != nil {

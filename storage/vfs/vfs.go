@@ -38,8 +38,9 @@ type Tree struct {
 	store   *storage.Store
 	account int64
 	home    int64
-	whole   bool // rights and jail do not hold
-	guest   bool // for those who are anonymous
+	epoch   int64 // of the account when the tree was made
+	whole   bool  // rights and jail do not hold
+	guest   bool  // for those who are anonymous
 
 	mu      sync.Mutex
 	aliases []alias // oldest first
@@ -47,7 +48,7 @@ type Tree struct {
 
 // Tree of an account.
 func (f *FS) Tree(a *storage.Account) *Tree {
-	return &Tree{fs: f, store: f.store, account: a.ID, home: a.Home}
+	return &Tree{fs: f, store: f.store, account: a.ID, home: a.Home, epoch: a.Epoch}
 }
 
 // Whole is the tree of an account without what its rights and jail forbid, for the server's own work.

@@ -1,0 +1,98 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/packetboat/packetboat/storage"
+)
+
+// MaxParts is how many parts Parts looks at.
+const MaxParts = 1000
+
+// Part is what was kept of an upload that was cut.
+type Part struct {
+	Path    string // where the file was to go, or is (Old)
+	Size    int64  // bytes that were kept: where to resume
+	Cut     time.Time
+	Expires time.Time // then it is swept
+	Old     bool      // there is a file of that name, untouched by the upload
+}
+
+// Parts are the parts that the account's cut uploads left in this tree, the latest first, at most MaxParts. more tells that there may be others.
+func (t *Tree) Parts(ctx context.Context) (parts []Part, more bool, err error) {
+	rows, err := t.store.Partials(ctx, t.account, MaxParts+1)
+	if err != nil {
+		return nil, false, fail("parts", "/", err)
+	}
+	if more = len(rows) > MaxParts; more {
+		rows = rows[:MaxParts]
+	}
+	known := folders{home: t.home, names: map[int64][]string{}}
+	for _, r := range rows {
+		names, err := known.path(ctx, t, r.Parent, storage.MaxDepth)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the folder was removed a moment ago
+		}
+		if err != nil {
+			return nil, false, fail("parts", "/", err)
+		}
+		p := Part{Path: join(append(slices.Clip(names), r.Name)), Size: r.Size, Cut: r.Modified, Expires: r.Modified.Add(t.store.PartialAge())}
+		if _, err = t.store.Lookup(ctx, t.account, r.Parent, r.Name); err == nil {
+			p.Old = true
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, fail("parts", "/", err)
+		}
+		parts = append(parts, p)
+	}
+	return parts, more, nil
+}
+
+// folders remembers the names that lead to folders.
+type folders struct {
+	home  int64
+	names map[int64][]string
+}
+
+// path is the way from home to a folder, at most deep names long; fs.ErrNotExist when there is none.
+func (f *folders) path(ctx context.Context, t *Tree, id int64, deep int) ([]string, error) {
+	if id == f.home {
+		return nil, nil
+	}
+	if names, ok := f.names[id]; ok {
+		return names, nil
+	}
+	n, err := t.store.Node(ctx, t.account, id)
+	if err != nil {
+		return nil, err
+	}
+	if n.Parent == 0 || deep == 0 {
+		return nil, fs.ErrNotExist
+	}
+	names, err := f.path(ctx, t, n.Parent, deep-1)
+	if err != nil {
+		return nil, err
+	}
+	names = append(slices.Clip(names), n.Name)
+	f.names[id] = names
+	return names, nil
+}
+
+// DropPart throws the part of path away; a file of that name stays. fs.ErrNotExist.
+func (t *Tree) DropPart(ctx context.Context, path string) error {
+	names, err := split(path)
+	if err == nil && (len(names) == 0 || inMail(names)) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return fail("drop part", path, err)
+	}
+	into, err := t.parent(ctx, names)
+	if err == nil {
+		err = t.store.DropPartial(ctx, t.account, into.ID, names[len(names)-1])
+	}
+	return fail("drop part", join(names), err)
+}

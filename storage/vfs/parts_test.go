@@ -1,0 +1,135 @@
+package vfs_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/storagetest"
+	"github.com/packetboat/packetboat/storage/vfs"
+)
+
+func leavePart(t testing.TB, tree *vfs.Tree, path, text string) {
+	t.Helper()
+	w, err := tree.Create(t.Context(), path, vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Abort(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestParts: parts have the paths that lead to them, also after a folder was moved, and one can be thrown away without the file beside it.
+func TestParts(t *testing.T) {
+	s := storagetest.New(t)
+	a, joe := storagetest.Account(t, s, "ann@example.test"), storagetest.Account(t, s, "joe@example.test")
+	f := vfs.New(s, vfs.Options{})
+	tree := f.Tree(a)
+	for _, p := range []string{"/a", "/a/b"} {
+		if err := tree.Mkdir(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leavePart(t, tree, "/a/b/x", "123")
+	leavePart(t, tree, "/y", "1")
+	leavePart(t, f.Tree(joe), "/z", "12345")
+	w, err := tree.Create(t.Context(), "/y", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(t.Context()); err != nil { // forgets the part
+		t.Fatal(err)
+	}
+	leavePart(t, tree, "/y", "12")
+	want := func(want ...string) {
+		t.Helper()
+		parts, more, err := tree.Parts(t.Context())
+		var got []string
+		for _, p := range parts {
+			got = append(got, fmt.Sprint(p.Path, " ", p.Size, " ", p.Old))
+			if p.Expires.Sub(p.Cut) != s.PartialAge() {
+				t.Error(p)
+			}
+		}
+		if err != nil || more || !sameSet(got, want) {
+			t.Fatal(got, more, err)
+		}
+	}
+	want("/a/b/x 3 false", "/y 2 true")
+	if err := tree.Rename(t.Context(), "/a", "/c"); err != nil {
+		t.Fatal(err)
+	}
+	want("/c/b/x 3 false", "/y 2 true")
+	for _, p := range []string{"/a/b/x", "/z", "/", "/Mail/INBOX/x", "/missing", "/y/z", "/\x00"} {
+		if err := tree.DropPart(t.Context(), p); err == nil {
+			t.Error(p, "was thrown away")
+		}
+	}
+	if err := tree.DropPart(t.Context(), "/y"); err != nil {
+		t.Fatal(err)
+	}
+	want("/c/b/x 3 false")
+	if err := tree.DropPart(t.Context(), "/y"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if _, err := tree.Stat(t.Context(), "/y"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sameSet(a, b []string) bool {
+	in := map[string]int{}
+	for _, s := range a {
+		in[s]++
+	}
+	for _, s := range b {
+		in[s]--
+	}
+	for _, n := range in {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// TestLastVisit: the row of the client's own name, else the latest at its address, and none whose folder Clean would not have made.
+func TestLastVisit(t *testing.T) {
+	s := storagetest.New(t)
+	a, joe := storagetest.Account(t, s, "ann@example.test"), storagetest.Account(t, s, "joe@example.test")
+	f := vfs.New(s, vfs.Options{})
+	tree := f.Tree(a)
+	for _, folder := range []string{"/a/../b", "//a", "/a/", "/./a", "/..", "/" + strings.Repeat("n", 256), strings.Repeat("/d", 65), "/e\u0301", "/a\u2028b"} {
+		s.NoteVisit(storage.Visit{Account: a.ID, Epoch: a.Epoch, Address: "192.0.2.1", Folder: folder, Type: "I"})
+		if v, ok, err := tree.LastVisit(t.Context(), "192.0.2.1", ""); ok || err != nil {
+			t.Errorf("%q: %v %v", folder, v, err)
+		}
+	}
+	tree.NoteVisit(vfs.Visit{Address: "192.0.2.1", Name: "lftp", Folder: "/l", Type: "I"})
+	tree.NoteVisit(vfs.Visit{Address: "192.0.2.1", Name: "curl", Folder: "/c"})
+	for name, want := range map[string]string{"lftp": "/l", "curl": "/c", "other": "/"} {
+		v, ok, err := tree.LastVisit(t.Context(), "192.0.2.1", name)
+		if err != nil || !ok || !strings.HasPrefix(v.Folder, want) {
+			t.Error(name, v, ok, err)
+		}
+	}
+	for _, other := range []*vfs.Tree{f.Tree(joe), f.Tree(&storage.Account{ID: a.ID, Home: a.Home, Epoch: a.Epoch + 1})} {
+		if v, ok, err := other.LastVisit(t.Context(), "192.0.2.1", "lftp"); ok || err != nil {
+			t.Error(v, err)
+		}
+	}
+	if err := tree.ForgetVisits(t.Context(), "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok, err := tree.LastVisit(t.Context(), "192.0.2.1", "lftp"); ok || err != nil {
+		t.Error(v, err)
+	}
+}
