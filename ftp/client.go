@@ -79,6 +79,8 @@ type client struct {
 	facts      facts
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
 	told       told      // by the last SIZE
+	askedType  string    // "A" or "I" when the client sent TYPE, for its next session
+	forget     bool      // this session is not to be remembered
 }
 
 // serve is the life of a session.
@@ -142,6 +144,7 @@ func (c *client) end(stop func() bool) {
 	}
 	c.mu.Unlock()
 	c.wg.Wait()
+	c.noteVisit()
 	if cause := c.sess.Ending(); cause != nil && !c.closing {
 		c.reply(421, "Closing: "+cause.Error()+".")
 	}

@@ -88,6 +88,21 @@ func (h *house) put(path, content string) {
 	}
 }
 
+// part leaves what a cut upload of ann's leaves.
+func (h *house) part(path, content string) {
+	h.t.Helper()
+	w, err := h.fs.Tree(h.ann).Create(context.Background(), path, vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, content); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := w.Abort(context.Background(), true); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // get is the content of a file of ann's, "" and false when there is none.
 func (h *house) get(path string) (string, bool) {
 	h.t.Helper()

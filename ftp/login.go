@@ -37,7 +37,11 @@ func (c *client) cmdPass(arg string) {
 	account, err := c.srv.door.Login(c.sess.Context(), c.sess, user, arg)
 	if err == nil {
 		c.account, c.tree = account, c.srv.fs.Tree(account)
-		c.reply(230, "Welcome.")
+		if c.restore() {
+			c.reply(230, "Welcome back, in "+quote(c.cwd)+".")
+		} else {
+			c.reply(230, "Welcome.")
+		}
 		return
 	}
 	a, last := loginReply(err)
@@ -82,16 +86,19 @@ func (c *client) cmdRein(string) {
 func (c *client) logOut() {
 	c.dropPlan()
 	c.dropEngine()
+	c.noteVisit()
 	if c.account != nil {
 		c.sess.Logout()
 		c.sess.Open("")
 	}
 	c.account, c.tree, c.user, c.told = nil, nil, "", told{}
 	c.cwd, c.facts, c.rest, c.renameFrom = "/", allFacts, 0, ""
+	c.askedType, c.forget = "", false
 	c.epsvAll, c.pbsz, c.protect = false, false, false
 }
 
 func (c *client) cmdQuit(string) {
+	c.noteVisit() // before the reply: the client may be back at once
 	c.reply(221, "Goodbye.")
 	c.hangUp("quit")
 }

@@ -87,8 +87,10 @@ func (c *client) cmdType(arg string) {
 	fields := strings.Fields(strings.ToUpper(arg))
 	switch strings.Join(fields, " ") {
 	case "I", "L 8", "L8":
+		c.askedType = "I"
 		c.reply(200, "Type I.")
 	case "A", "A N", "AN":
+		c.askedType = "A"
 		c.reply(200, "Type A: files are sent as they are.")
 	case "A T", "A C", "E", "E N", "E T", "E C", "L":
 		c.reply(504, "Types are I, A N and L 8.")

@@ -23,6 +23,7 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 		t.Fatal(err)
 	}
 	addr6 := serveOn(t, h.reg, ln6, srv)
+	back := h.listen(func(o *Options) { o.RestoreFolder = true })
 	var last net.Conn
 	keep := func(addr string) func(context.Context) (net.Conn, error) {
 		return func(ctx context.Context) (net.Conn, error) {
@@ -49,7 +50,7 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 		return replies
 	}
 	return sessiontest.Env{
-		Dial:     map[string]func(context.Context) (net.Conn, error){"ftp": keep(h.addr), "ftp6": keep(addr6)},
+		Dial:     map[string]func(context.Context) (net.Conn, error){"ftp": keep(h.addr), "ftp6": keep(addr6), "ftpback": keep(back)},
 		TLS:      h.client,
 		Registry: h.reg,
 		Do: map[string]func(testing.TB, ...string){
@@ -59,6 +60,12 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 				}
 			},
 			"put": func(_ testing.TB, args ...string) { h.put(args[0], args[1]) },
+			"part": func(_ testing.TB, args ...string) { h.part(args[0], args[1]) },
+			"passwd": func(t testing.TB, _ ...string) {
+				if err := h.door.SetPassword(t.Context(), h.ann.ID, "secret"); err != nil {
+					t.Fatal(err)
+				}
+			},
 			"long": func(t testing.TB, args ...string) { // a name of so many bytes
 				n, _ := strconv.Atoi(args[1])
 				fmt.Fprintf(last, "MKD %s\r\n", strings.Repeat("n", n))

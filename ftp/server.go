@@ -61,6 +61,9 @@ type Options struct {
 	ConnectTimeout time.Duration // until a data connection is there and its TLS handshake done; 0: 30 s
 	StallTimeout   time.Duration // a transfer in which no byte moves; 0: 2 min
 	Logger         *slog.Logger  // nil: discard
+
+	// RestoreFolder begins a login in the folder where the client's last session ended, and says so in the 230.
+	RestoreFolder bool
 }
 
 // Server serves the accounts' trees over FTP. One Server is one kind of listener (explicit or implicit TLS).

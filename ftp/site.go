@@ -14,6 +14,8 @@ func siteCommand(name string) func(c *client, arg string) {
 		return (*client).siteChmod
 	case "UTIME":
 		return (*client).siteUtime
+	case "RESUME":
+		return (*client).siteResume
 	case "HELP":
 		return func(c *client, _ string) { c.siteHelp() }
 	}
@@ -32,7 +34,7 @@ func (c *client) cmdSite(arg string) {
 
 func (c *client) siteHelp() {
 	c.replyLines(214, "SITE commands:", []string{
-		"CHMOD mode path", "UTIME YYYYMMDDhhmm[ss] path", "HELP",
+		"CHMOD mode path", "UTIME YYYYMMDDhhmm[ss] path", "RESUME [CWD | DROP path | FORGET]", "HELP",
 	}, "End of help")
 }
 

@@ -61,6 +61,7 @@ type config struct {
 	FTPStall           time.Duration
 	FTPPartialTTL      time.Duration
 	FTPDurable         bool
+	FTPRestoreFolder   bool
 
 	LoginTimeout time.Duration
 	DrainTimeout time.Duration
@@ -240,6 +241,9 @@ var keys = []key{
 		return boolInto(&c.FTPDurable, v)
 	}},
 	{"ftp.partial_ttl", "48h", "How long a cut upload can be resumed.", duration(func(c *config) *time.Duration { return &c.FTPPartialTTL })},
+	{"ftp.restore_cwd", "off", "A client (known by account, address and name) begins in the folder where its last session ended: on or off. SITE RESUME tells what is remembered either way.", func(c *config, v string) error {
+		return boolInto(&c.FTPRestoreFolder, v)
+	}},
 
 	{"search.index", "on", "Keep an index of the texts of mail, so that searches need not read every message: on or off. It takes about as much room as the texts themselves, attachments not counted; packetboat mailbox stats tells.", func(c *config, v string) error {
 		return boolInto(&c.SearchIndex, v)

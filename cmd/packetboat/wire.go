@@ -188,7 +188,8 @@ func (h *house) makeServers() {
 	}
 	files := func(implicit bool) server {
 		return ftp.New(tree, h.door, ftp.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, PassivePorts: h.ports,
-			PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(), DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Logger: h.logger})
+			PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(), DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Logger: h.logger,
+			RestoreFolder: c.FTPRestoreFolder})
 	}
 	type row struct {
 		protocol session.Protocol

@@ -23,7 +23,12 @@ type Part struct {
 }
 
 // Parts are the parts that the account's cut uploads left in this tree, the latest first, at most MaxParts. more tells that there may be others.
+// Those in folders that may not be listed, or where nothing may be uploaded, are left out, and the anonymous see none.
 func (t *Tree) Parts(ctx context.Context) (parts []Part, more bool, err error) {
+	v, err := t.view(ctx)
+	if err != nil || v.guest {
+		return nil, false, fail("parts", "/", err)
+	}
 	rows, err := t.store.Partials(ctx, t.account, MaxParts+1)
 	if err != nil {
 		return nil, false, fail("parts", "/", err)
@@ -40,7 +45,10 @@ func (t *Tree) Parts(ctx context.Context) (parts []Part, more bool, err error) {
 		if err != nil {
 			return nil, false, fail("parts", "/", err)
 		}
-		p := Part{Path: join(append(slices.Clip(names), r.Name)), Size: r.Size, Cut: r.Modified, Expires: r.Modified.Add(t.store.PartialAge())}
+		if !v.showsPart(names, r.Name) {
+			continue
+		}
+		p := Part{Path: join(append(slices.Clip(names[len(v.root):]), r.Name)), Size: r.Size, Cut: r.Modified, Expires: r.Modified.Add(t.store.PartialAge())}
 		if _, err = t.store.Lookup(ctx, t.account, r.Parent, r.Name); err == nil {
 			p.Old = true
 		} else if !errors.Is(err, fs.ErrNotExist) {
@@ -49,6 +57,15 @@ func (t *Tree) Parts(ctx context.Context) (parts []Part, more bool, err error) {
 		parts = append(parts, p)
 	}
 	return parts, more, nil
+}
+
+// showsPart tells whether it may be said that there is a part of a name in a folder.
+func (v *view) showsPart(folder []string, name string) bool {
+	if len(folder) < len(v.root) || !slices.Equal(folder[:len(v.root)], v.root) {
+		return false
+	}
+	names := append(slices.Clip(folder), name)
+	return v.rights(folder)&storage.CanList != 0 && v.rights(names)&storage.CanUpload != 0 && v.sees(names)
 }
 
 // folders remembers the names that lead to folders.
@@ -81,9 +98,9 @@ func (f *folders) path(ctx context.Context, t *Tree, id int64, deep int) ([]stri
 	return names, nil
 }
 
-// DropPart throws the part of path away; a file of that name stays. fs.ErrNotExist.
+// DropPart throws the part of path away; a file of that name stays. fs.ErrNotExist, fs.ErrPermission.
 func (t *Tree) DropPart(ctx context.Context, path string) error {
-	names, err := split(path)
+	_, names, err := t.allowed(ctx, path, storage.CanDelete)
 	if err == nil && (len(names) == 0 || inMail(names)) {
 		err = fs.ErrNotExist
 	}
@@ -94,5 +111,5 @@ func (t *Tree) DropPart(ctx context.Context, path string) error {
 	if err == nil {
 		err = t.store.DropPartial(ctx, t.account, into.ID, names[len(names)-1])
 	}
-	return fail("drop part", join(names), err)
+	return fail("drop part", path, err)
 }

@@ -17,8 +17,12 @@ type Visit struct {
 	At      time.Time // set by NoteVisit
 }
 
-// NoteVisit remembers v for the client's next session with the credentials of this one: see storage.Store.NoteVisit.
+// NoteVisit remembers v for the client's next session with the credentials of this one: see storage.Store.NoteVisit. Of the anonymous nothing is remembered, as
+// nobody knows whether the next is the same.
 func (t *Tree) NoteVisit(v Visit) {
+	if t.guest {
+		return
+	}
 	t.store.NoteVisit(storage.Visit{Account: t.account, Epoch: t.epoch, Address: v.Address, Name: v.Name, Folder: v.Folder, Type: v.Type})
 }
 
@@ -26,6 +30,9 @@ func (t *Tree) NoteVisit(v Visit) {
 // each version another. ok is false when there is nothing. What was remembered is taken like something that a client sent: Folder
 // went through Clean, and is to be looked up before it is used.
 func (t *Tree) LastVisit(ctx context.Context, address, name string) (v Visit, ok bool, err error) {
+	if t.guest {
+		return Visit{}, false, nil
+	}
 	all, err := t.store.Visits(ctx, t.account, t.epoch, address)
 	if err != nil {
 		return Visit{}, false, fail("visits", "/", err)
@@ -43,5 +50,8 @@ func (t *Tree) LastVisit(ctx context.Context, address, name string) (v Visit, ok
 
 // ForgetVisits removes what is remembered of the clients at an address.
 func (t *Tree) ForgetVisits(ctx context.Context, address string) error {
+	if t.guest {
+		return fail("forget", "/", errGuest)
+	}
 	return fail("forget", "/", t.store.ForgetVisits(ctx, t.account, address))
 }
