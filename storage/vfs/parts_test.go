@@ -133,3 +133,67 @@ func TestLastVisit(t *testing.T) {
 		t.Error(v, err)
 	}
 }
+
+// TestPartsAllowed: the parts that a session is told of are those where it may list and upload; a jail shows its own, by its own paths.
+func TestPartsAllowed(t *testing.T) {
+	s := storagetest.New(t)
+	a := storagetest.Account(t, s, "ann@example.test")
+	f := vfs.New(s, vfs.Options{})
+	tree := f.Tree(a)
+	for _, p := range []string{"/in", "/in/jail", "/drop", "/look"} {
+		if err := tree.Mkdir(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		leavePart(t, tree, p+"/part", "123")
+	}
+	leavePart(t, tree, "/in/jailed", "123")
+	for path, r := range map[string]storage.PathRights{"/drop": storage.CanUpload, "/look": storage.CanList | storage.CanDownload} {
+		if err := s.SetPathRights(t.Context(), a.ID, path, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(tree *vfs.Tree, want ...string) {
+		t.Helper()
+		parts, more, err := tree.Parts(t.Context())
+		var got []string
+		for _, p := range parts {
+			got = append(got, p.Path)
+		}
+		if err != nil || more || !sameSet(got, want) {
+			t.Fatal(got, more, err)
+		}
+	}
+	want(tree, "/in/part", "/in/jail/part", "/in/jailed")
+	want(f.Whole(a), "/in/part", "/in/jail/part", "/in/jailed", "/drop/part", "/look/part")
+	want(f.Anonymous(a))
+	for _, p := range []string{"/drop/part", "/look/part"} {
+		if err := tree.DropPart(t.Context(), p); !errors.Is(err, fs.ErrPermission) {
+			t.Fatal(p, err)
+		}
+	}
+	if err := s.SetJail(t.Context(), a.ID, "/in/jail"); err != nil {
+		t.Fatal(err)
+	}
+	want(tree, "/part")
+	if err := tree.DropPart(t.Context(), "/../jailed"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := tree.DropPart(t.Context(), "/part"); err != nil {
+		t.Fatal(err)
+	}
+	want(tree)
+	want(f.Whole(a), "/in/part", "/in/jailed", "/drop/part", "/look/part")
+
+	guest := f.Anonymous(a)
+	guest.NoteVisit(vfs.Visit{Address: "192.0.2.1", Folder: "/in"})
+	if v, ok, err := tree.LastVisit(t.Context(), "192.0.2.1", ""); ok || err != nil {
+		t.Fatal(v, err)
+	}
+	tree.NoteVisit(vfs.Visit{Address: "192.0.2.1", Folder: "/in"})
+	if v, ok, err := guest.LastVisit(t.Context(), "192.0.2.1", ""); ok || err != nil {
+		t.Fatal(v, err)
+	}
+	if err := guest.ForgetVisits(t.Context(), "192.0.2.1"); !errors.Is(err, fs.ErrPermission) {
+		t.Fatal(err)
+	}
+}
