@@ -59,7 +59,7 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 					t.Fatal(got)
 				}
 			},
-			"put": func(_ testing.TB, args ...string) { h.put(args[0], args[1]) },
+			"put":  func(_ testing.TB, args ...string) { h.put(args[0], args[1]) },
 			"part": func(_ testing.TB, args ...string) { h.part(args[0], args[1]) },
 			"passwd": func(t testing.TB, _ ...string) {
 				if err := h.door.SetPassword(t.Context(), h.ann.ID, "secret"); err != nil {
