@@ -54,13 +54,23 @@ func scanNode(r scanner) (Node, error) {
 		return Node{}, err
 	}
 	// Values as the driver gives them: Scan into other types goes through text, which takes longer than the query.
-	n := Node{ID: v[0].(int64), Account: v[1].(int64), Parent: v[2].(int64), Kind: Kind(v[3].(int64)), Name: v[4].(string), Size: v[5].(int64),
-		Modified: unix(v[6].(int64)), Created: unix(v[7].(int64)), Mode: fs.FileMode(v[8].(int64)), Blob: v[9].(int64), ModSeq: uint64(v[10].(int64))}
+	return Node{ID: v[0].(int64), Account: v[1].(int64), Parent: v[2].(int64), Kind: Kind(v[3].(int64)), Name: v[4].(string), Size: v[5].(int64),
+		Modified: unix(v[6].(int64)), Created: unix(v[7].(int64)), Mode: fs.FileMode(v[8].(int64)), Blob: v[9].(int64), ModSeq: uint64(v[10].(int64))}.known(), nil
+}
+
+// nodeOf is scanNode of a row of a Scan.
+func nodeOf(r *sqldb.Row) Node {
+	return Node{ID: r.Int(0), Account: r.Int(1), Parent: r.Int(2), Kind: Kind(r.Int(3)), Name: string(r.Bytes(4)), Size: r.Int(5),
+		Modified: unix(r.Int(6)), Created: unix(r.Int(7)), Mode: fs.FileMode(r.Int(8)), Blob: r.Int(9), ModSeq: uint64(r.Int(10))}.known()
+}
+
+// known makes of the kind in the table that of a Node.
+func (n Node) known() Node {
 	n.mail = n.Kind == KindMailbox || n.Kind == kindName
 	if n.Kind == kindName {
 		n.Kind = KindFolder
 	}
-	return n, nil
+	return n
 }
 
 func readNode(q sqldb.Querier, account, id int64) (Node, error) {
@@ -135,20 +145,19 @@ func (s *Store) Walk(ctx context.Context, account int64, names []string) (Node, 
 
 // Children gives up to limit children (not messages) by name, those behind after. Paging keeps memory bounded.
 func (s *Store) Children(ctx context.Context, account, parent int64, after string, limit int) ([]Node, error) {
-	rows, err := s.db.Query(nodeColumns+` WHERE n.parent = ? AND n.name > ? AND n.account = ? ORDER BY n.name LIMIT ?`, parent, after, account, limit)
-	if err != nil {
-		return nil, fail("children", err)
+	size := 0
+	if after != "" { // the folder is large: this page will be full too
+		size = limit
 	}
-	defer rows.Close()
-	var all []Node
-	for rows.Next() {
-		n, err := scanNode(rows)
-		if err != nil {
-			return nil, fail("children", err)
+	all := make([]Node, 0, size)
+	err := s.db.ScanText(nodeColumns+` WHERE n.parent = ? AND n.account = ? AND n.name > ? ORDER BY n.name`, []int64{parent, account}, after, func(r *sqldb.Row) bool {
+		if len(all) == limit {
+			return false
 		}
-		all = append(all, n)
-	}
-	return all, fail("children", rows.Err())
+		all = append(all, nodeOf(r))
+		return true
+	})
+	return all, fail("children", err)
 }
 
 // folder is the row of a folder of files that something shall be put into.

@@ -131,3 +131,26 @@ func TestScanMany(t *testing.T) {
 		t.Error(n, "connections")
 	}
 }
+
+// TestScanText: a text argument is the whole of it, whatever bytes it holds, and is gone with the Scan.
+func TestScanText(t *testing.T) {
+	d := filledDB(t)
+	for _, text := range []string{"", "abc", "a'b", "\xff\xfe", "ü", string(make([]byte, 5000))} {
+		for _, n := range []int64{1, 7} {
+			var got []string
+			err := d.ScanText("SELECT CAST(?2 AS BLOB), ?1", []int64{n}, text, func(r *Row) bool {
+				got = append(got, string(r.Bytes(0)))
+				if r.Int(1) != n {
+					t.Error(r.Int(1))
+				}
+				return true
+			})
+			if err != nil || !slices.Equal(got, []string{text}) {
+				t.Errorf("%q: %q %v", text, got, err)
+			}
+		}
+	}
+	if err := d.ScanText("SELECT nothing FROM c", nil, "x", func(*Row) bool { return true }); err == nil {
+		t.Error("no error")
+	}
+}
