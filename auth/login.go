@@ -357,16 +357,8 @@ func (d *Door) enter(ctx context.Context, s *session.Session, a attempt, t *targ
 	if t.pass != nil {
 		as.Via = via(t.pass)
 	}
-	if err := s.Login(as); err != nil {
+	if err := d.join(ctx, s, as, t); err != nil {
 		return nil, d.refuse(s, a, err)
-	}
-	// A Revoke between find and here found no session of this account to kill.
-	if d.gen.Load() != t.gen {
-		now, err := d.store.Account(ctx, t.account.ID)
-		if err != nil || now.Disabled || now.Epoch != t.account.Epoch {
-			s.Logout()
-			return nil, d.refuse(s, a, fmt.Errorf("auth: %w: the credentials were just changed", storage.ErrTemporary))
-		}
 	}
 	if t.pass != nil {
 		d.store.UsePass(t.pass)

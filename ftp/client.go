@@ -68,6 +68,7 @@ type client struct {
 	tls        *tls.Config // with the ticket keys of this session; nil in plaintext
 	user       string
 	account    *storage.Account
+	guest      bool // logged in as anonymous: account is whose tree it is, and nothing of the account's own may be shown or changed
 	tree       *vfs.Tree
 	eng        engine // nil until a command needs it
 	cwd        string

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/vfs"
 )
 
@@ -103,6 +104,9 @@ func (c *client) cmdDele(arg string) {
 
 func (c *client) cmdRnfr(arg string) {
 	p, _, err := c.stat(arg)
+	if err == nil {
+		err = c.tree.May(c.ctx, p, storage.CanRename)
+	}
 	if err != nil {
 		c.fail(err, p, false)
 		return
@@ -136,7 +140,8 @@ func (c *client) cmdRnto(arg string) {
 // cut and has no file yet, it tells where to resume.
 func (c *client) cmdSize(arg string) {
 	p, info, err := c.stat(arg)
-	if errors.Is(err, fs.ErrNotExist) {
+	// In a drop box, which does not tell what is there, the part is the account's own.
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		if n, perr := c.tree.Partial(c.ctx, p); perr == nil {
 			c.told = told{p, n}
 			c.reply(213, strconv.FormatInt(n, 10))

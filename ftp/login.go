@@ -14,6 +14,9 @@ func (c *client) cmdUser(arg string) {
 	switch {
 	case c.account != nil:
 		c.reply(530, "Already logged in. Connect anew to be somebody else.")
+	case c.srv.isAnonymous(arg): // there is no secret that TLS would have to protect
+		c.user = arg
+		c.reply(331, "Any password will do: your e-mail address, please.")
 	case !c.srv.door.PlaintextAllowed(c.sess):
 		c.reply(530, tlsFirst)
 	default:
@@ -34,14 +37,16 @@ func (c *client) cmdPass(arg string) {
 	}
 	user := c.user
 	c.user = ""
-	account, err := c.srv.door.Login(c.sess.Context(), c.sess, user, arg)
+	var account *storage.Account
+	var err error
+	guest := c.srv.isAnonymous(user)
+	if guest {
+		account, err = c.loginAnonymous(arg)
+	} else {
+		account, err = c.srv.door.Login(c.sess.Context(), c.sess, user, arg)
+	}
 	if err == nil {
-		c.account, c.tree = account, c.srv.fs.Tree(account)
-		if c.restore() {
-			c.reply(230, "Welcome back, in "+quote(c.cwd)+".")
-		} else {
-			c.reply(230, "Welcome.")
-		}
+		c.begin(account, guest)
 		return
 	}
 	a, last := loginReply(err)
@@ -91,7 +96,7 @@ func (c *client) logOut() {
 		c.sess.Logout()
 		c.sess.Open("")
 	}
-	c.account, c.tree, c.user, c.told = nil, nil, "", told{}
+	c.account, c.guest, c.tree, c.user, c.told = nil, false, nil, "", told{}
 	c.cwd, c.facts, c.rest, c.renameFrom = "/", allFacts, 0, ""
 	c.askedType, c.forget = "", false
 	c.epsvAll, c.pbsz, c.protect = false, false, false

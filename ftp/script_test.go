@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -49,8 +50,8 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 		}
 		return replies
 	}
-	return sessiontest.Env{
-		Dial:     map[string]func(context.Context) (net.Conn, error){"ftp": keep(h.addr), "ftp6": keep(addr6), "ftpback": keep(back)},
+	env := sessiontest.Env{
+		Dial:     map[string]func(context.Context) (net.Conn, error){"ftp": keep(h.addr), "ftp6": keep(addr6), "ftpback": keep(back), "guest": guestDial(h)},
 		TLS:      h.client,
 		Registry: h.reg,
 		Do: map[string]func(testing.TB, ...string){
@@ -89,6 +90,8 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 			},
 		},
 	}
+	maps.Copy(env.Do, accessCommands(h))
+	return env
 }
 
 // serveOn serves on a listener that was made elsewhere.

@@ -45,6 +45,11 @@ type Options struct {
 	NoActiveMode    bool            // PORT and EPRT are refused
 	OwnPorts        []int           // of this host, beside PassivePorts, that active mode must not connect to: where other servers of the process listen
 
+	// Anonymous is the account whose tree those see who log in as anonymous or ftp; "": nobody does. AnonymousSessions is how many of them there may be
+	// at a time; 0: as many as an account may have.
+	Anonymous         string
+	AnonymousSessions int
+
 	DataTLSReuse   Reuse // "" means prefer
 	RequireDataTLS bool  // transfers without PROT P are refused (521, RFC 4217 section 9)
 	// LaxDataEnd takes a TLS data connection that ends without close_notify as plain ones are taken: whole, when the

@@ -1,9 +1,11 @@
 package ftp
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -168,6 +170,10 @@ func (c *client) cmdStou(arg string) (*transfer, error) {
 	for i := 1; ; i++ {
 		_, err := c.tree.Stat(c.ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if errors.Is(err, fs.ErrPermission) { // a drop box does not tell which names are taken
+			name = base + "." + strings.ToLower(rand.Text()[:8])
 			break
 		}
 		if err != nil {

@@ -165,22 +165,26 @@ func (r *Registry) join(s *Session, a Account) error {
 	if r.sessions[s.id] != s {
 		return ErrClosed
 	}
-	if s.member == a.ID {
+	member := a.member()
+	if s.member == member {
 		return nil
 	}
-	limit := a.Limit
+	limit, key := a.Limit, "limits.per_account"
+	if a.Guest {
+		key = "ftp.anonymous_sessions"
+	}
 	if limit == 0 {
 		limit = r.o.Limits.PerAccount
 	}
-	if n := len(r.accounts[a.ID]); limit > 0 && n >= limit {
-		return overLimit("of this account", limit, "limits.per_account")
+	if n := len(r.accounts[member]); limit > 0 && n >= limit {
+		return overLimit("of this account", limit, key)
 	}
 	r.leaveLocked(s)
-	if r.accounts[a.ID] == nil {
-		r.accounts[a.ID] = make(map[*Session]struct{})
+	if r.accounts[member] == nil {
+		r.accounts[member] = make(map[*Session]struct{})
 	}
-	r.accounts[a.ID][s] = struct{}{}
-	s.member = a.ID
+	r.accounts[member][s] = struct{}{}
+	s.member = member
 	return nil
 }
 
@@ -320,9 +324,11 @@ func (r *Registry) Find(prefix string) (*Session, error) {
 // Of are the sessions of an account, oldest first.
 func (r *Registry) Of(account int64) []*Session {
 	r.mu.Lock()
-	of := make([]*Session, 0, len(r.accounts[account]))
-	for s := range r.accounts[account] {
-		of = append(of, s)
+	of := make([]*Session, 0, len(r.accounts[account])+len(r.accounts[-account]))
+	for _, member := range []int64{account, -account} {
+		for s := range r.accounts[member] {
+			of = append(of, s)
+		}
 	}
 	r.mu.Unlock()
 	slices.SortFunc(of, older)

@@ -66,6 +66,15 @@ type Account struct {
 	Name  string
 	Limit int    // sessions at a time; 0 means the registry's own limit per account
 	Via   string // what proved it beside the password: "token phone", "certificate laptop", "issuer"; "" for the password
+	Guest bool   // somebody who is not known: counted apart from the account's own sessions
+}
+
+// member is under what the registry counts sessions of a.
+func (a Account) member() int64 {
+	if a.Guest {
+		return -a.ID
+	}
+	return a.ID
 }
 
 // The most bytes that are kept of what a peer or a protocol tells of a session.
@@ -114,7 +123,7 @@ type Session struct {
 
 	due    int64 // clock of what comes next of login, absolute and grace; 0: nothing; guarded by registry.alarm
 	place  int   // in registry.alarm's heap, guarded by it
-	member int64 // the account under which registry.accounts has it, 0: none; guarded by registry.mu
+	member int64 // the account under which registry.accounts has it, negative: as a guest, 0: none; guarded by registry.mu
 
 	mu       sync.Mutex // guards the rest; never held while a socket may block
 	state    State      // never Draining: that is halted

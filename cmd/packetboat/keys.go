@@ -62,6 +62,8 @@ type config struct {
 	FTPPartialTTL      time.Duration
 	FTPDurable         bool
 	FTPRestoreFolder   bool
+	FTPAnonymous       string
+	FTPGuests          int // sessions of the anonymous at a time
 
 	LoginTimeout time.Duration
 	DrainTimeout time.Duration
@@ -240,6 +242,8 @@ var keys = []key{
 	{"ftp.durable", "on", "Answer an upload by 226 only when it is on disk: on or off. Off is as other servers do it, faster and not safe: what was uploaded in the last half minute may be gone or damaged after the machine (not the program) failed. Mail is always durable.", func(c *config, v string) error {
 		return boolInto(&c.FTPDurable, v)
 	}},
+	{"ftp.anonymous", "", "The account whose files everybody may list and download who logs in as anonymous or ftp (never its mail; its rights and jail hold too). Empty: nobody may.", text(func(c *config) *string { return &c.FTPAnonymous })},
+	{"ftp.anonymous_sessions", "20", "Anonymous sessions at a time; 0 means limits.per_account.", limit(func(c *config) *int { return &c.FTPGuests })},
 	{"ftp.partial_ttl", "48h", "How long a cut upload can be resumed.", duration(func(c *config) *time.Duration { return &c.FTPPartialTTL })},
 	{"ftp.restore_cwd", "off", "A client (known by account, address and name) begins in the folder where its last session ended: on or off. SITE RESUME tells what is remembered either way.", func(c *config, v string) error {
 		return boolInto(&c.FTPRestoreFolder, v)

@@ -189,7 +189,7 @@ func (h *house) makeServers() {
 	files := func(implicit bool) server {
 		return ftp.New(tree, h.door, ftp.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, PassivePorts: h.ports,
 			PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(), DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Logger: h.logger,
-			RestoreFolder: c.FTPRestoreFolder})
+			RestoreFolder: c.FTPRestoreFolder, Anonymous: c.FTPAnonymous, AnonymousSessions: c.FTPGuests})
 	}
 	type row struct {
 		protocol session.Protocol
@@ -250,7 +250,7 @@ func (h *house) recall() error {
 	}
 	for _, r := range slices.Backward(list) {
 		var i session.Info
-		if json.Unmarshal(r.Detail, &i) != nil || i.AccountID == 0 {
+		if json.Unmarshal(r.Detail, &i) != nil || i.AccountID == 0 || i.Via == auth.AnonymousName { // guests proved nothing
 			continue
 		}
 		if from, err := netip.ParseAddrPort(i.Remote); err == nil {
