@@ -24,7 +24,7 @@ func (p *program) accountVerb() *cobra.Command {
 NAME is its address (ann@example.org); without a domain the default domain is meant.`,
 	}, p.accountAdd(), p.accountList(), p.accountShow(), p.accountSet(), p.accountPasswd(),
 		p.accountSwitch("disable", "Refuse its logins and end its sessions; its mail still arrives", true),
-		p.accountSwitch("enable", "Let it log in again", false), p.accountRemove(), p.certVerb())
+		p.accountSwitch("enable", "Let it log in again", false), p.accountRemove(), p.accountUploads(), p.certVerb())
 }
 
 func (p *program) accountAdd() *cobra.Command {

@@ -109,6 +109,8 @@ func (c *control) handler() http.Handler {
 		handle("POST "+path, func(r *http.Request) (any, error) { return c.addPass(r, kind) })
 		handle("DELETE "+path+"/{pass}", func(r *http.Request) (any, error) { return c.removePass(r, kind) })
 	}
+	handle("GET /accounts/{name}/uploads", c.uploads)
+	handle("DELETE /accounts/{name}/uploads", c.dropUpload)
 	handle("GET /accounts/{name}/acl", c.acls)
 	handle("PATCH /accounts/{name}/acl", c.changeACL)
 	handle("GET /domains", c.domains)
