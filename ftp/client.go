@@ -284,7 +284,7 @@ func (c *client) exec(line string) {
 	cmd := c.srv.byName[verb]
 	switch {
 	case cmd == nil:
-		c.unknownCommand(verb)
+		c.unknownCommand(verb, arg)
 		return
 	case controlIn(arg):
 		c.reply(501, "Control characters are not allowed.")
@@ -331,13 +331,9 @@ func (c *client) run(cmd *command, arg string) {
 }
 
 // unknownCommand counts, since a peer that sends nothing else is no FTP client.
-func (c *client) unknownCommand(verb string) {
-	if foreign(verb) {
-		c.log.Info("not an FTP client", "verb", oneLine(verb[:min(len(verb), 16)]))
-		c.wmu.Lock()
-		c.out, c.deaf = nil, true
-		c.wmu.Unlock()
-		c.hangUp("not an FTP client")
+func (c *client) unknownCommand(verb, arg string) {
+	if foreign(verb, arg) {
+		c.hangUpForeign(verb)
 		return
 	}
 	c.unknown++

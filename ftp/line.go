@@ -30,7 +30,8 @@ func newLineReader(r io.Reader) *lineReader { return &lineReader{r: r, buf: make
 func (l *lineReader) buffered() int { return l.end - l.start }
 
 // next returns a line without its end (CR LF, or LF alone). It is valid until the next call. block is called before each
-// read from the connection. After errLineTooLong (the whole line was skipped) reading can go on.
+// read from the connection. After errLineTooLong (the whole line was skipped) reading can go on. The beginning of a TLS handshake counts as a line:
+// it may have no end of one, and is refused like other protocols.
 func (l *lineReader) next(block func()) ([]byte, error) {
 	scanned, skipped := 0, 0
 	for {
@@ -43,6 +44,11 @@ func (l *lineReader) next(block func()) ([]byte, error) {
 			return bytes.TrimSuffix(line, []byte("\r")), nil
 		}
 		scanned = l.end - l.start
+		if helloBegins(l.buf[l.start:l.end]) {
+			line := l.buf[l.start:l.end]
+			l.start = l.end
+			return line, nil
+		}
 		if scanned > maxLine {
 			skipped += scanned
 			l.start, l.end, scanned = 0, 0, 0
@@ -135,14 +141,4 @@ func controlIn(s string) bool {
 		}
 	}
 	return false
-}
-
-// foreign tells of a verb whether the peer speaks another protocol: HTTP (a browser that was made to post
-// to this port), TLS on a plaintext port, SSH. Such a peer gets no answer, since the next lines are not its own words.
-func foreign(verb string) bool {
-	switch verb {
-	case "GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PRI", "PROPFIND":
-		return true
-	}
-	return strings.HasPrefix(verb, "\x16\x03") || strings.HasPrefix(verb, "SSH-") || len(verb) > 1 && strings.HasSuffix(verb, ":")
 }

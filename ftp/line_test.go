@@ -75,14 +75,6 @@ func TestParseLine(t *testing.T) {
 	}
 }
 
-func TestForeign(t *testing.T) {
-	for verb, want := range map[string]bool{"GET": true, "HOST:": true, "SSH-2.0-OPENSSH": true, "\x16\x03\x01": true, "RETR": false, "": false, ":": false} {
-		if foreign(verb) != want {
-			t.Errorf("%q: not %v", verb, want)
-		}
-	}
-}
-
 // FuzzLine: whatever comes, lines stay bounded and nothing is lost between them.
 func FuzzLine(f *testing.F) {
 	f.Add([]byte("USER a\r\nPASS b\n"))
