@@ -126,15 +126,14 @@ func (d *dataConn) reach() (*net.TCPConn, error) {
 }
 
 func (d *dataConn) handshake() error {
-	conf := d.c.tls
-	conn := tls.Server(d.wire, conf)
+	conn := tls.Server(d.wire, d.config())
 	ctx, cancel := context.WithTimeout(d.ctx, d.c.srv.o.ConnectTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &errorAnswer{answer{522, "TLS negotiation on the data connection failed."}, err}
 	}
-	if d.c.srv.o.DataTLSReuse == ReuseRequire && !conn.ConnectionState().DidResume {
-		return refuse(522, "The data connection must resume the control connection's TLS session.")
+	if err := d.resumed(conn.ConnectionState()); err != nil {
+		return err
 	}
 	d.tls = conn
 	d.wire.collect()

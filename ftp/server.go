@@ -17,17 +17,6 @@ import (
 	"github.com/packetboat/packetboat/storage/vfs"
 )
 
-// Reuse says whether a data connection must resume the TLS session of its control connection, which
-// proves that both come from the same client (RFC 4217 section 12).
-type Reuse string
-
-// The policies.
-const (
-	ReusePrefer  Reuse = "prefer"  // the default: a data connection that does not is served too
-	ReuseRequire Reuse = "require" // 522 for one that does not
-	ReuseOff     Reuse = "off"     // no session is ever resumed
-)
-
 // PublicAddress is what PASV tells IPv4 clients in For: the address of a NAT or container host.
 type PublicAddress struct {
 	For     netip.Prefix // the client's network; the zero Prefix is every client but one on this host
@@ -36,9 +25,11 @@ type PublicAddress struct {
 
 // Options of a Server; the zero value is usable and serves passive transfers on ports that the system chooses.
 type Options struct {
-	Name        string      // in the greeting; "" means "packetboat"
-	TLS         *tls.Config // nil: no AUTH TLS
-	ImplicitTLS bool        // TLS from the first byte
+	Name string // in the greeting; "" means "packetboat"
+	// TLS is nil for no AUTH TLS. Its GetConfigForClient, if there is one, is asked for each session before the client said anything. When it asks
+	// clients for certificates, USER is enough for who shows one of the account's (232, RFC 2228 section 3).
+	TLS         *tls.Config
+	ImplicitTLS bool // TLS from the first byte
 
 	PassivePorts    *PortPool       // shared by the servers of one host; nil: a pool of the server's own over 1024 to 65535
 	PublicAddresses []PublicAddress // the first that fits; none: the address of the control connection
@@ -50,8 +41,9 @@ type Options struct {
 	Anonymous         string
 	AnonymousSessions int
 
-	DataTLSReuse   Reuse // "" means prefer
-	RequireDataTLS bool  // transfers without PROT P are refused (521, RFC 4217 section 9)
+	DataTLSReuse   Reuse       // "" means prefer
+	ReuseRules     []ReuseRule // exceptions from it; the first that fits
+	RequireDataTLS bool        // transfers without PROT P are refused (521, RFC 4217 section 9)
 	// LaxDataEnd takes a TLS data connection that ends without close_notify as plain ones are taken: whole, when the
 	// control connection is alive. For clients that never send it.
 	LaxDataEnd bool

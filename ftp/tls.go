@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,17 +13,28 @@ import (
 
 // sessionTLS is the configuration of one control connection and its data connections. Its ticket keys are this session's own: a data
 // connection that resumes proves that its client holds the control connection's secrets (RFC 4217 section 12).
-func (s *Server) sessionTLS() *tls.Config {
-	conf := s.o.TLS.Clone()
+func (c *client) sessionTLS() (*tls.Config, error) {
+	conf := c.srv.o.TLS
+	if conf.GetConfigForClient != nil {
+		now, err := conf.GetConfigForClient(&tls.ClientHelloInfo{Conn: c.raw})
+		if err != nil {
+			return nil, err
+		}
+		if now != nil {
+			conf = now
+		}
+	}
+	conf = conf.Clone()
+	conf.GetConfigForClient = nil
 	conf.NextProtos = []string{"ftp"} // a client that speaks another protocol here is refused; one without ALPN is not
-	if s.o.DataTLSReuse == ReuseOff {
+	if !c.srv.o.tickets(c.sess.Listener()) {
 		conf.SessionTicketsDisabled = true
-		return conf
+		return conf, nil
 	}
 	var key [32]byte
 	rand.Read(key[:])
 	conf.SetSessionTicketKeys([][32]byte{key})
-	return conf
+	return conf, nil
 }
 
 // dataTLS is the configuration of the data connections: the same keys, no ALPN (clients offer none there, or anything).
@@ -33,9 +45,69 @@ func dataTLS(control *tls.Config) *tls.Config {
 	return conf
 }
 
+// uploadTLS is dataTLS without a ticket for the client, as far as that is TLS 1.3. A client that only sends does not read the ticket; when it
+// closes its socket with that unread, its system resets the connection and throws away what was not sent yet, which is the end of the upload. Where
+// the client reads, it meets the ticket on the way, and gets a new one for its next connection (RFC 8446 appendix C.4).
+//
+// crypto/tls knows tickets only as on or off. Both hooks run after it has looked whether the client may resume and before it would send one;
+// the copy belongs to one connection, whose handshake is run by one goroutine.
+func uploadTLS(data *tls.Config) *tls.Config {
+	if data.SessionTicketsDisabled || data.GetCertificate == nil && len(data.Certificates) == 0 {
+		return data
+	}
+	conf := data.Clone()
+	conf.UnwrapSession = func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		state, err := data.DecryptTicket(identity, cs)
+		if err == nil && state != nil && cs.Version == tls.VersionTLS13 {
+			conf.SessionTicketsDisabled = true
+		}
+		return state, err
+	}
+	conf.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { // no resumption, then
+		conf.SessionTicketsDisabled = slices.Contains(hello.SupportedVersions, tls.VersionTLS13)
+		if data.GetCertificate != nil {
+			if cert, err := data.GetCertificate(hello); cert != nil || err != nil {
+				return cert, err
+			}
+		}
+		for i := range data.Certificates {
+			if hello.SupportsCertificate(&data.Certificates[i]) == nil {
+				return &data.Certificates[i], nil
+			}
+		}
+		return &data.Certificates[0], nil
+	}
+	conf.Certificates = nil // else it would not be asked when there is no SNI
+	return conf
+}
+
+// config is the configuration of a data connection.
+func (d *dataConn) config() *tls.Config {
+	if d.t != nil && d.t.creates {
+		return uploadTLS(d.c.tls)
+	}
+	return d.c.tls
+}
+
+// resumed judges whether the handshake of a data connection proved whose it is.
+func (d *dataConn) resumed(cs tls.ConnectionState) error {
+	if cs.DidResume {
+		return nil
+	}
+	c := d.c
+	if c.srv.o.reuse(c.sess.Listener(), c.account.Name) != ReuseRequire {
+		return nil
+	}
+	c.log.Info("data connection without the control connection's TLS session refused", "do", "see ftp.data_tls_reuse, should the client not know how")
+	return refuse(522, "The data connection must resume the control connection's TLS session.")
+}
+
 // startTLS does the handshake on the control connection.
 func (c *client) startTLS() error {
-	conf := c.srv.sessionTLS()
+	conf, err := c.sessionTLS()
+	if err != nil {
+		return err
+	}
 	conn, err := session.Handshake(context.WithoutCancel(c.ctx), c.raw, conf)
 	if err != nil {
 		return err

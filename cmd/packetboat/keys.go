@@ -57,7 +57,9 @@ type config struct {
 	FTPPublicAddress   string
 	FTPPublicAddresses []ftp.PublicAddress // smaller networks first
 	FTPActive          bool
-	FTPTLSReuse        string
+	FTPReuseRules      []ftp.ReuseRule
+	FTPDataTLS         string
+	FTPTLSReuse        ftp.Reuse
 	FTPStall           time.Duration
 	FTPPartialTTL      time.Duration
 	FTPDurable         bool
@@ -237,7 +239,12 @@ var keys = []key{
 		return publicAddressesInto(c, v)
 	}},
 	{"ftp.active", "on", "Active mode (PORT, EPRT), to the client's own address only: on or off.", func(c *config, v string) error { return boolInto(&c.FTPActive, v) }},
-	{"ftp.data_tls_reuse", "prefer", "Must a data connection resume the TLS session of its control connection: require, prefer or off.", choice(func(c *config) *string { return &c.FTPTLSReuse }, "require", "prefer", "off")},
+	{"ftp.data_tls_reuse", "prefer", "Must a data connection resume the TLS session of its control connection: require, prefer or off, with exceptions, the first that fits: " +
+		"prefer, listener ftps: require, account robot@*: prefer. Python's ftplib and some devices cannot.", func(c *config, v string) (err error) {
+		c.FTPTLSReuse, c.FTPReuseRules, err = ftp.ParseReuse(v)
+		return err
+	}},
+	{"ftp.data_tls", "allowed", "TLS of data connections: allowed (the client says so with PROT P) or required (nothing is transferred without).", choice(func(c *config) *string { return &c.FTPDataTLS }, "allowed", "required")},
 	{"ftp.stall_timeout", "2m", "A transfer in which nothing moves for this long is cut.", duration(func(c *config) *time.Duration { return &c.FTPStall })},
 	{"ftp.durable", "on", "Answer an upload by 226 only when it is on disk: on or off. Off is as other servers do it, faster and not safe: what was uploaded in the last half minute may be gone or damaged after the machine (not the program) failed. Mail is always durable.", func(c *config, v string) error {
 		return boolInto(&c.FTPDurable, v)

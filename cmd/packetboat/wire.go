@@ -187,9 +187,13 @@ func (h *house) makeServers() {
 			MessageLimit: c.IMAPMessageLimit, SaveLimit: c.IMAPSaveLimit, Withhold: c.IMAPWithhold})
 	}
 	files := func(implicit bool) server {
-		return ftp.New(tree, h.door, ftp.Options{Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, PassivePorts: h.ports,
-			PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(), DataTLSReuse: ftp.Reuse(c.FTPTLSReuse), StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Logger: h.logger,
-			RestoreFolder: c.FTPRestoreFolder, Anonymous: c.FTPAnonymous, AnonymousSessions: c.FTPGuests})
+		return ftp.New(tree, h.door, ftp.Options{
+			Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, Logger: h.logger,
+			PassivePorts: h.ports, PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(),
+			DataTLSReuse: c.FTPTLSReuse, ReuseRules: c.FTPReuseRules, RequireDataTLS: c.FTPDataTLS == "required",
+			StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, RestoreFolder: c.FTPRestoreFolder,
+			Anonymous: c.FTPAnonymous, AnonymousSessions: c.FTPGuests,
+		})
 	}
 	type row struct {
 		protocol session.Protocol
