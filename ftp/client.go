@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/packetboat/packetboat/auth/session"
@@ -76,6 +77,7 @@ type client struct {
 	protect    bool // PROT P
 	epsvAll    bool
 	rest       int64
+	announced  int64 // by ALLO, for the next upload; 0: unknown
 	renameFrom string
 	facts      facts
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
@@ -128,12 +130,21 @@ func (c *client) abort(why error) {
 	}
 }
 
-// lost is called when the peer closed the control connection.
-// RFC 959 section 4.1.1: an unexpected close takes the effective action of an abort and a logout. After a QUIT it is not unexpected.
-func (c *client) lost() {
+// lost is called when the control connection ended, by err.
+// RFC 959 section 4.1.1: an unexpected close takes the effective action of an abort and a logout. After a QUIT it is not unexpected. Nor
+// is it the client's doing when the network lost the connection, which a long transfer leaves silent (ETIMEDOUT, of TCP's keepalive): what
+// moves may go on, and an upload in the clear is then a part at its end. The same is true of an upload under TLS, which close_notify proves
+// whole: its client may have sent all of it and gone; there the data connection has lostWait to bring it.
+func (c *client) lost(err error) {
 	close(c.left)
-	if !c.quitQueued() {
-		c.abort(errLost)
+	if c.quitQueued() || errors.Is(err, syscall.ETIMEDOUT) {
+		return
+	}
+	c.mu.Lock()
+	t := c.cur
+	c.mu.Unlock()
+	if t != nil && !t.d.hurry() {
+		t.abort(errLost)
 	}
 }
 
@@ -177,7 +188,7 @@ func (c *client) read() {
 			c.onLine("\x00")
 		case err != nil:
 			if c.sess.Ending() == nil {
-				c.lost()
+				c.lost(err)
 			}
 			if err != io.EOF {
 				c.log.Debug("control connection ended", "error", err)

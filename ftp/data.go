@@ -19,7 +19,8 @@ const (
 	plainStep = 1 << 20   // bytes a sendfile may move between two looks at the clock and counters
 	tlsStep   = 256 << 10 // the same under TLS
 
-	drainConnect = time.Second // for a data connection to come while the server goes down
+	lostWait     = 5 * time.Second // the stall timeout of an upload whose control connection is gone
+	drainConnect = time.Second     // for a data connection to come while the server goes down
 )
 
 // dataConn is a data connection: first the plan for one (a passive slot, or an address to dial), then, from open on, the
@@ -34,6 +35,7 @@ type dataConn struct {
 
 	mu      sync.Mutex
 	tcp     *net.TCPConn
+	proving bool  // an upload is being received that close_notify will prove whole
 	aborted error // why
 
 	t       *transfer // that uses it
@@ -62,6 +64,25 @@ func (d *dataConn) abort(why error) {
 	if d.tcp != nil {
 		d.tcp.SetDeadline(time.Unix(1, 0))
 	}
+}
+
+// hurry lets an upload that close_notify will prove whole come to its end, if it comes soon. False: there is no such upload.
+func (d *dataConn) hurry() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.proving || d.tcp == nil || d.aborted != nil {
+		return false
+	}
+	d.wire.hurry.Store(true)
+	d.tcp.SetReadDeadline(time.Now().Add(min(d.wire.stall, lostWait)))
+	return true
+}
+
+// receiving says that an upload begins.
+func (d *dataConn) receiving() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.proving = d.secure && !d.c.srv.o.LaxDataEnd
 }
 
 // abortedBy is why, or nil.

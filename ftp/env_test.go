@@ -46,7 +46,12 @@ func newHouse(t testing.TB, change ...func(*Options)) *house {
 
 func newHouseWith(t testing.TB, o session.Options, change ...func(*Options)) *house {
 	t.Helper()
-	h := &house{t: t, reg: sessiontest.New(t, o), store: storagetest.New(t)}
+	return newHouseOn(t, storagetest.New(t), o, change...)
+}
+
+func newHouseOn(t testing.TB, store *storage.Store, o session.Options, change ...func(*Options)) *house {
+	t.Helper()
+	h := &house{t: t, reg: sessiontest.New(t, o), store: store}
 	creds, err := auth.Credentials("secret")
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +74,12 @@ func (h *house) listen(change ...func(*Options)) string {
 	}
 	srv := New(h.fs, h.door, o)
 	return sessiontest.Serve(h.t, h.reg, session.ListenerOptions{Name: "ftp", Protocol: session.FTP, Refusal: Refusal}, srv.Serve)
+}
+
+// listenIdle is listen with sessions that end when nothing happens for so long.
+func (h *house) listenIdle(idle time.Duration) string {
+	srv := New(h.fs, h.door, Options{TLS: h.tls, PassivePorts: h.pool})
+	return sessiontest.Serve(h.t, h.reg, session.ListenerOptions{Name: "ftp", Protocol: session.FTP, Refusal: Refusal, IdleTimeout: idle}, srv.Serve)
 }
 
 // put makes a file for ann.

@@ -97,7 +97,7 @@ func (c *client) logOut() {
 		c.sess.Open("")
 	}
 	c.account, c.guest, c.tree, c.user, c.told = nil, false, nil, "", told{}
-	c.cwd, c.facts, c.rest, c.renameFrom = "/", allFacts, 0, ""
+	c.cwd, c.facts, c.rest, c.announced, c.renameFrom = "/", allFacts, 0, 0, ""
 	c.askedType, c.forget = "", false
 	c.epsvAll, c.pbsz, c.protect = false, false, false
 }

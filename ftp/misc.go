@@ -1,6 +1,7 @@
 package ftp
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -123,7 +124,7 @@ func (c *client) only(arg, served, known, done string) {
 	}
 }
 
-// cmdAllo: what does not fit the quota is refused before a byte is sent. RFC 959: "bytes [R record size]".
+// cmdAllo announces the size of the next upload, which then counts as cut when less comes. RFC 959: "bytes [R record size]".
 func (c *client) cmdAllo(arg string) {
 	fields := strings.Fields(arg)
 	n, err := strconv.ParseInt(fields0(fields), 10, 64)
@@ -135,10 +136,12 @@ func (c *client) cmdAllo(arg string) {
 	switch {
 	case err != nil:
 		c.fail(err, "", true)
-	case limit > 0 && n > limit-used:
+	case limit > 0 && n > limit:
 		c.reply(552, fmt.Sprintf("Over quota: %d bytes are left.", max(limit-used, 0)))
 	default:
-		c.reply(200, "There is room.")
+		// What is left matters only when it is known what will be replaced: STOR looks, before it sends 150.
+		c.announced = n
+		c.reply(200, "Noted.")
 	}
 }
 
@@ -169,13 +172,17 @@ func (c *client) cmdAvbl(arg string) {
 
 // cmdRest: RFC 3659 section 5.
 func (c *client) cmdRest(arg string) {
-	n, err := strconv.ParseInt(strings.TrimSpace(arg), 10, 64)
-	if err != nil || n < 0 || n > maxOffset {
+	arg = strings.TrimSpace(arg)
+	n, err := strconv.ParseUint(arg, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		n, err = maxOffset, nil // RFC 3659 section 5.3: whether there is so much is for the transfer to tell
+	}
+	if err != nil {
 		c.reply(501, "Not an offset.")
 		return
 	}
-	c.rest = n
-	c.reply(350, fmt.Sprintf("Restarting at %d. Send STOR or RETR.", n))
+	c.rest = int64(min(n, maxOffset))
+	c.reply(350, "Restarting there. Send STOR or RETR.")
 }
 
 // maxOffset is beyond any file and far from overflow.

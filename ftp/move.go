@@ -20,8 +20,16 @@ func (t *transfer) move(ctx context.Context, tree *vfs.Tree) error {
 	if t.verb == "RETR" {
 		return t.download(ctx, tree)
 	}
-	w, err := tree.Create(ctx, t.path, vfs.CreateOptions{Offset: t.off, Append: t.append, Expect: -1, Exclusive: t.unique, Relaxed: t.c.srv.o.Relaxed})
+	o := vfs.CreateOptions{Offset: t.off, Append: t.append, Expect: -1, Exclusive: t.unique, Relaxed: t.c.srv.o.Relaxed}
+	if t.size > 0 {
+		o.Expect = t.size
+	}
+	w, err := tree.Create(ctx, t.path, o)
 	if err != nil {
+		if t.off > 0 && (errors.Is(err, vfs.ErrBeyond) || errors.Is(err, fs.ErrNotExist)) {
+			// RFC 3659 section 5.3: a marker out of range is refused when the transfer is asked for.
+			err = &errorAnswer{answer{554, "There is less of it here than that to go on from; ask SIZE, or send all of it."}, err}
+		}
 		return err
 	}
 	if !t.unique {
@@ -77,19 +85,29 @@ func (u *upload) run() error {
 
 // receive takes everything from the data connection.
 func (u *upload) receive() error {
+	u.t.d.receiving()
 	if err := u.t.d.open(); err != nil {
 		return err
 	}
+	kept := u.w.Size()
 	if _, err := u.w.ReadFrom(struct{ io.Reader }{u.t.d}); err != nil {
 		if !errors.Is(err, errTruncated) || !u.nothing() {
 			return err
 		}
 		u.unproven = true
 	}
+	// In the clear a FIN can be that of a dying client. Some announce by ALLO what is still to come and some, as lftp, the whole file: when less came
+	// than either, it was cut. More is no harm: the file grew, or its line ends did (TYPE A).
+	if all := kept + u.t.bytes.Load(); all < u.t.size && !u.proven() {
+		return refuse(426, fmt.Sprintf("Cut: %d bytes of the %d that ALLO announced.", all, u.t.size))
+	}
 	u.received = time.Now()
 	u.t.d.endRead()
 	return nil
 }
+
+// proven tells whether nobody but the client can have ended the data connection: close_notify.
+func (u *upload) proven() bool { return u.t.d.tls != nil && !u.t.c.srv.o.LaxDataEnd && !u.unproven }
 
 // nothing tells whether the upload is of no bytes and would take none away. Node loses the close_notify of a connection on which nothing was written, so
 // such an upload is taken as one in the clear is; cutting a connection off at its beginning must not empty a file.
@@ -121,7 +139,7 @@ func (u *upload) commit() error {
 		return err
 	}
 	o := &u.t.c.srv.o
-	proven := u.t.d.tls != nil && !o.LaxDataEnd && !u.unproven // by close_notify
+	proven := u.proven()
 	if !proven && !u.t.c.alive(o.PlainGrace-time.Since(u.received)) {
 		return errLost
 	}

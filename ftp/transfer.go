@@ -20,7 +20,8 @@ type transfer struct {
 	path    string
 	off     int64 // REST
 	append  bool
-	unique  bool // STOU: nothing may be replaced
+	size    int64 // of all the file, announced by ALLO; 0: unknown
+	unique  bool  // STOU: nothing may be replaced
 	creates bool
 	d       *dataConn
 	bytes   atomic.Int64 // that moved
@@ -118,7 +119,7 @@ func (c *client) transfer(t *transfer) {
 
 // transferError gives errors of the tree in the middle of a transfer the codes that RFC 959 section 5.4 has for it.
 func transferError(err error) error {
-	if a := replyOf(err, true); a.code == 450 || a.code == 550 {
+	if a := replyOf(err, true); a.code == 450 || a.code == 452 || a.code == 550 {
 		return &errorAnswer{answer{451, a.text}, err}
 	}
 	return err
@@ -134,16 +135,41 @@ func (c *client) ofFile(verb, arg string) (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.off = c.rest; verb == "APPE" { // REST means nothing to it
-		t.off = c.appendAt(p)
+	t.off = c.rest
+	return t, nil
+}
+
+func (c *client) cmdRetr(arg string) (*transfer, error) { return c.ofFile("RETR", arg) }
+
+func (c *client) cmdStor(arg string) (*transfer, error) {
+	size := c.takeAnnounced()
+	t, err := c.ofFile("STOR", arg)
+	if err == nil {
+		t.size = size
+	}
+	return t, err
+}
+
+// cmdAppe: RFC 3659 section 5.3: after REST it acts identically to STOR.
+func (c *client) cmdAppe(arg string) (*transfer, error) {
+	size := c.takeAnnounced()
+	t, err := c.ofFile("APPE", arg)
+	if err != nil {
+		return nil, err
+	}
+	if t.size = size; t.off == 0 {
+		t.off = c.appendAt(t.path)
 		t.append = t.off == 0
 	}
 	return t, nil
 }
 
-func (c *client) cmdRetr(arg string) (*transfer, error) { return c.ofFile("RETR", arg) }
-func (c *client) cmdStor(arg string) (*transfer, error) { return c.ofFile("STOR", arg) }
-func (c *client) cmdAppe(arg string) (*transfer, error) { return c.ofFile("APPE", arg) }
+// takeAnnounced is what ALLO said of the upload that follows it, and of no other.
+func (c *client) takeAnnounced() int64 {
+	n := c.announced
+	c.announced = 0
+	return n
+}
 
 // appendAt is where an APPE goes on, or 0 for the end of what there is: of the file (RFC 959 section 4.1.3), else of a part that was left by a
 // cut upload. Where there are both, a client that asked for SIZE was told of the file, and sends what comes behind that many bytes.
@@ -159,6 +185,7 @@ func (c *client) appendAt(path string) int64 {
 
 // cmdStou: RFC 959 section 4.1.3, the reply as in RFC 1123 section 4.1.2.9. An argument, which many clients send, is the name to begin with.
 func (c *client) cmdStou(arg string) (*transfer, error) {
+	size := c.takeAnnounced()
 	if arg == "" {
 		arg = "stou-" + time.Now().UTC().Format(timeLayout)
 	}
@@ -186,7 +213,7 @@ func (c *client) cmdStou(arg string) (*transfer, error) {
 	}
 	t, err := c.newTransfer("STOR", name, viaEngine)
 	if err == nil {
-		t.unique = true
+		t.unique, t.size = true, size
 		t.opening = "FILE: " + name
 	}
 	return t, err

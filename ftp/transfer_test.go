@@ -280,7 +280,7 @@ func TestAppendBesideAPart(t *testing.T) {
 	}
 	p.cmd(350, "REST 100")
 	p.epsv()
-	p.cmd(553, "STOR log")
+	p.cmd(554, "STOR log")
 }
 
 // TestDownloadCut: a download that ends early never looks whole, and the session goes on.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,7 @@ var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
 type wire struct {
 	tcp    *net.TCPConn
 	stall  time.Duration
+	hurry  atomic.Bool // stall is lostWait at most from now on
 	lax    bool
 	stop   <-chan struct{} // closed when the dataConn is aborted
 	slow   func()          // called when a stalled write turns out to be a slow one
@@ -58,7 +60,11 @@ func (w *wire) drained() bool {
 
 // by sets a deadline, unless abort set one for good.
 func (w *wire) by(set func(time.Time) error) {
-	set(time.Now().Add(w.stall))
+	stall := w.stall
+	if w.hurry.Load() {
+		stall = min(stall, lostWait)
+	}
+	set(time.Now().Add(stall))
 	select {
 	case <-w.stop:
 		set(time.Unix(1, 0))

@@ -184,9 +184,13 @@ type Partial struct {
 }
 
 // SavePartial keeps a cut upload under its name, invisible in listings, the old file untouched; counted in the quota; it is swept after
-// Options.PartialAge, or when DropPartials says so. One that was kept before is replaced.
+// Options.PartialAge, or when DropPartials says so. One that was kept before is replaced. What was cut because it was too much for the quota or the disk is
+// kept as far as it takes half of what is left, so that there is room for the account's mail and everybody's.
 func (s *Store) SavePartial(ctx context.Context, account, parent int64, name string, u *Upload) error {
 	name, err := CleanName(name)
+	if err == nil {
+		err = s.trim(account, parent, name, u)
+	}
 	if err == nil {
 		err = u.Prepare(ctx)
 	}
@@ -225,6 +229,29 @@ func (s *Store) SavePartial(ctx context.Context, account, parent int64, name str
 	}
 	u.taken()
 	return nil
+}
+
+// trim cuts an upload that cannot be kept whole.
+func (s *Store) trim(account, parent int64, name string, u *Upload) error {
+	quota, used, err := s.quota(account)
+	if err != nil {
+		return err
+	}
+	p, err := s.Partial(context.Background(), account, parent, name)
+	if err != nil && !isNotExist(err) {
+		return err
+	}
+	most := u.size
+	if u.full {
+		most = u.size / 2
+	}
+	if left := quota - used + p.Size; quota > 0 && u.size > left {
+		most = min(most, max(left, 0)/2)
+	}
+	if most == 0 && u.size > 0 {
+		return ErrQuota
+	}
+	return u.truncate(most)
 }
 
 const partialColumns = `SELECT parent, name, account, blob, size, modified FROM partial`

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"syscall"
 
 	"github.com/packetboat/packetboat/storage/blob"
 	"github.com/packetboat/packetboat/storage/mime"
@@ -36,6 +37,7 @@ type Upload struct {
 	index   *mime.Index
 
 	relaxed  bool // Relax was called
+	full     bool // a Write found the disk full
 	prepared bool
 	ended    bool
 	key      blob.Key // of the committed file, "" when the bytes are in mem
@@ -182,6 +184,7 @@ func (u *Upload) write(p []byte) (int, error) {
 		u.mem = append(u.mem, p...)
 	} else if k, err := u.staged.Write(p); err != nil {
 		u.size += int64(k)
+		u.full = isFull(err)
 		return k, err
 	}
 	if u.indexer != nil {
@@ -243,6 +246,7 @@ func (u *Upload) readStaged(r io.Reader) (total int64, err error) {
 		total += n
 		u.size += n
 		if err != nil {
+			u.full = isFull(err)
 			return total, err
 		}
 		if n == 0 {
@@ -253,6 +257,26 @@ func (u *Upload) readStaged(r io.Reader) (total int64, err error) {
 		}
 	}
 }
+
+// truncate keeps the first n bytes of what was written, before Prepare.
+func (u *Upload) truncate(n int64) error {
+	switch {
+	case n >= u.size || u.prepared:
+		return nil
+	case u.mail:
+		return fmt.Errorf("%w: a message is not cut", ErrInvalid)
+	case u.staged == nil:
+		u.mem = u.mem[:n]
+	default:
+		if err := u.staged.Truncate(n); err != nil {
+			return err
+		}
+	}
+	u.size = n
+	return nil
+}
+
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // ReadAt reads what was written so far.
 func (u *Upload) ReadAt(p []byte, off int64) (int, error) {

@@ -230,7 +230,7 @@ func (w *Writer) ownPart(ctx context.Context) error {
 	case w.o.Append:
 		w.o.Append, w.o.Offset = false, part.Size
 	case w.o.Offset > part.Size:
-		return errBeyond
+		return ErrBeyond
 	}
 	return nil
 }

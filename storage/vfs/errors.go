@@ -20,6 +20,9 @@ type refusal struct {
 func (r *refusal) Error() string { return r.text }
 func (r *refusal) Unwrap() error { return r.kind }
 
+// ErrBeyond is Create's error when there are fewer bytes than Offset to go on from.
+var ErrBeyond error = &refusal{storage.ErrInvalid, "fewer bytes than that are here to go on from"}
+
 // The rules.
 var (
 	errMailRoot     = &refusal{fs.ErrPermission, "messages live in mailboxes: upload into a folder below /Mail"}
@@ -28,7 +31,6 @@ var (
 	errInbox        = &refusal{fs.ErrPermission, "INBOX cannot be removed or renamed"}
 	errSpecial      = &refusal{fs.ErrPermission, "mail programs need this mailbox: it cannot be removed"}
 	errNoRewrite    = &refusal{fs.ErrPermission, "a message is never changed; it cannot be resumed or appended to"}
-	errBeyond       = &refusal{storage.ErrInvalid, "fewer bytes than that are here to go on from"}
 	errOwnName      = &refusal{fs.ErrPermission, "a message's name is made from its date and subject and cannot be changed"}
 	errMoveOut      = &refusal{fs.ErrPermission, "a message cannot be moved out of /Mail: download it and upload it as a file"}
 	errFolderIn     = &refusal{fs.ErrPermission, "only messages can be moved into a mailbox, not folders"}

@@ -92,7 +92,7 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 		}
 	case w.o.Offset > 0:
 		if w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, w.o.Offset); errors.Is(err, storage.ErrInvalid) {
-			err = errBeyond // the name was checked
+			err = ErrBeyond // the name was checked
 		}
 	default:
 		w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
