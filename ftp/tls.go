@@ -81,24 +81,45 @@ func uploadTLS(data *tls.Config) *tls.Config {
 	return conf
 }
 
+// provenTLS is dataTLS whose tickets are of use only to who resumed: whoever comes to a data connection first is sent one in the handshake, before he can
+// be refused, and would resume with it when he comes the second time.
+func provenTLS(data *tls.Config) *tls.Config {
+	conf := data.Clone()
+	conf.WrapSession = func(cs tls.ConnectionState, state *tls.SessionState) ([]byte, error) {
+		if cs.DidResume {
+			return data.EncryptTicket(cs, state)
+		}
+		ticket := make([]byte, 32)
+		rand.Read(ticket)
+		return ticket, nil
+	}
+	return conf
+}
+
 // config is the configuration of a data connection.
 func (d *dataConn) config() *tls.Config {
-	if d.t != nil && d.t.creates {
-		return uploadTLS(d.c.tls)
+	conf := d.c.tls
+	if d.required() {
+		conf = provenTLS(conf)
 	}
-	return d.c.tls
+	if d.t != nil && d.t.creates {
+		conf = uploadTLS(conf)
+	}
+	return conf
+}
+
+// required tells whether the data connections of this session must resume.
+func (d *dataConn) required() bool {
+	c := d.c
+	return c.srv.o.reuse(c.sess.Listener(), c.account.Name) == ReuseRequire
 }
 
 // resumed judges whether the handshake of a data connection proved whose it is.
 func (d *dataConn) resumed(cs tls.ConnectionState) error {
-	if cs.DidResume {
+	if cs.DidResume || !d.required() {
 		return nil
 	}
-	c := d.c
-	if c.srv.o.reuse(c.sess.Listener(), c.account.Name) != ReuseRequire {
-		return nil
-	}
-	c.log.Info("data connection without the control connection's TLS session refused", "do", "see ftp.data_tls_reuse, should the client not know how")
+	d.c.log.Info("data connection without the control connection's TLS session refused", "do", "see ftp.data_tls_reuse, should the client not know how")
 	return refuse(522, "The data connection must resume the control connection's TLS session.")
 }
 
