@@ -29,19 +29,17 @@ type control struct {
 // The bodies of requests and replies.
 type (
 	accountJSON struct {
-		Name     string     `json:"name"`
-		Admin    bool       `json:"admin"`
-		Disabled bool       `json:"disabled"`
-		Quota    int64      `json:"quota"`
-		Limit    int64      `json:"message_quota"`
-		Used     int64      `json:"used"`
-		Messages int64      `json:"messages"`
-		Files    int64      `json:"files"`
-		Aliases  []string   `json:"aliases"`
-		Sessions int        `json:"sessions"`
-		Created  time.Time  `json:"created"`
-		Jail     string     `json:"jail"`
-		Rights   []ruleJSON `json:"rights"` // by path; none: full
+		Name     string    `json:"name"`
+		Admin    bool      `json:"admin"`
+		Disabled bool      `json:"disabled"`
+		Quota    int64     `json:"quota"`
+		Limit    int64     `json:"message_quota"`
+		Used     int64     `json:"used"`
+		Messages int64     `json:"messages"`
+		Files    int64     `json:"files"`
+		Aliases  []string  `json:"aliases"`
+		Sessions int       `json:"sessions"`
+		Created  time.Time `json:"created"`
 	}
 	newAccountJSON struct {
 		Name     string   `json:"name"`
@@ -59,7 +57,6 @@ type (
 		Limit         *int64   `json:"message_quota,omitempty"`
 		AddAliases    []string `json:"add_aliases,omitempty"`
 		RemoveAliases []string `json:"remove_aliases,omitempty"`
-		Jail          *string  `json:"jail,omitempty"`
 	}
 	domainJSON struct {
 		Name    string `json:"name"`
@@ -116,8 +113,6 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /accounts/{name}/uploads", c.dropUpload)
 	handle("GET /accounts/{name}/acl", c.acls)
 	handle("PATCH /accounts/{name}/acl", c.changeACL)
-	handle("GET /accounts/{name}/rights", c.rights)
-	handle("PATCH /accounts/{name}/rights", c.changeRights)
 	handle("GET /domains", c.domains)
 	handle("PUT /domains/{name}", c.addDomain)
 	handle("DELETE /domains/{name}", c.removeDomain)
@@ -140,7 +135,7 @@ func statusOf(err error) int {
 		return http.StatusConflict
 	case errors.Is(err, storage.ErrTemporary):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, errRequest), errors.Is(err, storage.ErrInvalid), errors.Is(err, fs.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrPass), errors.As(err, new(*json.SyntaxError)):
+	case errors.Is(err, errRequest), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrPass), errors.As(err, new(*json.SyntaxError)):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
@@ -192,12 +187,8 @@ func (c *control) show(ctx context.Context, a *storage.Account) (accountJSON, er
 			aliases = append(aliases, addr)
 		}
 	}
-	rights, err := c.showRights(ctx, a)
-	if err != nil {
-		return accountJSON{}, err
-	}
 	return accountJSON{
-		Name: a.Name, Jail: rights.Jail, Rights: rights.Rights, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files,
+		Name: a.Name, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files,
 		Aliases: aliases, Sessions: len(c.registry.Of(a.ID)), Created: a.Created,
 	}, nil
 }
@@ -277,11 +268,6 @@ func (c *control) changeAccount(r *http.Request) (any, error) {
 		}
 		if change.Disabled != nil && *change.Disabled {
 			c.door.Revoke(a.ID, session.ErrDisabled)
-		}
-	}
-	if change.Jail != nil {
-		if err := c.setJail(r.Context(), a, *change.Jail); err != nil {
-			return nil, err
 		}
 	}
 	for _, addr := range change.AddAliases {
