@@ -116,18 +116,28 @@ func BenchmarkSmall(b *testing.B) {
 	}
 }
 
-// BenchmarkLogin is a connection with one login.
+// BenchmarkLogin is a connection with one login, of a client of which nothing is to be remembered, of one that is where it was the last time, and of one that
+// never is.
 func BenchmarkLogin(b *testing.B) {
-	h := newHouse(b)
-	for b.Loop() {
-		conn, err := net.Dial("tcp", h.addr)
-		if err != nil {
-			b.Fatal(err)
-		}
-		io.WriteString(conn, "USER ann@example.test\r\nPASS secret\r\nQUIT\r\n")
-		if all, err := io.ReadAll(conn); err != nil || !strings.Contains(string(all), "\r\n230 ") {
-			b.Fatalf("%q %v", all, err)
-		}
-		conn.Close()
+	for name, lines := range map[string]string{"home": "", "same": "CWD /a\r\n", "other": "CWD /%s\r\n"} {
+		b.Run(name, func(b *testing.B) {
+			h := newHouse(b)
+			for _, p := range []string{"/a", "/b"} {
+				if err := h.fs.Tree(h.ann).Mkdir(b.Context(), p); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for i := 0; b.Loop(); i++ {
+				conn, err := net.Dial("tcp", h.addr)
+				if err != nil {
+					b.Fatal(err)
+				}
+				fmt.Fprintf(conn, "USER ann@example.test\r\nPASS secret\r\n%sQUIT\r\n", strings.ReplaceAll(lines, "%s", "ab"[i%2:i%2+1]))
+				if all, err := io.ReadAll(conn); err != nil || !strings.Contains(string(all), "\r\n230 ") {
+					b.Fatalf("%q %v", all, err)
+				}
+				conn.Close()
+			}
+		})
 	}
 }
