@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,8 +77,12 @@ type client struct {
 	pbsz       bool
 	protect    bool // PROT P
 	epsvAll    bool
-	rest       int64
-	announced  int64 // by ALLO, for the next upload; 0: unknown
+	rest       int64        // REST, or where RANG begins
+	until      int64        // one past the last byte of RANG; 0: there is none
+	announced  int64        // by ALLO, for the next upload; 0: unknown
+	typ        atomic.Int32 // typeASCII or typeImage; STAT shows it while a transfer runs
+	hash       *algorithm   // of HASH
+	host       *virtualHost // HOST; nil: none
 	renameFrom string
 	facts      facts
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
@@ -89,9 +94,10 @@ type client struct {
 // serve is the life of a session.
 func (s *Server) serve(conn net.Conn, sess *session.Session) {
 	c := &client{
-		srv: s, sess: sess, raw: conn, conn: conn, room: make(chan struct{}, 1), left: make(chan struct{}), cwd: "/", facts: allFacts,
+		srv: s, sess: sess, raw: conn, conn: conn, room: make(chan struct{}, 1), left: make(chan struct{}), cwd: "/",
 		log: s.log.With("session", sess.ID()),
 	}
+	c.resetParameters()
 	c.lr = newLineReader(conn)
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(sess.Context()))
 	stop := context.AfterFunc(sess.Context(), c.ending)
@@ -330,7 +336,7 @@ func (c *client) run(cmd *command, arg string) {
 		return
 	}
 	t, err := cmd.prepare(c, arg)
-	c.rest = 0
+	c.rest, c.until = 0, 0
 	if err != nil {
 		c.dropPlan()
 		c.fail(err, "", cmd.flags&creates != 0)
@@ -355,6 +361,10 @@ func (c *client) unknownCommand(verb, arg string) {
 	}
 	if controlIn(verb) || len(verb) > 16 {
 		verb = "That"
+	}
+	if verb == "" {
+		c.reply(500, "No command. See HELP.")
+		return
 	}
 	c.reply(500, verb+" is not understood. See HELP.")
 }

@@ -68,7 +68,7 @@ func newHouseOn(t testing.TB, store *storage.Store, o session.Options, change ..
 
 // listen starts a further server on the same house.
 func (h *house) listen(change ...func(*Options)) string {
-	o := Options{TLS: h.tls, PassivePorts: h.pool, ConnectTimeout: 3 * time.Second}
+	o := Options{TLS: h.tls, PassivePorts: h.pool, ConnectTimeout: 3 * time.Second, Name: "files.example.test", Domains: h.domains}
 	for _, c := range change {
 		c(&o)
 	}
@@ -80,6 +80,16 @@ func (h *house) listen(change ...func(*Options)) string {
 func (h *house) listenIdle(idle time.Duration) string {
 	srv := New(h.fs, h.door, Options{TLS: h.tls, PassivePorts: h.pool})
 	return sessiontest.Serve(h.t, h.reg, session.ListenerOptions{Name: "ftp", Protocol: session.FTP, Refusal: Refusal, IdleTimeout: idle}, srv.Serve)
+}
+
+// domains are those of the store.
+func (h *house) domains(ctx context.Context) ([]string, error) {
+	all, err := h.store.Domains(ctx)
+	var names []string
+	for _, d := range all {
+		names = append(names, d.Name)
+	}
+	return names, err
 }
 
 // put makes a file for ann.

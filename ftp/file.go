@@ -5,8 +5,6 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/vfs"
@@ -136,9 +134,13 @@ func (c *client) cmdRnto(arg string) {
 	c.reply(250, "Renamed.")
 }
 
-// cmdSize tells what RETR would send; bytes are never changed, so TYPE does not matter (RFC 3659 section 4). Of an upload that was
-// cut and has no file yet, it tells where to resume.
+// cmdSize tells what RETR would send (RFC 3659 section 4), which TYPE does not change unless ConvertASCII is set: then counting would take reading
+// the file, and nobody would have a use for the number. Of an upload that was cut and has no file yet, it tells where to resume.
 func (c *client) cmdSize(arg string) {
+	if c.converts() {
+		c.reply(550, "Not in TYPE A: send TYPE I first.")
+		return
+	}
 	p, info, err := c.stat(arg)
 	// In a drop box, which does not tell what is there, the part is the account's own.
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -175,31 +177,6 @@ func (c *client) cmdMdtm(arg string) {
 		return
 	}
 	c.reply(213, info.ModTime().UTC().Format(timeLayout))
-}
-
-// cmdMfmt: draft-somers-ftp-mfxx-03 section 3.
-func (c *client) cmdMfmt(arg string) {
-	stamp, name, _ := strings.Cut(arg, " ")
-	whole, _, _ := strings.Cut(stamp, ".") // fractions of a second are allowed and not kept
-	when, err := time.Parse(timeLayout, whole)
-	if err != nil || len(whole) != len(timeLayout) || name == "" {
-		c.reply(501, "Usage: MFMT YYYYMMDDHHMMSS path")
-		return
-	}
-	c.setModified(name, when, 213)
-}
-
-func (c *client) setModified(name string, when time.Time, code int) {
-	p, err := c.resolve(name)
-	stamp := when.UTC().Format(timeLayout)
-	if err == nil {
-		err = c.call("MFMT", stamp+" "+p)
-	}
-	if err != nil {
-		c.fail(err, p, false)
-		return
-	}
-	c.reply(code, "Modify="+stamp+"; "+p)
 }
 
 // engine is the session's, made when the first command needs it.

@@ -10,9 +10,9 @@ import (
 )
 
 // facts are the MLSx facts a client wants (RFC 3659 section 7.5), as bits in the order of factNames.
-type facts uint8
+type facts uint16
 
-var factNames = [...]string{"type", "size", "modify", "perm", "unique", "UNIX.mode"}
+var factNames = [...]string{"type", "size", "modify", "perm", "unique", "UNIX.mode", "UNIX.owner", "UNIX.ownername", "UNIX.group", "UNIX.groupname"}
 
 const (
 	factType facts = 1 << iota
@@ -21,21 +21,32 @@ const (
 	factPerm
 	factUnique
 	factMode
+	factOwner
+	factOwnerName
+	factGroup
+	factGroupName
 
-	allFacts = factType | factSize | factModify | factPerm | factUnique | factMode
+	usualFacts = factType | factSize | factModify | factPerm | factUnique | factMode
 )
 
-// parseFacts reads the list of OPTS MLST; unknown facts are skipped (RFC 3659 section 7.9).
-func parseFacts(list string) facts {
+// parseFacts reads the list of OPTS MLST: RFC 3659 section 7.9. Unknown facts are skipped; false for what is no list of names. The last
+// semicolon may be missing, as some clients leave it out.
+func parseFacts(list string) (facts, bool) {
 	var f facts
-	for name := range strings.SplitSeq(list, ";") {
+	if list == "" {
+		return 0, true
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(list, ";"), ";") {
+		if name == "" || strings.ContainsAny(name, " =,") {
+			return 0, false
+		}
 		for i, known := range factNames {
-			if strings.EqualFold(strings.TrimSpace(name), known) {
+			if strings.EqualFold(name, known) {
 				f |= 1 << i
 			}
 		}
 	}
-	return f
+	return f, true
 }
 
 // String lists the chosen facts: "type;size;".
@@ -90,7 +101,25 @@ func (f facts) append(b []byte, i vfs.Info) []byte {
 		b = strconv.AppendUint(b, uint64(i.Mode().Perm()), 8)
 		b = append(b, ';')
 	}
+	if f&(factOwner|factOwnerName|factGroup|factGroupName) != 0 {
+		b = f.appendOwner(b)
+	}
 	return append(b, ' ')
+}
+
+// appendOwner writes who owns a file: as in LIST, everything is ftp's, number 0 (the draft of MFF lets owner and group be a number).
+func (f facts) appendOwner(b []byte) []byte {
+	for _, o := range [...]struct {
+		fact facts
+		text string
+	}{
+		{factOwner, "UNIX.owner=0;"}, {factOwnerName, "UNIX.ownername=ftp;"}, {factGroup, "UNIX.group=0;"}, {factGroupName, "UNIX.groupname=ftp;"},
+	} {
+		if f&o.fact != 0 {
+			b = append(b, o.text...)
+		}
+	}
+	return b
 }
 
 // appendStamp writes YYYYMMDDHHMMSS in UTC.
@@ -98,6 +127,7 @@ func appendStamp(b []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
+	year = min(max(year, 0), 9999) // what a mounted file system has may be beyond
 	b = append2(append2(b, year/100), year%100)
 	b = append2(append2(b, int(month)), day)
 	return append2(append2(append2(b, hour), minute), second)
@@ -118,9 +148,16 @@ func appendName(b []byte, name string) []byte {
 }
 
 // appendLs writes a line as ls -l does, which is what clients parse: English months, UTC; the time within half a year, else the year.
-func appendLs(b []byte, i vfs.Info, now time.Time) []byte {
+func appendLs(b []byte, i vfs.Info, now time.Time, f *lsFlags) []byte {
+	if f.short {
+		return append(appendSuffix(appendName(b, i.Name()), i, f), "\r\n"...)
+	}
 	b = appendMode(b, i.Mode(), i.IsDir())
-	b = append(b, "   1 ftp      ftp      "...)
+	if f.numeric {
+		b = append(b, "   1 0        0        "...)
+	} else {
+		b = append(b, "   1 ftp      ftp      "...)
+	}
 	size := i.Size()
 	if i.IsDir() {
 		size = 0
@@ -135,10 +172,21 @@ func appendLs(b []byte, i vfs.Info, now time.Time) []byte {
 		hour, minute, _ := t.Clock()
 		b = append2(append(append2(b, hour), ':'), minute)
 	} else {
-		b = appendRight(b, int64(year), 5)
+		b = appendRight(b, int64(min(max(year, 0), 9999)), 5)
 	}
 	b = append(b, ' ')
-	return append(appendName(b, i.Name()), "\r\n"...)
+	return append(appendSuffix(appendName(b, i.Name()), i, f), "\r\n"...)
+}
+
+// appendSuffix is ls -F.
+func appendSuffix(b []byte, i vfs.Info, f *lsFlags) []byte {
+	switch {
+	case f.classify && i.IsDir():
+		b = append(b, '/')
+	case f.classify && i.Mode()&0o111 != 0:
+		b = append(b, '*')
+	}
+	return b
 }
 
 func appendRight(b []byte, n int64, width int) []byte {

@@ -126,9 +126,11 @@ func stripTelnet(line []byte) []byte {
 	return out
 }
 
-// parseLine splits a line into its verb in capitals and the argument, which keeps its blanks: a name may begin or end with one.
+// parseLine splits a line into its verb in capitals and the argument, which keeps its blanks: a name may begin or end with one. Blanks before the verb and
+// the NULs of a Telnet end of line (CR NUL, RFC 854) are left out.
 func parseLine(line []byte) (verb, arg string) {
-	line = stripTelnet(line)
+	line = bytes.TrimLeft(stripTelnet(line), " \t\x00")
+	line = bytes.TrimSuffix(line, []byte("\r\x00"))
 	v, a, _ := strings.Cut(string(line), " ")
 	return strings.ToUpper(v), a
 }

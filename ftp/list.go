@@ -1,9 +1,12 @@
 package ftp
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,33 +19,36 @@ const listBuffer = 64 << 10
 // target is what a listing command names.
 type target struct {
 	path    string // absolute: a folder, or a file
-	pattern string // of names in path, when not ""
+	pattern *glob  // of names in path; nil: all
 	prefix  string // before each name in NLST, so that a client can use the names as they are
 	only    bool   // path itself, not what is in it
 	info    vfs.Info
+	flags   lsFlags
 }
 
-// target finds what arg names. Options as in "-la" are skipped, and never taken for names (clients that mean a name
-// write ./-la). Wildcards count in the last element only, and only where there is no such name.
-func (c *client) target(arg string) (target, error) {
-	name, self := splitOptions(arg)
+// target finds what arg names, behind options as of ls. Wildcards count in the last element only, and only where there is no such name.
+func (c *client) target(ctx context.Context, arg string) (target, error) {
+	name, flags := splitFlags(arg)
 	p, err := c.resolve(name)
 	if err != nil {
 		return target{}, err
 	}
-	info, err := c.tree.Stat(c.ctx, p)
+	info, err := c.tree.Stat(ctx, p)
 	if errors.Is(err, fs.ErrNotExist) && hasMeta(path.Base(p)) && !hasMeta(path.Dir(p)) {
 		dir := path.Dir(p)
-		if info, err := c.tree.Stat(c.ctx, dir); err != nil || !info.IsDir() {
-			return target{}, fs.ErrNotExist
+		if info, err := c.tree.Stat(ctx, dir); err != nil || !info.IsDir() {
+			return target{}, errNoName
 		}
 		prefix, _ := path.Split(name)
-		return target{path: dir, pattern: path.Base(p), prefix: prefix}, nil
+		return target{path: dir, pattern: newGlob(path.Base(p)), prefix: prefix, flags: flags}, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return target{}, errNoName
 	}
 	if err != nil {
 		return target{}, err
 	}
-	t := target{path: p, info: info, only: self || !info.IsDir()}
+	t := target{path: p, info: info, only: flags.self || !info.IsDir(), flags: flags}
 	switch {
 	case t.only:
 		t.prefix, _ = path.Split(name)
@@ -52,130 +58,184 @@ func (c *client) target(arg string) (target, error) {
 	return t, nil
 }
 
-// splitOptions takes options as of ls from the front, up to "--". self is -d.
-func splitOptions(arg string) (name string, self bool) {
-	arg = strings.TrimLeft(arg, " ")
-	for strings.HasPrefix(arg, "-") {
-		option, rest, _ := strings.Cut(arg, " ")
-		arg = strings.TrimLeft(rest, " ")
-		if option == "--" {
-			break
-		}
-		self = self || strings.Contains(option, "d")
-	}
-	return arg, self
-}
+// RFC 959 section 5.4 has 450 for what LIST, NLST and STAT do not find.
+var (
+	errNoName  = refuse(450, "No such file or folder.")
+	errNoMatch = refuse(450, "No name matches.")
+)
 
-func hasMeta(name string) bool { return strings.ContainsAny(name, "*?[") }
-
-// match is path.Match for a name, with a pattern that is wrong taken literally.
-func match(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
-	return ok || err != nil && pattern == name
-}
+// lineOf appends the line of an entry to b.
+type lineOf func(b []byte, t *target, i vfs.Info) []byte
 
 func (c *client) cmdList(arg string) (*transfer, error) {
 	now := time.Now()
-	return c.listing("LIST", arg, true, func(b []byte, _ string, i vfs.Info) []byte { return appendLs(b, i, now) })
+	return c.listing("LIST", arg, func(b []byte, t *target, i vfs.Info) []byte { return appendLs(b, i, now, &t.flags) })
 }
 
 func (c *client) cmdNlst(arg string) (*transfer, error) {
-	return c.listing("NLST", arg, true, func(b []byte, prefix string, i vfs.Info) []byte {
-		return append(appendName(append(b, prefix...), i.Name()), "\r\n"...)
+	return c.listing("NLST", arg, func(b []byte, t *target, i vfs.Info) []byte {
+		return append(appendName(append(b, t.prefix...), i.Name()), "\r\n"...)
 	})
 }
 
-// cmdMlsd: RFC 3659 section 7. A file has no listing: 501.
-func (c *client) cmdMlsd(arg string) (*transfer, error) {
-	chosen := c.facts
-	return c.listing("MLSD", arg, false, func(b []byte, _ string, i vfs.Info) []byte {
-		b = chosen.append(b, i)
-		return append(appendName(b, i.Name()), "\r\n"...)
-	})
-}
-
-// listing prepares a listing of which line makes the lines. ls options and wildcards count in LIST and NLST alone.
-func (c *client) listing(verb, arg string, ls bool, line func(b []byte, prefix string, i vfs.Info) []byte) (*transfer, error) {
-	name := arg
-	if ls {
-		name, _ = splitOptions(arg)
-	}
+// listing prepares LIST or NLST.
+func (c *client) listing(verb, arg string, line lineOf) (*transfer, error) {
+	name, _ := splitFlags(arg)
 	p, err := c.resolve(name)
 	if err != nil {
 		return nil, err
 	}
 	return c.newTransfer(verb, p, func(t *transfer) error {
-		var tg target
-		var err error
-		if ls {
-			tg, err = c.target(arg)
-		} else {
-			tg, err = c.plainTarget(p)
-		}
+		tg, err := c.target(t.d.ctx, arg)
 		if err != nil {
 			return err
 		}
-		return c.sendList(t, tg, line)
+		l := &lister{c: c, t: t, line: line}
+		if verb == "LIST" && tg.flags.recursive && !tg.only && tg.pattern == nil {
+			return l.sendTree(&tg)
+		}
+		return l.send(&tg)
 	})
 }
 
-func (c *client) plainTarget(p string) (target, error) {
-	info, err := c.tree.Stat(c.ctx, p)
+// cmdMlsd: RFC 3659 section 7. A file has no listing: 501.
+func (c *client) cmdMlsd(arg string) (*transfer, error) {
+	p, err := c.resolve(arg)
 	if err != nil {
-		return target{}, err
+		return nil, err
 	}
-	if !info.IsDir() {
-		return target{}, refuse(501, "MLSD is for folders: use MLST.")
-	}
-	return target{path: p, info: info}, nil
-}
-
-// sendList streams a listing.
-func (c *client) sendList(t *transfer, tg target, line func([]byte, string, vfs.Info) []byte) error {
-	buf := make([]byte, 0, 4<<10)
-	found := tg.pattern == ""
-	for info, err := range c.entries(tg) {
+	chosen := c.facts
+	return c.newTransfer("MLSD", p, func(t *transfer) error {
+		info, err := c.tree.Stat(t.d.ctx, p)
 		if err != nil {
 			return err
 		}
-		found = true
-		t.started()
-		buf = line(buf, tg.prefix, info)
-		if len(buf) >= listBuffer {
-			if _, err := t.d.Write(buf); err != nil {
-				return err
-			}
-			buf = buf[:0]
+		if !info.IsDir() {
+			return refuse(501, "MLSD is for folders: use MLST.")
 		}
-	}
-	if !found {
-		return refuse(550, "No name matches.")
-	}
-	t.started()
-	if len(buf) > 0 {
-		if _, err := t.d.Write(buf); err != nil {
+		l := &lister{c: c, t: t, line: func(b []byte, _ *target, i vfs.Info) []byte {
+			return append(appendName(chosen.append(b, i), i.Name()), "\r\n"...)
+		}}
+		return l.send(&target{path: p, info: info})
+	})
+}
+
+// lister streams a listing.
+type lister struct {
+	c    *client
+	t    *transfer
+	line lineOf
+	buf  []byte
+}
+
+func (l *lister) send(tg *target) error {
+	found := tg.pattern == nil
+	for info, err := range l.c.entries(l.t.d.ctx, tg) {
+		if err != nil {
+			return l.failed(err)
+		}
+		found = true
+		if err := l.add(tg, info); err != nil {
 			return err
 		}
 	}
-	return t.d.finish()
+	if !found {
+		return errNoMatch
+	}
+	return l.finish()
+}
+
+func (l *lister) add(tg *target, info vfs.Info) error {
+	l.t.started()
+	l.buf = l.line(l.buf, tg, info)
+	return l.flush(listBuffer)
+}
+
+// flush sends what was collected when it is that much.
+func (l *lister) flush(least int) error {
+	if len(l.buf) < least {
+		return nil
+	}
+	_, err := l.t.d.Write(l.buf)
+	l.buf = l.buf[:0]
+	return err
+}
+
+func (l *lister) finish() error {
+	l.t.started()
+	if err := l.flush(1); err != nil {
+		return err
+	}
+	return l.t.d.finish()
+}
+
+// failed is why a folder could not be read: an abort ends that, too.
+func (l *lister) failed(err error) error {
+	if why := l.t.d.abortedBy(); why != nil {
+		return why
+	}
+	return err
+}
+
+const (
+	maxTreeDepth   = 32      // levels below the folder that LIST -R names
+	maxTreePending = 10_000  // folders that are still to be listed
+	maxTreeEntries = 200_000 // in all
+)
+
+// sendTree is LIST -R: each folder with those below it after it. A tree that is too large ends in an error, not in a listing that looks whole.
+func (l *lister) sendTree(top *target) error {
+	type folder struct {
+		rel   string // below top
+		depth int
+	}
+	pending, entries := []folder{{}}, 0
+	for len(pending) > 0 {
+		f := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		if f.rel != "" {
+			l.buf = append(appendName(append(append(l.buf, "\r\n"...), top.prefix...), f.rel), ":\r\n"...)
+		}
+		first := len(pending)
+		tg := &target{path: path.Join(top.path, f.rel), flags: top.flags}
+		for info, err := range l.c.entries(l.t.d.ctx, tg) {
+			if errors.Is(err, fs.ErrNotExist) && f.rel != "" {
+				break // removed meanwhile
+			}
+			if err != nil {
+				return l.failed(err)
+			}
+			if entries++; entries > maxTreeEntries || len(pending) > maxTreePending || f.depth > maxTreeDepth {
+				return refuse(451, "Cut short: the tree is too large for LIST -R.")
+			}
+			if info.IsDir() {
+				pending = append(pending, folder{path.Join(f.rel, info.Name()), f.depth + 1})
+			}
+			if err := l.add(tg, info); err != nil {
+				return err
+			}
+		}
+		slices.Reverse(pending[first:])
+	}
+	return l.finish()
 }
 
 // entries are what a target stands for.
-func (c *client) entries(tg target) func(yield func(vfs.Info, error) bool) {
-	return func(yield func(vfs.Info, error) bool) {
+func (c *client) entries(ctx context.Context, tg *target) iter.Seq2[vfs.Info, error] {
+	return tg.flags.ordered(func(yield func(vfs.Info, error) bool) {
 		if tg.only {
 			yield(tg.info, nil)
 			return
 		}
-		for info, err := range c.tree.ReadDir(c.ctx, tg.path) {
-			if err == nil && tg.pattern != "" && !match(tg.pattern, info.Name()) {
+		for info, err := range c.tree.ReadDir(ctx, tg.path) {
+			if err == nil && tg.pattern != nil && !tg.pattern.match(info.Name(), tg.flags.all) {
 				continue
 			}
 			if !yield(info, err) {
 				return
 			}
 		}
-	}
+	})
 }
 
 // cmdMlst: RFC 3659 section 7: the facts of one thing, over the control connection.
@@ -194,30 +254,36 @@ func (c *client) cmdStat(arg string) {
 		c.replyStatus(nil)
 		return
 	}
-	tg, err := c.target(arg)
+	tg, err := c.target(c.ctx, arg)
 	if err != nil {
 		c.fail(err, "", false)
 		return
 	}
 	code := "213"
-	if tg.pattern != "" || tg.info.IsDir() {
+	if tg.pattern != nil || tg.info.IsDir() {
 		code = "212"
 	}
-	c.write([]byte(code + "-Status of " + oneLine(tg.path) + "\r\n"))
+	head := []byte(code + "-Status of " + oneLine(tg.path) + "\r\n")
 	now := time.Now()
 	var b []byte
 	last := "End of status"
-	for info, err := range c.entries(tg) {
+	for info, err := range c.entries(c.ctx, &tg) {
 		if err != nil {
 			last = "Cut short: " + replyOf(err, false).text
 			break
 		}
-		b = appendLs(append(b[:0], ' '), info, now)
+		b = appendLs(append(append(b[:0], head...), ' '), info, now, &tg.flags)
+		head = nil
 		c.write(b)
 		if c.isDeaf() {
 			break
 		}
 	}
+	if head != nil && tg.pattern != nil {
+		c.fail(errNoMatch, "", false)
+		return
+	}
+	c.write(head)
 	c.write([]byte(code + " " + last + "\r\n"))
 }
 

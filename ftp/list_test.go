@@ -59,7 +59,11 @@ func TestList(t *testing.T) {
 	if diff := cmp.Diff(all, p.lines("NLST")); diff != "" {
 		t.Error(diff)
 	}
-	for _, missing := range []string{"LIST missing", "NLST *.nothing", "NLST missing/*", "NLST */a.txt", "MLSD missing", "MLSD *.txt"} {
+	for _, missing := range []string{"LIST missing", "NLST *.nothing", "NLST missing/*", "NLST */a.txt"} { // RFC 959 section 5.4
+		p.epsv()
+		p.cmd(450, "%s", missing)
+	}
+	for _, missing := range []string{"MLSD missing", "MLSD *.txt"} { // RFC 3659 section 7.2.1
 		p.epsv()
 		p.cmd(550, "%s", missing)
 	}

@@ -35,7 +35,7 @@ func (c *client) cmdPass(arg string) {
 		c.reply(503, "Send USER first.")
 		return
 	}
-	user := c.user
+	user := c.loginName()
 	c.user = ""
 	var account *storage.Account
 	var err error
@@ -84,6 +84,7 @@ func (c *client) cmdRein(string) {
 		return
 	}
 	c.logOut()
+	c.host = nil // RFC 7151 section 3.2.1
 	c.reply(220, c.srv.o.Name+" FTP server ready.")
 }
 
@@ -97,7 +98,8 @@ func (c *client) logOut() {
 		c.sess.Open("")
 	}
 	c.account, c.guest, c.tree, c.user, c.told = nil, false, nil, "", told{}
-	c.cwd, c.facts, c.rest, c.announced, c.renameFrom = "/", allFacts, 0, 0, ""
+	c.cwd, c.renameFrom = "/", ""
+	c.resetParameters()
 	c.askedType, c.forget = "", false
 	c.epsvAll, c.pbsz, c.protect = false, false, false
 }

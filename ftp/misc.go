@@ -10,13 +10,20 @@ import (
 
 func (c *client) cmdSyst(string) { c.reply(215, "UNIX Type: L8") }
 
-// featureLines is what FEAT says of every session (RFC 2389), but for MLST, whose facts can be chosen.
+// resetParameters gives the parameters that a client can choose their defaults (RFC 959 section 5.1).
+func (c *client) resetParameters() {
+	c.typ.Store(typeASCII)
+	c.rest, c.until, c.announced = 0, 0, 0
+	c.facts, c.hash = usualFacts, &algorithms[0]
+}
+
+// featureLines is what FEAT says of every session (RFC 2389), but for MLST and HASH, where something can be chosen.
 func (s *Server) featureLines() []string {
-	f := []string{"UTF8", "SIZE", "MDTM", "MFMT", "REST STREAM", "TVFS", "EPSV"}
+	f := []string{"UTF8", "SIZE", "MDTM", "MFMT", "MFF Modify;UNIX.mode;", "REST STREAM", "RANG STREAM", "TVFS", "EPSV"}
 	if !s.o.NoActiveMode {
 		f = append(f, "EPRT")
 	}
-	f = append(f, "CLNT", "CSID", "AVBL")
+	f = append(f, "HOST", "LANG EN*", "CLNT", "CSID", "AVBL", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512", "MD5")
 	if s.o.TLS != nil {
 		f = append(f, "AUTH TLS", "PBSZ", "PROT")
 	}
@@ -24,24 +31,32 @@ func (s *Server) featureLines() []string {
 }
 
 func (c *client) cmdFeat(string) {
-	lines := append(c.srv.features[:len(c.srv.features):len(c.srv.features)], "MLST "+c.facts.feature())
+	lines := append(c.srv.features[:len(c.srv.features):len(c.srv.features)], c.hashFeature(), "MLST "+c.facts.feature())
 	c.replyLines(211, "Features:", lines, "End")
 }
 
+// cmdOpts: RFC 2389 section 4 has 200, 501 and 451 for it.
 func (c *client) cmdOpts(arg string) {
 	name, rest, _ := strings.Cut(strings.TrimSpace(arg), " ")
 	rest = strings.TrimSpace(rest)
 	switch strings.ToUpper(name) {
-	case "UTF8":
+	case "UTF8", "UTF-8":
 		// RFC 2640: names are UTF-8 here, whatever a client asks for.
 		if strings.EqualFold(rest, "OFF") {
-			c.reply(504, "Names are always UTF-8.")
+			c.reply(501, "Names are always UTF-8.")
 			return
 		}
 		c.reply(200, "Names are UTF-8.")
 	case "MLST": // RFC 3659 section 7.9
-		c.facts = parseFacts(rest)
-		c.reply(200, strings.TrimSpace("MLST OPTS "+c.facts.String()))
+		f, ok := parseFacts(rest)
+		if !ok {
+			c.reply(501, "Not a list of facts: fact;fact;")
+			return
+		}
+		c.facts = f
+		c.reply(200, strings.TrimSpace("MLST OPTS "+f.String()))
+	case "HASH":
+		c.optsHash(rest)
 	default:
 		c.reply(501, "No such option.")
 	}
@@ -52,10 +67,27 @@ func (c *client) cmdClnt(arg string) {
 	c.reply(200, "Noted.")
 }
 
+// cmdCsid: the client says who it is as name=value;..., and the server answers likewise.
+func (c *client) cmdCsid(arg string) {
+	var name, version string
+	for pair := range strings.SplitSeq(arg, ";") {
+		switch key, value, _ := strings.Cut(strings.TrimSpace(pair), "="); strings.ToLower(key) {
+		case "name":
+			name = value
+		case "version":
+			version = value
+		}
+	}
+	if who := strings.TrimSpace(name + " " + version); who != "" {
+		c.sess.SetClient(who)
+	}
+	c.reply(200, "Name=packetboat;CaseSensitive=1;DirSep=/;")
+}
+
 func (c *client) cmdHelp(arg string) {
 	arg = strings.ToUpper(strings.TrimSpace(arg))
-	if arg == "SITE" {
-		c.siteHelp()
+	if site, ok := strings.CutPrefix(arg+" ", "SITE "); ok {
+		c.siteHelp(site)
 		return
 	}
 	if arg != "" {
@@ -73,30 +105,38 @@ func (c *client) cmdHelp(arg string) {
 		if cmd.flags&alias != 0 {
 			continue
 		}
-		fmt.Fprintf(&line, "%-6s", cmd.name)
-		if line.Len() >= 10*6 {
+		fmt.Fprintf(&line, "%-8s", cmd.name)
+		if line.Len() >= 8*8 {
 			lines = append(lines, line.String())
 			line.Reset()
 		}
 	}
-	c.replyLines(214, "Commands:", append(lines, line.String()), "HELP NAME shows the arguments of one.")
+	if line.Len() > 0 {
+		lines = append(lines, line.String())
+	}
+	c.replyLines(214, "Commands:", lines, "HELP NAME shows the arguments of one.")
 }
 
-// cmdType: bytes are never changed; TYPE A is accepted because clients choose it by themselves (FileZilla for .txt) and matters
-// for listings, which are lines anyway.
+// cmdType: TYPE A is accepted because clients choose it by themselves (FileZilla for .txt); it changes no bytes unless ConvertASCII is set.
 func (c *client) cmdType(arg string) {
 	fields := strings.Fields(strings.ToUpper(arg))
 	switch strings.Join(fields, " ") {
 	case "I", "L 8", "L8":
 		c.askedType = "I"
+		c.typ.Store(typeImage)
 		c.reply(200, "Type I.")
 	case "A", "A N", "AN":
 		c.askedType = "A"
+		c.typ.Store(typeASCII)
+		if c.srv.o.ConvertASCII {
+			c.reply(200, "Type A: lines end in CR LF.")
+			return
+		}
 		c.reply(200, "Type A: files are sent as they are.")
 	case "A T", "A C", "E", "E N", "E T", "E C", "L":
 		c.reply(504, "Types are I, A N and L 8.")
 	default:
-		if len(fields) == 2 && fields[0] == "L" {
+		if len(fields) == 2 && fields[0] == "L" && digits(fields[1]) {
 			c.reply(504, "The only byte size is 8.")
 			return
 		}
@@ -105,20 +145,20 @@ func (c *client) cmdType(arg string) {
 }
 
 func (c *client) cmdStru(arg string) {
-	c.only(arg, "F", "RP", "Structure F.")
+	c.only(arg, "F", "RP", "Structure F.", "Only structure F is served.")
 }
 
 func (c *client) cmdMode(arg string) {
-	c.only(arg, "S", "BCZ", "Mode S.")
+	c.only(arg, "S", "BCZ", "Mode S.", "Only mode S is served: data is neither compressed nor cut into blocks.")
 }
 
 // only answers a parameter of which one value is served and some are known.
-func (c *client) only(arg, served, known, done string) {
+func (c *client) only(arg, served, known, done, refused string) {
 	switch arg = strings.ToUpper(strings.TrimSpace(arg)); {
 	case arg == served:
 		c.reply(200, done)
 	case len(arg) == 1 && strings.Contains(known, arg):
-		c.reply(504, "Only "+served+" is served.")
+		c.reply(504, refused)
 	default:
 		c.reply(501, "Unknown parameter.")
 	}
@@ -181,7 +221,11 @@ func (c *client) cmdRest(arg string) {
 		c.reply(501, "Not an offset.")
 		return
 	}
-	c.rest = int64(min(n, maxOffset))
+	if n > 0 && c.converts() {
+		c.reply(501, "Offsets are of bytes: send TYPE I first.")
+		return
+	}
+	c.rest, c.until = int64(min(n, maxOffset)), 0
 	c.reply(350, "Restarting there. Send STOR or RETR.")
 }
 
@@ -203,6 +247,7 @@ func (c *client) replyStatus(t *transfer) {
 	if info.TLS != "" {
 		lines = append(lines, "Protected by "+info.TLS)
 	}
+	lines = append(lines, fmt.Sprintf("TYPE %c, STRU F, MODE S", c.typ.Load()))
 	if t != nil {
 		lines = append(lines, fmt.Sprintf("%s: %d bytes so far", t.what(), t.bytes.Load()))
 	} else {

@@ -20,6 +20,9 @@ func (t *transfer) move(ctx context.Context, tree *vfs.Tree) error {
 	if t.verb == "RETR" {
 		return t.download(ctx, tree)
 	}
+	if t.end > 0 {
+		return t.patch(ctx, tree)
+	}
 	o := vfs.CreateOptions{Offset: t.off, Append: t.append, Expect: -1, Exclusive: t.unique, Relaxed: t.c.srv.o.Relaxed}
 	if t.size > 0 {
 		o.Expect = t.size
@@ -44,12 +47,18 @@ func (t *transfer) download(ctx context.Context, tree *vfs.Tree) error {
 		return err
 	}
 	defer f.Close()
-	if t.off > f.Size() {
+	body := t.cut(f.Body)
+	if t.off > body.Size() {
 		return refuse(554, "The file is shorter than that.") // RFC 3659 section 5.3 leaves the code open
 	}
-	t.opening = fmt.Sprintf("Sending %s (%d bytes).", t.path, f.Size()-t.off)
+	if t.ascii { // the number of bytes is not known before they are sent
+		t.opening = "Sending " + t.path + " with lines ending in CR LF."
+		t.started()
+		return t.sendASCII(body)
+	}
+	t.opening = fmt.Sprintf("Sending %s (%d bytes).", t.path, body.Size()-t.off)
 	t.started()
-	return t.d.send(f.Body, t.off)
+	return t.d.send(body, t.off)
 }
 
 // upload is a file on its way in.
@@ -60,6 +69,7 @@ type upload struct {
 	t        *transfer
 	w        *vfs.Writer
 	ctx      context.Context
+	from     io.Reader // what is stored, when it is not just what comes over the data connection
 	received time.Time // when the proper end came; zero before
 	unproven bool      // it came in a way that proves nothing under TLS either
 }
@@ -89,8 +99,15 @@ func (u *upload) receive() error {
 	if err := u.t.d.open(); err != nil {
 		return err
 	}
+	from := u.from
+	if from == nil {
+		from = u.t.d
+	}
+	if u.t.ascii {
+		from = newLFReader(from)
+	}
 	kept := u.w.Size()
-	if _, err := u.w.ReadFrom(struct{ io.Reader }{u.t.d}); err != nil {
+	if _, err := u.w.ReadFrom(struct{ io.Reader }{from}); err != nil {
 		if !errors.Is(err, errTruncated) || !u.nothing() {
 			return err
 		}
@@ -119,8 +136,11 @@ func (u *upload) nothing() bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
 }
 
-// keep tells whether what came is worth resuming: not when the name or content is refused.
+// keep tells whether what came is worth resuming: not when the name or content is refused, nor when the client cannot count in the bytes that are stored.
 func (u *upload) keep(err error) bool {
+	if u.from != nil || u.t.ascii {
+		return false
+	}
 	cut := u.received.IsZero() || errors.Is(err, errControlGone) || errors.Is(err, storage.ErrTemporary) || u.ctx.Err() != nil
 	return cut && u.w.Size() > 0
 }

@@ -61,6 +61,10 @@ type Options struct {
 
 	// RestoreFolder begins a login in the folder where the client's last session ended, and says so in the 230.
 	RestoreFolder bool
+	// ConvertASCII has transfers of files in TYPE A convert line ends: CR LF on the wire, LF in files. SIZE, REST and RANG are refused in it then.
+	ConvertASCII bool
+	// Domains are the names, beside Name, that HOST knows; nil: none. A login name without @ is one of the domain that HOST chose.
+	Domains func(context.Context) ([]string, error)
 }
 
 // Server serves the accounts' trees over FTP. One Server is one kind of listener (explicit or implicit TLS).
@@ -73,6 +77,8 @@ type Server struct {
 	ownPool  bool
 	commands []*command
 	byName   map[string]*command
+	site     []siteCommand
+	hashing  *hashing
 	features []string
 }
 
@@ -95,6 +101,8 @@ func New(fs *vfs.FS, door *auth.Door, o Options) *Server {
 	for _, c := range s.commands {
 		s.byName[c.name] = c
 	}
+	s.site = siteTable()
+	s.hashing = newHashing()
 	s.features = s.featureLines()
 	return s
 }

@@ -1,94 +1,83 @@
 package ftp
 
 import (
-	"io/fs"
-	"strconv"
+	"fmt"
 	"strings"
-	"time"
 )
 
-// siteCommands are the commands behind SITE.
-func siteCommand(name string) func(c *client, arg string) {
-	switch name {
-	case "CHMOD":
-		return (*client).siteChmod
-	case "UTIME":
-		return (*client).siteUtime
-	case "RESUME":
-		return (*client).siteResume
-	case "HELP":
-		return func(c *client, _ string) { c.siteHelp() }
+// siteCommand is a row of the commands behind SITE.
+type siteCommand struct {
+	name   string
+	flags  flags  // needArg, creates
+	syntax string // of the argument, for HELP
+	run    func(c *client, arg string)
+}
+
+// siteTable is every command behind SITE, in the order in which SITE HELP shows them.
+func siteTable() []siteCommand {
+	return []siteCommand{
+		{name: "CHMOD", flags: needArg, syntax: "mode path", run: (*client).siteChmod},
+		{name: "UTIME", flags: needArg, syntax: "YYYYMMDDhhmm[ss] path", run: (*client).siteUtime},
+		{name: "MKDIR", flags: needArg | creates, syntax: "path", run: (*client).cmdMkd},
+		{name: "RMDIR", flags: needArg, syntax: "path", run: (*client).cmdRmd},
+		{name: "RESUME", syntax: "[CWD | DROP path | FORGET]", run: (*client).siteResume},
+		{name: "QUOTA", run: (*client).siteQuota},
+		{name: "HELP", syntax: "[command]", run: (*client).siteHelp},
+	}
+}
+
+func (s *Server) siteCommand(name string) *siteCommand {
+	for i := range s.site {
+		if strings.EqualFold(s.site[i].name, name) {
+			return &s.site[i]
+		}
 	}
 	return nil
 }
 
 func (c *client) cmdSite(arg string) {
 	name, rest, _ := strings.Cut(arg, " ")
-	run := siteCommand(strings.ToUpper(name))
-	if run == nil {
+	switch cmd := c.srv.siteCommand(name); {
+	case cmd == nil:
+		// RFC 959 section 5.4 has 500 for it.
 		c.reply(500, "No such SITE command. See SITE HELP.")
-		return
+	case cmd.flags&needArg != 0 && rest == "":
+		c.reply(501, "Usage: SITE "+cmd.name+" "+cmd.syntax)
+	default:
+		cmd.run(c, rest)
 	}
-	run(c, rest)
 }
 
-func (c *client) siteHelp() {
-	c.replyLines(214, "SITE commands:", []string{
-		"CHMOD mode path", "UTIME YYYYMMDDhhmm[ss] path", "RESUME [CWD | DROP path | FORGET]", "HELP",
-	}, "End of help")
-}
-
-// siteChmod sets permission bits as clients show them; they are kept, not enforced.
-func (c *client) siteChmod(arg string) {
-	mode, name, _ := strings.Cut(arg, " ")
-	bits, err := strconv.ParseUint(mode, 8, 12)
-	if err != nil || name == "" {
-		c.reply(501, "Usage: SITE CHMOD mode path")
+// siteHelp is SITE HELP and HELP SITE.
+func (c *client) siteHelp(arg string) {
+	if arg = strings.TrimSpace(arg); arg != "" {
+		cmd := c.srv.siteCommand(arg)
+		if cmd == nil {
+			c.reply(501, "No such SITE command.")
+			return
+		}
+		c.reply(214, strings.TrimSpace("Usage: SITE "+cmd.name+" "+cmd.syntax))
 		return
 	}
-	path, err := c.resolve(name)
-	if err == nil {
-		err = c.call("SITE CHMOD", strconv.FormatUint(bits&uint64(fs.ModePerm), 8)+" "+path)
+	var lines []string
+	for _, cmd := range c.srv.site {
+		lines = append(lines, strings.TrimSpace(cmd.name+" "+cmd.syntax))
 	}
+	c.replyLines(214, "SITE commands:", lines, "End of help")
+}
+
+// siteQuota tells what is used and what may be.
+func (c *client) siteQuota(string) {
+	used, limit, err := c.tree.Usage(c.ctx)
 	if err != nil {
-		c.fail(err, path, false)
+		c.fail(err, "", false)
 		return
 	}
-	c.reply(200, "Mode of "+path+" changed.")
-}
-
-// siteUtime knows both forms that clients send: "time path" and "path atime mtime ctime UTC".
-func (c *client) siteUtime(arg string) {
-	first, name, _ := strings.Cut(arg, " ")
-	when, ok := parseUtime(first)
-	if !ok {
-		f := strings.Fields(arg)
-		if len(f) < 5 || !strings.EqualFold(f[len(f)-1], "UTC") {
-			c.reply(501, "Usage: SITE UTIME YYYYMMDDhhmm[ss] path")
-			return
-		}
-		if when, ok = parseUtime(f[len(f)-3]); !ok {
-			c.reply(501, "Not a time.")
-			return
-		}
-		i := strings.LastIndex(arg, " "+f[len(f)-4]+" ")
-		name = strings.TrimSpace(arg[:max(i, 0)])
+	lines := []string{fmt.Sprintf("Used: %d bytes", used)}
+	if limit > 0 {
+		lines = append(lines, fmt.Sprintf("Limit: %d bytes", limit), fmt.Sprintf("Left: %d bytes", max(limit-used, 0)))
+	} else {
+		lines = append(lines, "Limit: none")
 	}
-	if name == "" {
-		c.reply(501, "Usage: SITE UTIME YYYYMMDDhhmm[ss] path")
-		return
-	}
-	c.setModified(name, when, 200)
-}
-
-func parseUtime(s string) (time.Time, bool) {
-	for _, layout := range []string{timeLayout, "200601021504"} {
-		if len(s) != len(layout) {
-			continue
-		}
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
+	c.replyLines(200, "Quota of mail and files together:", lines, "End of quota")
 }

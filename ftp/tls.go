@@ -129,6 +129,7 @@ func (c *client) startTLS() error {
 	if err != nil {
 		return err
 	}
+	c.hostCertificate(conf)
 	conn, err := session.Handshake(context.WithoutCancel(c.ctx), c.raw, conf)
 	if err != nil {
 		return err

@@ -18,7 +18,9 @@ type transfer struct {
 	c       *client
 	verb    string // as the engine knows it
 	path    string
-	off     int64 // REST
+	off     int64 // REST, or where RANG begins
+	end     int64 // one past the last byte of RANG; 0: there is none
+	ascii   bool  // line ends are converted
 	append  bool
 	size    int64 // of all the file, announced by ALLO; 0: unknown
 	unique  bool  // STOU: nothing may be replaced
@@ -30,6 +32,7 @@ type transfer struct {
 	run     func(t *transfer) error
 	opening string // text of 150
 	begun   bool   // 150 was sent
+	done    func() // writes the last reply of a success; nil: 226
 }
 
 // newTransfer takes over what PASV or PORT prepared.
@@ -101,11 +104,13 @@ func (c *client) transfer(t *transfer) {
 		c.sess.SetActivity(t.what() + " " + humanBytes(n))
 	}
 	log := c.log.Info
-	if t.verb == "LIST" || t.verb == "NLST" || t.verb == "MLSD" {
+	if t.verb == "LIST" || t.verb == "NLST" || t.verb == "MLSD" || t.done != nil {
 		log = c.log.Debug
 	}
 	log("transfer", "verb", t.verb, "path", t.path, "bytes", t.bytes.Load(), "took", time.Since(begin), "error", err)
 	switch {
+	case err == nil && t.done != nil:
+		t.done()
 	case err == nil:
 		c.reply(226, "Transfer complete.")
 	case !t.begun:
@@ -128,14 +133,17 @@ func transferError(err error) error {
 // ofFile prepares a transfer of one file.
 func (c *client) ofFile(verb, arg string) (*transfer, error) {
 	p, err := c.resolve(arg)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case c.converts() && c.rest+c.until > 0:
+		return nil, refuse(551, "Offsets are of bytes: send TYPE I first.")
 	}
 	t, err := c.newTransfer(verb, p, viaEngine)
 	if err != nil {
 		return nil, err
 	}
-	t.off = c.rest
+	t.off, t.end, t.ascii = c.rest, c.until, c.converts()
 	return t, nil
 }
 
@@ -157,7 +165,7 @@ func (c *client) cmdAppe(arg string) (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.size = size; t.off == 0 {
+	if t.size = size; t.off == 0 && t.end == 0 {
 		t.off = c.appendAt(t.path)
 		t.append = t.off == 0
 	}

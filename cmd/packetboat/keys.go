@@ -63,6 +63,7 @@ type config struct {
 	FTPStall           time.Duration
 	FTPPartialTTL      time.Duration
 	FTPDurable         bool
+	FTPASCII           string
 	FTPRestoreFolder   bool
 	FTPAnonymous       string
 	FTPGuests          int // sessions of the anonymous at a time
@@ -249,6 +250,7 @@ var keys = []key{
 	{"ftp.durable", "on", "Answer an upload by 226 only when it is on disk: on or off. Off is as other servers do it, faster and not safe: what was uploaded in the last half minute may be gone or damaged after the machine (not the program) failed. Mail is always durable.", func(c *config, v string) error {
 		return boolInto(&c.FTPDurable, v)
 	}},
+	{"ftp.ascii", "exact", "What TYPE A does to files: exact leaves their bytes as they are, convert makes CR LF of line ends on the way out and LF on the way in. With convert, SIZE, REST and RANG are refused in TYPE A.", choice(func(c *config) *string { return &c.FTPASCII }, "exact", "convert")},
 	{"ftp.anonymous", "", "The account whose files everybody may list and download who logs in as anonymous or ftp (never its mail; its rights and jail hold too). Empty: nobody may.", text(func(c *config) *string { return &c.FTPAnonymous })},
 	{"ftp.anonymous_sessions", "20", "Anonymous sessions at a time; 0 means limits.per_account.", limit(func(c *config) *int { return &c.FTPGuests })},
 	{"ftp.partial_ttl", "48h", "How long a cut upload can be resumed.", duration(func(c *config) *time.Duration { return &c.FTPPartialTTL })},

@@ -192,6 +192,7 @@ func (h *house) makeServers() {
 			PassivePorts: h.ports, PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(),
 			DataTLSReuse: c.FTPTLSReuse, ReuseRules: c.FTPReuseRules, RequireDataTLS: c.FTPDataTLS == "required",
 			StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, RestoreFolder: c.FTPRestoreFolder,
+			ConvertASCII: c.FTPASCII == "convert", Domains: h.domains,
 			Anonymous: c.FTPAnonymous, AnonymousSessions: c.FTPGuests,
 		})
 	}
@@ -317,4 +318,14 @@ func (h *house) close() error {
 	}
 	h.work.Wait()
 	return h.store.Close()
+}
+
+// domains are the names of ours, for FTP's HOST.
+func (h *house) domains(ctx context.Context) ([]string, error) {
+	all, err := h.store.Domains(ctx)
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.Name
+	}
+	return names, err
 }

@@ -155,11 +155,12 @@ func (t *Tree) Open(ctx context.Context, path string) (*File, error) {
 	if err != nil {
 		return nil, fail("open", path, err)
 	}
-	return &File{Body: body, Info: v.shown(names, i)}, nil
+	return &File{Body: body, Info: v.shown(names, i), Blob: id}, nil
 }
 
 // File is open for reading: storage.Body with its Info. It shows the bytes as they were when it was opened, whatever happens to the path.
 type File struct {
 	storage.Body
 	Info Info
+	Blob int64 // names the bytes for ever, for who remembers something about them; 0 when there is no such name, and for an empty file
 }
