@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -85,6 +86,32 @@ func (e *exchange) external(response []byte) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	return nil, true, nil
+}
+
+// LoginCertificate logs s in as user if the certificate that its client showed is user's, and tells whether it did. It is for protocols in which a
+// client only names itself (FTP's USER, RFC 2228 section 3) and may go on with a password: a certificate that is somebody else's, or nobody's, is no
+// failed login. The errors are those of Login, for a login that was proved and yet cannot be.
+func (d *Door) LoginCertificate(ctx context.Context, s *session.Session, user string) (*storage.Account, bool, error) {
+	cert := certificate(s)
+	if cert == nil || user == "" || !d.mayUse(mechExternal) || !d.PlaintextAllowed(s) {
+		return nil, false, nil
+	}
+	if d.failures.of(s) >= maxFailures {
+		return nil, false, ErrTooMany
+	}
+	ctx, cancel := within(ctx, s)
+	defer cancel()
+	a := attempt{mech: mechExternal, user: user, known: true}
+	t, reason, err := d.holder(ctx, s, cert, user)
+	if err != nil {
+		return nil, false, d.refuse(s, a, err)
+	}
+	if reason != "" {
+		d.log.LogAttrs(ctx, slog.LevelDebug, "certificate does not log in", d.attrs(s, a, slog.String("reason", reason))...)
+		return nil, false, nil
+	}
+	account, err := d.enter(ctx, s, a, t)
+	return account, err == nil, err
 }
 
 const reasonAuthzid = "authzid"

@@ -12,11 +12,11 @@ func (s *Server) isAnonymous(user string) bool {
 }
 
 // begin makes the client at home in the tree of an account, as a guest or as itself.
-func (c *client) begin(account *storage.Account, guest bool) {
+func (c *client) begin(account *storage.Account, guest bool, code int) {
 	c.account, c.guest = account, guest
 	if guest {
 		c.tree = c.srv.fs.Anonymous(account)
-		c.reply(230, "Welcome, guest.")
+		c.reply(code, "Welcome, guest.")
 		return
 	}
 	c.tree = c.srv.fs.Tree(account)
@@ -24,10 +24,10 @@ func (c *client) begin(account *storage.Account, guest bool) {
 		c.log.Warn("no folder for the account", "error", err, "cause", cause(err))
 	}
 	if c.restore() {
-		c.reply(230, "Welcome back, in "+quote(c.cwd)+".")
+		c.reply(code, "Welcome back, in "+quote(c.cwd)+".")
 		return
 	}
-	c.reply(230, "Welcome.")
+	c.reply(code, "Welcome.")
 }
 
 // loginAnonymous is PASS after USER anonymous. RFC 1635: the password is by custom an e-mail address. It is shown in the session list if it looks like one: what

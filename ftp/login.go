@@ -19,11 +19,27 @@ func (c *client) cmdUser(arg string) {
 		c.reply(331, "Any password will do: your e-mail address, please.")
 	case !c.srv.door.PlaintextAllowed(c.sess):
 		c.reply(530, tlsFirst)
+	case c.loginCertificate(arg):
 	default:
 		// The answer is the same whether there is such a user or not.
 		c.user = arg
 		c.reply(331, "Password, please.")
 	}
+}
+
+// loginCertificate logs in who showed a certificate of user's in the TLS handshake, and tells whether that was answered. Others are asked for a password.
+//
+// RFC 2228 section 3: 232 says that the security data exchange was enough. RFC 4217 section 10 leaves it to the server which certificate is whose.
+func (c *client) loginCertificate(user string) bool {
+	account, ok, err := c.srv.door.LoginCertificate(c.sess.Context(), c.sess, user)
+	switch {
+	case err != nil:
+		c.loginFailed(err)
+	case ok:
+		c.user = ""
+		c.begin(account, false, 232)
+	}
+	return ok || err != nil
 }
 
 func (c *client) cmdPass(arg string) {
@@ -46,9 +62,13 @@ func (c *client) cmdPass(arg string) {
 		account, err = c.srv.door.Login(c.sess.Context(), c.sess, user, arg)
 	}
 	if err == nil {
-		c.begin(account, guest)
+		c.begin(account, guest, 230)
 		return
 	}
+	c.loginFailed(err)
+}
+
+func (c *client) loginFailed(err error) {
 	a, last := loginReply(err)
 	if errors.Is(err, storage.ErrTemporary) {
 		c.log.Warn("login failed", "error", err)

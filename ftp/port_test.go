@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -240,6 +242,83 @@ func TestAdvertised(t *testing.T) {
 	} {
 		if got := Advertised(list, addr(test.peer), addr(test.local)); got != addr(test.want) {
 			t.Errorf("%s at %s is told %v, want %s", test.peer, test.local, got, test.want)
+		}
+	}
+}
+
+// One socket for both families; an address that the machine gets later is listened on without a restart.
+func TestPoolFamilies(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	first := portBase + 122
+	p := NewPortPool(nil, first, first)
+	defer p.Close()
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		s, err := p.reserve(holder{netip.MustParseAddr(addr), 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("tcp", net.JoinHostPort(addr, fmt.Sprint(first)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		(<-s.conn).Close()
+	}
+	later := NewPortPool([]string{"127.0.0.1", "192.0.2.99"}, first+1, first+1)
+	defer later.Close()
+	wait := func(addr string) error {
+		s, err := later.reserve(holder{netip.MustParseAddr(addr), 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.release()
+		conn, err := net.Dial("tcp", net.JoinHostPort(addr, fmt.Sprint(first+1)))
+		if err == nil {
+			conn.Close()
+			(<-s.conn).Close()
+		}
+		return err
+	}
+	if err := wait("127.0.0.1"); err != nil {
+		t.Error(err)
+	}
+	later.mu.Lock()
+	later.hosts[1] = "127.0.0.2"
+	later.ports[first+1].tried = time.Now().Add(-2 * portPause)
+	later.mu.Unlock()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.3")}}
+	s, err := later.reserve(holder{netip.MustParseAddr("127.0.0.3"), 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := d.Dial("tcp", fmt.Sprintf("127.0.0.2:%d", first+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	(<-s.conn).Close()
+}
+
+// When the range cannot be had at all, the reply names it and the log says which key to look at.
+func TestPoolUnopened(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	first := portBase + 124
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var log strings.Builder
+	p := NewPortPool([]string{"127.0.0.1"}, first, first)
+	p.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	defer p.Close()
+	_, err = p.reserve(holder{netip.MustParseAddr("127.0.0.1"), 1})
+	if got := replyOf(err, false); got != (answer{425, fmt.Sprintf("None of the passive ports (%d to %d) can be opened.", first, first)}) {
+		t.Errorf("%v", got)
+	}
+	for _, want := range []string{"address already in use", "ftp.passive_ports"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in %s", want, log.String())
 		}
 	}
 }

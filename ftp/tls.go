@@ -119,7 +119,11 @@ func (d *dataConn) resumed(cs tls.ConnectionState) error {
 	if cs.DidResume || !d.required() {
 		return nil
 	}
-	d.c.log.Info("data connection without the control connection's TLS session refused", "do", "see ftp.data_tls_reuse, should the client not know how")
+	c := d.c
+	if control, ok := c.sess.TLS(); ok && len(control.PeerCertificates) > 0 && len(cs.PeerCertificates) > 0 && control.PeerCertificates[0].Equal(cs.PeerCertificates[0]) {
+		return nil // the same client's certificate is as good
+	}
+	c.log.Info("data connection without the control connection's TLS session refused", "do", "see ftp.data_tls_reuse, should the client not know how")
 	return refuse(522, "The data connection must resume the control connection's TLS session.")
 }
 

@@ -188,7 +188,7 @@ func (h *house) makeServers() {
 	}
 	files := func(implicit bool) server {
 		return ftp.New(tree, h.door, ftp.Options{
-			Name: c.Hostname, TLS: tls, ImplicitTLS: implicit, Logger: h.logger,
+			Name: c.Hostname, TLS: users, ImplicitTLS: implicit, Logger: h.logger,
 			PassivePorts: h.ports, PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(),
 			DataTLSReuse: c.FTPTLSReuse, ReuseRules: c.FTPReuseRules, RequireDataTLS: c.FTPDataTLS == "required",
 			StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, RestoreFolder: c.FTPRestoreFolder,
