@@ -285,6 +285,9 @@ func (s *Store) RemoveAccount(ctx context.Context, id int64) error {
 		if err := t.dropAccess(id); err != nil {
 			return err
 		}
+		if err := t.dropAccountMounts(id); err != nil {
+			return err
+		}
 		// Files, folders, partial uploads and the mailboxes' nodes hang on home.
 		if err := t.exec(`INSERT INTO purge (id, kind) VALUES (?, ?)`, a.Home, purgeNode); err != nil {
 			return err

@@ -252,6 +252,9 @@ func (s *Store) remove(ctx context.Context, account, node int64, modseq *uint64)
 			return ErrConflict
 		}
 		if n.Kind == KindFolder {
+			if err := t.notMounted(a, node); err != nil {
+				return err
+			}
 			if err := t.emptyFolder(node); err != nil {
 				return err
 			}

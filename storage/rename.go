@@ -63,6 +63,9 @@ func (t *tx) mayMove(a *accountRow, n Node, parent int64) error {
 	if n.Kind == KindFile {
 		return nil
 	}
+	if err := t.notMounted(a, n.ID); err != nil {
+		return err
+	}
 	d, err := t.depth(parent, n.ID)
 	if err != nil {
 		return err

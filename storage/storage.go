@@ -98,8 +98,10 @@ type Store struct {
 	keys    keysCache
 	access  accessCache
 
-	aclEpoch  atomic.Uint64 // counts changes of anybody's rights
-	annotated atomic.Int64  // seq of the last change of an annotation
+	dir        string        // absolute
+	mountEpoch atomic.Uint64 // counts changes of anybody's mounts
+	aclEpoch   atomic.Uint64 // counts changes of anybody's rights
+	annotated  atomic.Int64  // seq of the last change of an annotation
 
 	jobs    chan *job     // to the writer
 	stop    chan struct{} // closed by Close
@@ -138,7 +140,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
 	s := &Store{
-		o: o, began: time.Now(), log: o.Logger, db: db, blobs: o.Blobs,
+		dir: dir, o: o, began: time.Now(), log: o.Logger, db: db, blobs: o.Blobs,
 		jobs: make(chan *job, 4*o.BatchMax), stop: make(chan struct{}), stopped: make(chan struct{}),
 		work:     make(chan struct{}, 1),
 		reserved: map[int64]int64{}, holding: map[blob.Key]struct{}{},
