@@ -363,9 +363,9 @@ func (t *Tree) makeAll(ctx context.Context, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	p, err := t.find(ctx, names)
+	folder, err := t.isFolder(ctx, names)
 	switch {
-	case err == nil && p.folder():
+	case err == nil && folder:
 		return nil
 	case err == nil:
 		return errNotFolder

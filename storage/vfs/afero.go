@@ -188,11 +188,5 @@ func (a *AferoFs) Chtimes(name string, _, mtime time.Time) error {
 	return a.t.SetModified(a.ctx, name, mtime)
 }
 
-// GetAvailableSpace is what the quota leaves, in bytes; without a quota fs.ErrInvalid.
-func (a *AferoFs) GetAvailableSpace(string) (int64, error) {
-	used, limit, err := a.t.Usage(a.ctx)
-	if err == nil && limit == 0 {
-		err = fail("available", "/", fs.ErrInvalid)
-	}
-	return max(limit-used, 0), err
-}
+// GetAvailableSpace is Tree.Available.
+func (a *AferoFs) GetAvailableSpace(name string) (int64, error) { return a.t.Available(a.ctx, name) }

@@ -25,6 +25,9 @@ func (t *Tree) mkdir(ctx context.Context, names []string) error {
 	if len(names) == 0 || isMailRoot(names) {
 		return errFolderExists
 	}
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return change(h, err, (*hosted).mkdir)
+	}
 	into, err := t.parent(ctx, names)
 	if err != nil {
 		return err
@@ -65,6 +68,9 @@ func (t *Tree) RemoveFile(ctx context.Context, path string) error {
 }
 
 func (t *Tree) removeFile(ctx context.Context, names []string) error {
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return change(h, err, (*hosted).removeFile)
+	}
 	p, err := t.find(ctx, names)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -166,6 +172,9 @@ func (t *Tree) RemoveDir(ctx context.Context, path string) error {
 }
 
 func (t *Tree) removeDir(ctx context.Context, names []string) error {
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return change(h, err, (*hosted).removeDir)
+	}
 	p, err := t.find(ctx, names)
 	switch {
 	case err != nil:
@@ -200,6 +209,9 @@ func (t *Tree) Rename(ctx context.Context, from, to string) error {
 	_, b, err := t.allowed(ctx, to, 0)
 	if err != nil {
 		return fail("rename", to, err)
+	}
+	if done, err := t.renameHosted(ctx, &v, a, b); done || err != nil {
+		return fail("rename", from, err)
 	}
 	p, err := t.find(ctx, a)
 	if err != nil {
@@ -341,28 +353,46 @@ func (t *Tree) pour(ctx context.Context, w io.Writer, blob int64) error {
 // SetModified sets the time of a file or folder. Of mail it cannot be set: a message that has the time already, and one named by an alias (clients
 // send MFMT after each upload), are silently left as they are; else fs.ErrPermission.
 func (t *Tree) SetModified(ctx context.Context, path string, mt time.Time) error {
-	p, err := t.changeable(ctx, path, func(p *place) bool { return p.entry.InternalDate == mt.Unix() })
-	if err == nil && p != nil {
-		err = t.store.SetModified(ctx, t.account, p.node.ID, mt)
+	_, names, err := t.allowed(ctx, path, storage.CanOverwrite)
+	if err == nil {
+		err = t.setModified(ctx, names, mt)
 	}
 	return fail("chtimes", path, err)
 }
 
-// SetMode sets the permission bits of a file or folder, which are shown and not enforced. Mail as with SetModified.
+func (t *Tree) setModified(ctx context.Context, names []string, mt time.Time) error {
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return change(h, err, func(h *hosted) error { return h.setModified(mt) })
+	}
+	p, err := t.changeable(ctx, names, func(p *place) bool { return p.entry.InternalDate == mt.Unix() })
+	if err != nil || p == nil {
+		return err
+	}
+	return t.store.SetModified(ctx, t.account, p.node.ID, mt)
+}
+
+// SetMode sets the permission bits of a file or folder, which are shown and not enforced (on a mount they are the host's). Mail as with SetModified.
 func (t *Tree) SetMode(ctx context.Context, path string, m fs.FileMode) error {
-	p, err := t.changeable(ctx, path, func(*place) bool { return m.Perm() == messageMode })
-	if err == nil && p != nil {
-		err = t.store.SetMode(ctx, t.account, p.node.ID, m.Perm())
+	_, names, err := t.allowed(ctx, path, storage.CanOverwrite)
+	if err == nil {
+		err = t.setMode(ctx, names, m)
 	}
 	return fail("chmod", path, err)
 }
 
-// changeable finds what may be changed; nil when it is a message of which nothing needs to be changed.
-func (t *Tree) changeable(ctx context.Context, path string, equal func(*place) bool) (*place, error) {
-	_, names, err := t.allowed(ctx, path, storage.CanOverwrite)
-	if err != nil {
-		return nil, err
+func (t *Tree) setMode(ctx context.Context, names []string, m fs.FileMode) error {
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return change(h, err, func(h *hosted) error { return h.setMode(m) })
 	}
+	p, err := t.changeable(ctx, names, func(*place) bool { return m.Perm() == messageMode })
+	if err != nil || p == nil {
+		return err
+	}
+	return t.store.SetMode(ctx, t.account, p.node.ID, m.Perm())
+}
+
+// changeable finds what may be changed; nil when it is a message of which nothing needs to be changed.
+func (t *Tree) changeable(ctx context.Context, names []string, equal func(*place) bool) (*place, error) {
 	p, err := t.find(ctx, names)
 	switch {
 	case err != nil:

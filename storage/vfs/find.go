@@ -119,12 +119,19 @@ func (t *Tree) Stat(ctx context.Context, path string) (Info, error) {
 	if err != nil {
 		return Info{}, fail("stat", path, err)
 	}
+	i, err := t.stat(ctx, names)
+	return v.shown(names, i), fail("stat", path, err)
+}
+
+func (t *Tree) stat(ctx context.Context, names []string) (Info, error) {
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return on(h, err, (*hosted).stat)
+	}
 	p, err := t.find(ctx, names)
 	if err != nil {
-		return Info{}, fail("stat", path, err)
+		return Info{}, err
 	}
-	i, err := t.info(ctx, p)
-	return v.shown(names, i), fail("stat", path, err)
+	return t.info(ctx, p)
 }
 
 func (t *Tree) info(ctx context.Context, p *place) (Info, error) {

@@ -17,6 +17,9 @@ type Info struct {
 	mode     fs.FileMode
 	id       int64
 	perm     string
+
+	host bool   // it is on a mount: id is its inode
+	dev  uint64 // where host is set: the device
 }
 
 // The perm facts (RFC 3659 section 7.5.5): a append, c create in it, d delete, e enter, f rename, l list, m make folders,
@@ -48,7 +51,11 @@ func (i Info) IsMailbox() bool { return i.kind == storage.KindMailbox }
 
 // Unique is RFC 3659's unique fact: the same for the same file or message, whatever it is called.
 func (i Info) Unique() string {
-	b := make([]byte, 0, 20)
+	b := make([]byte, 0, 32)
+	if i.host {
+		b = append(strconv.AppendUint(append(b, 'h'), i.dev, 36), '.')
+		return string(strconv.AppendUint(b, uint64(i.id), 36))
+	}
 	if i.kind == 0 {
 		b = append(b, 'm')
 	} else {

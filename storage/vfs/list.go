@@ -33,6 +33,10 @@ func (t *Tree) readDir(ctx context.Context, path string, yield func(Info) bool) 
 	if err != nil {
 		return err
 	}
+	yield = v.filter(names, yield)
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return change(h, err, func(h *hosted) error { return h.readDir(ctx, yield) })
+	}
 	p, err := t.find(ctx, names)
 	if err != nil {
 		return err
@@ -40,7 +44,6 @@ func (t *Tree) readDir(ctx context.Context, path string, yield func(Info) bool) 
 	if !p.folder() {
 		return errNotFolder
 	}
-	yield = v.filter(names, yield)
 	var snap *storage.Snapshot
 	if p.node.Kind == storage.KindMailbox {
 		// Before the first entry is told, so that a mailbox that goes is an error and not an empty one.
@@ -59,6 +62,10 @@ func (t *Tree) readDir(ctx context.Context, path string, yield func(Info) bool) 
 func (t *Tree) readNodes(ctx context.Context, p *place, yield func(Info) bool) (hidden map[string]bool, err error) {
 	var roles map[int64]string
 	mail, after := inMail(p.names), ""
+	points, err := t.points(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for {
 		nodes, err := t.store.Children(ctx, t.account, p.node.ID, after, childPage)
 		if err != nil {
@@ -77,7 +84,11 @@ func (t *Tree) readNodes(ctx context.Context, p *place, yield func(Info) bool) (
 				hidden[n.Name] = true
 			}
 			below := mail || len(p.names) == 0 && n.Name == mailFolder
-			if !yield(t.nodeInfo(n, len(p.names)+1, below, roles[n.ID])) {
+			i := t.nodeInfo(n, len(p.names)+1, below, roles[n.ID])
+			if m := points[n.ID]; m != nil {
+				i = t.pointInfo(m, n)
+			}
+			if !yield(i) {
 				return nil, errStop
 			}
 		}
@@ -136,6 +147,14 @@ func (t *Tree) Open(ctx context.Context, path string) (*File, error) {
 	if err != nil {
 		return nil, fail("open", path, err)
 	}
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		f, err := on(h, err, (*hosted).open)
+		if err != nil {
+			return nil, fail("open", path, err)
+		}
+		f.Info = v.shown(names, f.Info)
+		return f, nil
+	}
 	p, err := t.find(ctx, names)
 	if err != nil {
 		return nil, fail("open", path, err)
@@ -158,7 +177,8 @@ func (t *Tree) Open(ctx context.Context, path string) (*File, error) {
 	return &File{Body: body, Info: v.shown(names, i), Blob: id}, nil
 }
 
-// File is open for reading: storage.Body with its Info. It shows the bytes as they were when it was opened, whatever happens to the path.
+// File is open for reading: storage.Body with its Info. It shows the bytes as they were when it was opened, whatever happens to the path;
+// on a mount as they are, of the size that they had.
 type File struct {
 	storage.Body
 	Info Info

@@ -2,7 +2,9 @@ package vfs
 
 import (
 	"context"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/packetboat/packetboat/storage"
 )
@@ -10,6 +12,7 @@ import (
 // Options of an FS; the zero value is usable.
 type Options struct {
 	MaxMessage int64 // bytes of an .eml upload; 0: 50 MiB. Less than 4 GiB, the store's limit.
+	Logger     *slog.Logger
 }
 
 const (
@@ -21,6 +24,13 @@ const (
 type FS struct {
 	store      *storage.Store
 	maxMessage int64
+	log        *slog.Logger
+
+	mounts   atomic.Pointer[mounts] // nil: not read yet
+	mountsMu sync.Mutex             // of who reads them
+	claims   sync.Mutex             // of who takes a part that a cut upload left, or gives it up
+	heldMu   sync.Mutex
+	held     map[fileID]bool // hidden files that uploads have open
 }
 
 // New returns the view over a store.
@@ -28,7 +38,10 @@ func New(s *storage.Store, o Options) *FS {
 	if o.MaxMessage <= 0 {
 		o.MaxMessage = defaultMaxMessage
 	}
-	return &FS{store: s, maxMessage: min(o.MaxMessage, storeMaxMessage)}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &FS{store: s, maxMessage: min(o.MaxMessage, storeMaxMessage), log: o.Logger, held: map[fileID]bool{}}
 }
 
 // Tree is the tree of one account. Safe for concurrent use; costs nothing to make. A protocol makes one a session, as it

@@ -42,6 +42,8 @@ type Writer struct {
 
 	mail *mailText // of a message
 	old  *place    // of a message: the one that has this name already
+
+	host *hostWriter // on a mount; into and u are not set
 }
 
 // Create begins to write a file, or (below /Mail) a message. Nothing is visible before Commit. The folder must exist.
@@ -66,9 +68,21 @@ func (t *Tree) create(ctx context.Context, names []string, o CreateOptions) (w *
 	case inMail(names):
 		err = w.beginMessage(ctx)
 	default:
-		err = w.beginFile(ctx)
+		err = w.begin(ctx)
 	}
 	return w, err
+}
+
+func (w *Writer) begin(ctx context.Context) error {
+	h, err := w.t.hosted(ctx, w.names)
+	if err != nil {
+		return err
+	}
+	if h == nil {
+		return w.beginFile(ctx)
+	}
+	w.host, err = newHostWriter(ctx, h, w.o)
+	return err
 }
 
 func (w *Writer) beginFile(ctx context.Context) (err error) {
@@ -169,6 +183,8 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	switch {
 	case w.ended:
 		return 0, w.fail(fs.ErrClosed)
+	case w.host != nil:
+		n, err = w.host.write(p)
 	case w.mail != nil:
 		n, err = w.mail.Write(p)
 	default:
@@ -183,6 +199,8 @@ func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
 	switch {
 	case w.ended:
 		return 0, w.fail(fs.ErrClosed)
+	case w.host != nil:
+		n, err = w.host.readFrom(src)
 	case w.mail != nil:
 		n, err = w.mail.ReadFrom(src)
 	default:
@@ -210,7 +228,10 @@ func (s *source) Read(p []byte) (int, error) {
 
 // Size is the bytes written so far, with what was kept.
 func (w *Writer) Size() int64 {
-	if w.mail != nil {
+	switch {
+	case w.host != nil:
+		return w.host.size
+	case w.mail != nil:
 		return w.mail.received
 	}
 	return w.u.Size()
@@ -221,7 +242,10 @@ func (w *Writer) Prepare(ctx context.Context) error {
 	if w.ended {
 		return w.fail(fs.ErrClosed)
 	}
-	if w.mail != nil {
+	switch {
+	case w.host != nil:
+		return w.fail(w.host.prepare(ctx))
+	case w.mail != nil:
 		if err := w.mail.finish(); err != nil {
 			return w.fail(err)
 		}
@@ -247,6 +271,8 @@ func (w *Writer) commit(ctx context.Context) (i Info, err error) {
 	switch {
 	case w.ended:
 		return Info{}, fs.ErrClosed
+	case w.host != nil:
+		i, err = w.host.commit(ctx)
 	case w.mail != nil:
 		i, err = w.deliver(ctx)
 	default:
@@ -366,6 +392,9 @@ func (w *Writer) Abort(ctx context.Context, keep bool) error {
 		return nil
 	}
 	w.ended = true
+	if w.host != nil {
+		return w.fail(w.host.abort(keep))
+	}
 	defer w.u.Abort()
 	if !keep || w.mail != nil || w.u.Size() == 0 {
 		return nil
@@ -384,6 +413,10 @@ func (t *Tree) Partial(ctx context.Context, path string) (int64, error) {
 	}
 	if err != nil {
 		return 0, fail("partial", path, err)
+	}
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		n, err := on(h, err, (*hosted).partial)
+		return n, fail("partial", path, err)
 	}
 	into, err := t.parent(ctx, names)
 	if err != nil {

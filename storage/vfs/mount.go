@@ -1,0 +1,407 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/packetboat/packetboat/storage"
+)
+
+// mounts are the host folders in all trees, as they were at an epoch of the store.
+type mounts struct {
+	epoch     uint64
+	byAccount map[int64][]*mount
+}
+
+// mount is a host folder in an account's tree, shared by all sessions.
+type mount struct {
+	storage.Mount
+	fs    *FS
+	names []string // of its path
+
+	mu    sync.Mutex
+	root  *hostRoot       // nil: not open
+	gone  bool            // it is mounted no more
+	noted map[string]bool // folders that the store knows to hold hidden files; see mark
+}
+
+// hostRoot is an open host folder. All of a mount's calls go through it: no path of the host is looked up after it was opened, but to see from time to
+// time whether another folder has taken its place.
+type hostRoot struct {
+	*os.Root
+	users   int       // calls and uploads that use it
+	checked time.Time // that it still is the folder at the mount's path
+	used    time.Time
+	stale   bool // another has taken its place: closed by the last user
+}
+
+const (
+	rootCheck = time.Second      // between two looks at whether a host folder is still the same
+	rootIdle  = 30 * time.Second // after which it is closed, so that the host can unmount what is behind it
+)
+
+// mountsOf are the mounts of an account. An account without any, as most are, costs two atomic loads.
+func (f *FS) mountsOf(ctx context.Context, account int64) ([]*mount, error) {
+	m := f.mounts.Load()
+	if m == nil || m.epoch != f.store.MountEpoch() {
+		var err error
+		if m, err = f.readMounts(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return m.byAccount[account], nil
+}
+
+// readMounts asks the store. A mount that is as it was keeps its root.
+func (f *FS) readMounts(ctx context.Context) (*mounts, error) {
+	f.mountsMu.Lock()
+	defer f.mountsMu.Unlock()
+	epoch := f.store.MountEpoch() // before the rows: what changes meanwhile is read again
+	old := f.mounts.Load()
+	if old != nil && old.epoch == epoch {
+		return old, nil
+	}
+	rows, err := f.store.Mounts(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	known := map[int64]*mount{}
+	if old != nil {
+		for _, all := range old.byAccount {
+			for _, m := range all {
+				known[m.ID] = m
+			}
+		}
+	}
+	now := &mounts{epoch: epoch, byAccount: map[int64][]*mount{}}
+	for _, r := range rows {
+		m := known[r.ID]
+		if m == nil {
+			m = &mount{Mount: r, fs: f, names: strings.Split(r.Path[1:], "/"), noted: map[string]bool{}}
+		}
+		delete(known, r.ID)
+		now.byAccount[r.Account] = append(now.byAccount[r.Account], m)
+	}
+	f.mounts.Store(now)
+	for _, m := range known {
+		m.end()
+	}
+	return now, nil
+}
+
+// end is called when the mount was removed: who still writes there must not make anything visible.
+func (m *mount) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gone = true
+	m.dropRoot()
+}
+
+// dropRoot closes the root, or has its last user close it. m.mu is held.
+func (m *mount) dropRoot() {
+	r := m.root
+	if r == nil {
+		return
+	}
+	m.root, r.stale = nil, true
+	if r.users == 0 {
+		r.Close()
+	}
+}
+
+// open gives the root for a call, which ends with close. It is opened anew when another folder has taken its place: a disk that was mounted there on the
+// host, or that is gone.
+func (m *mount) open() (*hostRoot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone {
+		return nil, fs.ErrNotExist
+	}
+	now := time.Now()
+	if m.root != nil && now.Sub(m.root.checked) > rootCheck {
+		if m.same() {
+			m.root.checked = now
+		} else {
+			m.dropRoot()
+		}
+	}
+	if m.root == nil {
+		r, err := m.openRoot()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %v", errUnavailable, err) // whatever is missing there, no file of the tree is known to be
+		}
+		m.root = &hostRoot{Root: r, checked: now}
+	}
+	m.root.users++
+	return m.root, nil
+}
+
+func (m *mount) close(r *hostRoot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.users--
+	r.used = time.Now()
+	if r.users == 0 && r.stale {
+		r.Close()
+	}
+}
+
+// openRoot opens the host folder. Its path was without links when it was mounted; one that has crept in could lead anywhere, and is not followed.
+func (m *mount) openRoot() (*os.Root, error) {
+	now, err := m.fs.store.HostFolder(m.Host)
+	if err != nil {
+		return nil, err
+	}
+	if now != m.Host {
+		return nil, fmt.Errorf("%s is not where it was: a link leads to %s", m.Host, now)
+	}
+	r, err := os.OpenRoot(m.Host)
+	if err != nil {
+		return nil, err
+	}
+	// A link may have been put there since it was looked at.
+	if !sameAs(r, m.Host) {
+		r.Close()
+		return nil, fmt.Errorf("%s changed while it was opened", m.Host)
+	}
+	return r, nil
+}
+
+func (m *mount) same() bool { return sameAs(m.root.Root, m.Host) }
+
+// sameAs tells whether a root is the folder at a path, without following a link in its last element.
+func sameAs(r *os.Root, path string) bool {
+	is, err := r.Stat(".")
+	if err != nil {
+		return false
+	}
+	at, err := os.Lstat(path)
+	return err == nil && os.SameFile(is, at)
+}
+
+// closeIdle closes the root when nobody has used it for a while.
+func (m *mount) closeIdle(before time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.root != nil && m.root.users == 0 && m.root.used.Before(before) {
+		m.dropRoot()
+	}
+}
+
+// hosted is a path on a mount, for the time of one call.
+type hosted struct {
+	m     *mount
+	r     *hostRoot
+	names []string // of the whole path, from home
+	rel   string   // on the host, below the mount; "." is the mount point
+}
+
+// hosted tells whether names lead onto a mount; nil when they do not. Who gets one closes it.
+func (t *Tree) hosted(ctx context.Context, names []string) (*hosted, error) {
+	all, err := t.fs.mountsOf(ctx, t.account)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	for _, m := range all {
+		// Names are compared as they are: a host that does not tell the case of letters apart begins below.
+		if len(names) >= len(m.names) && slices.Equal(names[:len(m.names)], m.names) {
+			r, err := m.open()
+			if err != nil {
+				return nil, err
+			}
+			h := &hosted{m: m, r: r, names: names}
+			if err := h.find(names[len(m.names):]); err != nil {
+				h.close()
+				return nil, err
+			}
+			return h, nil
+		}
+	}
+	return nil, nil
+}
+
+func (h *hosted) close() { h.m.close(h.r) }
+
+// on makes a call on a path that hosted gave, and closes it.
+func on[T any](h *hosted, err error, call func(*hosted) (T, error)) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer h.close()
+	return call(h)
+}
+
+// change is on for calls that give nothing back.
+func change(h *hosted, err error, call func(*hosted) error) error {
+	_, err = on(h, err, func(h *hosted) (struct{}, error) { return struct{}{}, call(h) })
+	return err
+}
+
+// point tells whether it is the mount point itself.
+func (h *hosted) point() bool { return h.rel == "." }
+
+// changeable refuses what may not be changed.
+func (h *hosted) changeable() error {
+	switch {
+	case h.m.ReadOnly:
+		return errReadOnlyMount
+	case h.point():
+		return errMountPoint
+	}
+	return nil
+}
+
+// mounted tells whether names lead to a folder on which a mount lies, or above it.
+func (t *Tree) mounted(ctx context.Context, names []string) (bool, error) {
+	all, err := t.fs.mountsOf(ctx, t.account)
+	return slices.ContainsFunc(all, func(m *mount) bool {
+		return len(m.names) >= len(names) && slices.Equal(m.names[:len(names)], names)
+	}), err
+}
+
+// points are the mounts by the nodes that they lie on.
+func (t *Tree) points(ctx context.Context) (map[int64]*mount, error) {
+	all, err := t.fs.mountsOf(ctx, t.account)
+	if len(all) == 0 {
+		return nil, err
+	}
+	points := make(map[int64]*mount, len(all))
+	for _, m := range all {
+		points[m.Node] = m
+	}
+	return points, err
+}
+
+// isFolder tells whether names lead to a folder: fs.ErrNotExist.
+func (t *Tree) isFolder(ctx context.Context, names []string) (bool, error) {
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		st, err := on(h, err, (*hosted).look)
+		return err == nil && st.IsDir(), err
+	}
+	p, err := t.find(ctx, names)
+	return err == nil && p.folder(), err
+}
+
+// renameHosted is Rename where one of the paths is on a mount, or above one; false when none is.
+func (t *Tree) renameHosted(ctx context.Context, v *view, a, b []string) (bool, error) {
+	above, err := t.mounted(ctx, a)
+	if err != nil || above {
+		return true, errors.Join(err, unless(err, errMountPoint))
+	}
+	from, err := t.hosted(ctx, a)
+	if err != nil {
+		return true, err
+	}
+	if from != nil {
+		defer from.close()
+	}
+	to, err := t.hosted(ctx, b)
+	if err != nil {
+		return true, err
+	}
+	if to != nil {
+		defer to.close()
+	}
+	switch {
+	case from == nil && to == nil:
+		return false, nil
+	case from == nil || to == nil || from.m != to.m:
+		return true, errAcrossMounts
+	}
+	if err := from.changeable(); err != nil {
+		return true, err
+	}
+	st, err := from.look()
+	if err != nil {
+		return true, err
+	}
+	p := &place{names: a, node: storage.Node{Kind: storage.KindFile}}
+	if st.IsDir() {
+		p.node.Kind = storage.KindFolder
+	}
+	replace, err := v.mayMove(p, b)
+	if err == nil {
+		err = from.rename(to, replace)
+	}
+	return true, err
+}
+
+// pointInfo is the Info of a mount point in the listing of the folder above it. A host folder that cannot be reached is listed too, as a folder that can only
+// be entered: a client that mirrors must not take it for removed.
+func (t *Tree) pointInfo(m *mount, n storage.Node) Info {
+	i := t.nodeInfo(n, len(m.names), false, "")
+	i.perm = permPointRO
+	r, err := m.open()
+	if err != nil {
+		return i
+	}
+	host, err := on(&hosted{m: m, r: r, names: m.names, rel: "."}, nil, (*hosted).stat)
+	if err != nil {
+		return i
+	}
+	return host
+}
+
+// Available is how many bytes can still be stored at a path: what the quota leaves, or on a mount what its file system has. Where neither
+// tells a number: fs.ErrInvalid.
+func (t *Tree) Available(ctx context.Context, path string) (int64, error) {
+	n, err := t.available(ctx, path)
+	return n, fail("available", path, err)
+}
+
+func (t *Tree) available(ctx context.Context, path string) (int64, error) {
+	_, names, err := t.allowed(ctx, path, 0)
+	if err != nil {
+		return 0, err
+	}
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return on(h, err, (*hosted).available)
+	}
+	used, limit, err := t.Usage(ctx)
+	if err == nil && limit == 0 {
+		err = fs.ErrInvalid
+	}
+	return max(limit-used, 0), err
+}
+
+// Run keeps house on the mounts until ctx ends: it closes folders that nobody uses, and removes hidden files that cut uploads left and that are
+// too old (storage.Options.PartialAge). An FS without it works, and leaves them.
+func (f *FS) Run(ctx context.Context) error {
+	tick := time.NewTicker(rootIdle)
+	defer tick.Stop()
+	var swept time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			f.closeIdle(time.Now().Add(time.Hour))
+			return ctx.Err()
+		case <-tick.C:
+		}
+		f.closeIdle(time.Now().Add(-rootIdle))
+		if time.Since(swept) > sweepEvery {
+			swept = time.Now()
+			// What could not be swept now will be the next time.
+			if err := f.SweepMounts(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				f.log.Warn("sweeping mounts failed", "error", err)
+			}
+		}
+	}
+}
+
+func (f *FS) closeIdle(before time.Time) {
+	if all := f.mounts.Load(); all != nil {
+		for _, list := range all.byAccount {
+			for _, m := range list {
+				m.closeIdle(before)
+			}
+		}
+	}
+}
