@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
+	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,6 +29,7 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 	addr6 := serveOn(t, h.reg, ln6, srv)
 	back := h.listen(func(o *Options) { o.RestoreFolder = true })
 	var last net.Conn
+	dirs := map[string]string{} // host folders by mount
 	keep := func(addr string) func(context.Context) (net.Conn, error) {
 		return func(ctx context.Context) (net.Conn, error) {
 			conn, err := sessiontest.TCP(addr)(ctx)
@@ -64,6 +68,17 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 			"part": func(_ testing.TB, args ...string) { h.part(args[0], args[1]) },
 			"passwd": func(t testing.TB, _ ...string) {
 				if err := h.door.SetPassword(t.Context(), h.ann.ID, "secret"); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"mount": func(_ testing.TB, args ...string) { dirs[args[0]] = h.mounted(args[0], len(args) > 1) },
+			"hostfile": func(t testing.TB, args ...string) { // into a mount, on the host
+				if err := os.WriteFile(filepath.Join(dirs[path.Dir(args[0])], path.Base(args[0])), []byte(args[1]), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"unmount": func(t testing.TB, args ...string) {
+				if _, err := h.store.RemoveMount(t.Context(), h.ann.ID, args[0]); err != nil {
 					t.Fatal(err)
 				}
 			},

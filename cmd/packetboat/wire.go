@@ -37,6 +37,7 @@ type house struct {
 	clients  *clientCAs // nil: clients are asked for no certificates
 	bound    map[string][]net.Listener
 	store    *storage.Store
+	tree     *vfs.FS
 	registry *session.Registry
 	door     *auth.Door
 	ports    *ftp.PortPool
@@ -122,12 +123,14 @@ func (h *house) start() (err error) {
 	}
 	h.ports = ftp.NewPortPool(c.addresses(), c.passive().First, c.passive().Last)
 	h.ports.FrontEnds, h.ports.Logger = c.fronts(passivePorts), h.logger
+	h.tree = vfs.New(h.store, vfs.Options{MaxMessage: c.MaxMessage, Logger: h.logger})
 	h.makeServers()
 
 	var background, accepting context.Context
 	background, h.stopBackground = context.WithCancel(context.Background())
 	accepting, h.stopAccepting = context.WithCancel(context.Background())
 	h.spawn("store", func() error { return h.store.Run(background) })
+	h.spawn("tree", func() error { return h.tree.Run(background) })
 	h.spawn("certificate", func() error { return h.certs.renew(background, h.dir, h.config) })
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
@@ -162,7 +165,7 @@ func (h *house) spawn(name string, f func() error) {
 // makeServers builds the table of who serves which listener.
 func (h *house) makeServers() {
 	c := h.config
-	tree := vfs.New(h.store, vfs.Options{MaxMessage: c.MaxMessage})
+	tree := h.tree
 	tls := h.certs.config()
 	users := tls // who logs in may do so by certificate; other servers' certificates are none of ours to judge
 	if h.clients != nil {
