@@ -206,10 +206,16 @@ func (s *Store) RemoveMount(ctx context.Context, account int64, path string) (Mo
 
 // dropMounts removes rows.
 func (t *tx) dropMounts(where string, arg int64) error {
-	if err := t.exec(`DELETE FROM mount_folder WHERE mount IN (SELECT id FROM mount WHERE `+where+`)`, arg); err != nil {
-		return err
+	for _, q := range []string{
+		`DELETE FROM mount_folder WHERE mount IN (SELECT id FROM mount WHERE ` + where + `)`,
+		`DELETE FROM mount_part WHERE mount IN (SELECT id FROM mount WHERE ` + where + `)`,
+		`DELETE FROM mount WHERE ` + where,
+	} {
+		if err := t.exec(q, arg); err != nil {
+			return err
+		}
 	}
-	return t.exec(`DELETE FROM mount WHERE `+where, arg)
+	return nil
 }
 
 // dropAccountMounts removes those of an account that goes.
@@ -249,6 +255,26 @@ func (s *Store) MountFolders(ctx context.Context, mount int64, after string, lim
 func (s *Store) ForgetMountFolder(ctx context.Context, mount int64, path string) error {
 	return fail("forget a folder of a mount", s.do(ctx, func(t *tx) error {
 		return t.exec(`DELETE FROM mount_folder WHERE mount = ? AND path = ?`, mount, []byte(path))
+	}))
+}
+
+// NoteMountPart remembers that a cut upload left a part of the file at path, below a mount, for MountParts.
+func (s *Store) NoteMountPart(ctx context.Context, mount int64, path string) error {
+	return fail("note a part on a mount", s.do(ctx, func(t *tx) error {
+		return t.exec(`INSERT INTO mount_part (mount, path) SELECT id, ? FROM mount WHERE id = ? ON CONFLICT (mount, path) DO NOTHING`, path, mount)
+	}))
+}
+
+// MountParts are the paths that were noted, up to limit behind after. Nothing says that the parts are still there.
+func (s *Store) MountParts(ctx context.Context, mount int64, after string, limit int) ([]string, error) {
+	all, err := readAll[string](s.db, `SELECT path FROM mount_part WHERE mount = ? AND path > ? ORDER BY path LIMIT ?`, mount, after, limit)
+	return all, fail("parts on a mount", err)
+}
+
+// ForgetMountPart is the contrary of NoteMountPart.
+func (s *Store) ForgetMountPart(ctx context.Context, mount int64, path string) error {
+	return fail("forget a part on a mount", s.do(ctx, func(t *tx) error {
+		return t.exec(`DELETE FROM mount_part WHERE mount = ? AND path = ?`, mount, path)
 	}))
 }
 

@@ -17,3 +17,10 @@ CREATE TABLE mount_folder (
     path  BLOB    NOT NULL,
     PRIMARY KEY (mount, path)
 ) STRICT, WITHOUT ROWID;
+
+-- Files on mounts of which a cut upload left a part. path is the file's below the mount, as the tree has it. A hint for lists: the part itself is a hidden file.
+CREATE TABLE mount_part (
+    mount INTEGER NOT NULL,
+    path  TEXT    NOT NULL,
+    PRIMARY KEY (mount, path)
+) STRICT, WITHOUT ROWID;

@@ -318,12 +318,16 @@ func TestMountUpload(t *testing.T) {
 	if n, err := p.Partial(ctx, "/m/x"); err != nil || n != 10 {
 		t.Fatal(n, err)
 	}
+	parts, more, err := p.Parts(ctx)
+	if err != nil || more || len(parts) != 1 || parts[0].Path != "/m/x" || parts[0].Size != 10 || !parts[0].Old || time.Since(parts[0].Cut) > time.Minute {
+		t.Errorf("%+v, %v", parts, err)
+	}
 	// Another account with the same folder has no part.
 	joe := storagetest.Account(t, p.store, "joe@example.test")
 	if _, err := p.store.AddMount(ctx, joe.ID, "/m", p.dir, false); err != nil {
 		t.Fatal(err)
 	}
-	_, err := vfs.New(p.store, vfs.Options{}).Tree(joe).Partial(ctx, "/m/x")
+	_, err = vfs.New(p.store, vfs.Options{}).Tree(joe).Partial(ctx, "/m/x")
 	p.refused(err, fs.ErrNotExist, "/m/x")
 	_, err = p.Create(ctx, "/m/x", vfs.CreateOptions{Offset: 11, Expect: -1})
 	p.refused(err, storage.ErrInvalid, "/m/x")
@@ -367,6 +371,13 @@ func TestMountUpload(t *testing.T) {
 	p.refused(err, fs.ErrExist, "/m/n")
 	p.ok(w.Abort(ctx, false))
 	p.same(p.read("n"), "faster")
+	p.same(p.entries("."), []string{"n", "x"})
+	if parts, _, err := p.Parts(ctx); err != nil || len(parts) != 0 {
+		t.Errorf("%+v, %v", parts, err)
+	}
+	p.ok(begin(vfs.CreateOptions{}, "xyz").Abort(ctx, true))
+	p.ok(p.DropPart(ctx, "/m/x"))
+	p.refused(p.DropPart(ctx, "/m/x"), fs.ErrNotExist, "/m/x")
 	p.same(p.entries("."), []string{"n", "x"})
 	_, err = p.Create(ctx, "/m/n", vfs.CreateOptions{Expect: 1 << 60})
 	p.refused(err, syscall.ENOSPC, "/m/n")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,6 +111,9 @@ func (d *hostDir) sync() error {
 	}
 	return err
 }
+
+// modified is when what st tells of was last written.
+func modified(st *unix.Stat_t) time.Time { return time.Unix(st.Mtim.Unix()) }
 
 // isDir and isRegular tell of a mode of stat(2).
 func isDir(mode uint32) bool     { return mode&unix.S_IFMT == unix.S_IFDIR }

@@ -3,10 +3,7 @@ package vfs
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -146,7 +143,7 @@ func (w *hostWriter) copyOld(ctx context.Context, n int64) error {
 		n = old.Size()
 	}
 	if n > old.Size() {
-		return errBeyond
+		return ErrBeyond
 	}
 	if err := w.create(); err != nil {
 		return err
@@ -168,12 +165,6 @@ func (w *hostWriter) copyBody(ctx context.Context, b *File, n int64) error {
 	return nil
 }
 
-// partName is the name of what a cut upload of a name left in the same folder.
-func (m *mount) partName(name string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "packetboat part\x00%d\x00%s\x00%s", m.Account, m.Owner, name))
-	return hiddenPrefix + "part-" + hex.EncodeToString(sum[:16])
-}
-
 // claim goes on with the part that a cut upload left: the file itself, so that nothing is copied and a crash leaves all that came. n is as in copyOld.
 // A part that another upload goes on with already is not there.
 func (w *hostWriter) claim(ctx context.Context, n int64) error {
@@ -193,7 +184,7 @@ func (w *hostWriter) claim(ctx context.Context, n int64) error {
 	case !st.Mode().IsRegular():
 		err = fs.ErrNotExist // not one of ours
 	case n > st.Size():
-		err = errBeyond
+		err = ErrBeyond
 	}
 	if n < 0 && err == nil {
 		n = st.Size()
@@ -212,20 +203,6 @@ func (w *hostWriter) claim(ctx context.Context, n int64) error {
 	}
 	_, err = f.Seek(n, io.SeekStart)
 	return err
-}
-
-// recover makes a part of one that an upload went on with when the server crashed. fs.ErrNotExist when one goes on with it now.
-func (m *mount) recover(d *hostDir, part string) error {
-	st, err := d.lstat(part + ".up")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case m.holds(fileID{uint64(st.Dev), uint64(st.Ino)}):
-		return fs.ErrNotExist
-	}
-	return d.rename(part+".up", d, part)
 }
 
 func (w *hostWriter) write(p []byte) (int, error) {
@@ -373,12 +350,18 @@ func (w *hostWriter) inPlace() error {
 }
 
 // abort ends it. A part that was here before stays also without keep, longer than it was or as long.
-func (w *hostWriter) abort(keep bool) error {
+func (w *hostWriter) abort(ctx context.Context, keep bool) error {
 	defer w.drop()
 	if !keep && !w.claimed || w.size == 0 {
 		return nil
 	}
-	err := w.f.Sync()
+	// An upload is mostly cut by the end of its session, which ends ctx.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
+	defer cancel()
+	err := w.h.m.fs.store.NoteMountPart(ctx, w.h.m.ID, w.h.below())
+	if err == nil {
+		err = w.f.Sync()
+	}
 	if err == nil {
 		err = w.d.rename(w.temp, w.d, w.h.m.partName(w.name))
 	}
@@ -402,41 +385,6 @@ func (w *hostWriter) drop() {
 		w.d.close()
 	}
 	w.h.close()
-}
-
-// partial is the size of what a cut upload left.
-func (h *hosted) partial() (int64, error) {
-	if h.point() {
-		return 0, fs.ErrNotExist
-	}
-	d, name, err := h.r.parent(h.rel)
-	if err != nil {
-		return 0, hostError(err)
-	}
-	defer d.close()
-	part := h.m.partName(name)
-	st, err := d.lstat(part)
-	if errors.Is(err, fs.ErrNotExist) {
-		st, err = d.lstat(part + ".up")
-		if err == nil && h.m.holds(fileID{uint64(st.Dev), uint64(st.Ino)}) {
-			err = fs.ErrNotExist
-		}
-	}
-	if err == nil && !isRegular(uint32(st.Mode)) {
-		err = fs.ErrNotExist
-	}
-	return st.Size, hostError(err)
-}
-
-// dropPartial throws away what a cut upload of a name left; fs.ErrNotExist.
-func (h *hosted) dropPartial(d *hostDir, name string) error {
-	h.m.fs.claims.Lock()
-	defer h.m.fs.claims.Unlock()
-	part := h.m.partName(name)
-	if err := h.m.recover(d, part); err != nil {
-		return err
-	}
-	return d.unlink(part)
 }
 
 // hold says that a hidden file is in use, so that nobody sweeps it.

@@ -56,7 +56,18 @@ func (t *Tree) Parts(ctx context.Context) (parts []Part, more bool, err error) {
 		}
 		parts = append(parts, p)
 	}
-	return parts, more, nil
+	onMounts, others, err := t.partsOnMounts(ctx, &v)
+	if err != nil {
+		return nil, false, fail("parts", "/", err)
+	}
+	if len(onMounts) > 0 {
+		parts = append(parts, onMounts...)
+		slices.SortStableFunc(parts, func(a, b Part) int { return b.Cut.Compare(a.Cut) })
+	}
+	if len(parts) > MaxParts {
+		parts, others = parts[:MaxParts], true
+	}
+	return parts, more || others, nil
 }
 
 // showsPart tells whether it may be said that there is a part of a name in a folder.
@@ -106,6 +117,9 @@ func (t *Tree) DropPart(ctx context.Context, path string) error {
 	}
 	if err != nil {
 		return fail("drop part", path, err)
+	}
+	if h, err := t.hosted(ctx, names); h != nil || err != nil {
+		return fail("drop part", path, change(h, err, (*hosted).dropPart))
 	}
 	into, err := t.parent(ctx, names)
 	if err == nil {

@@ -393,7 +393,7 @@ func (w *Writer) Abort(ctx context.Context, keep bool) error {
 	}
 	w.ended = true
 	if w.host != nil {
-		return w.fail(w.host.abort(keep))
+		return w.fail(w.host.abort(ctx, keep))
 	}
 	defer w.u.Abort()
 	if !keep || w.mail != nil || w.u.Size() == 0 {
