@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/vfs"
@@ -77,12 +79,13 @@ type client struct {
 	pbsz       bool
 	protect    bool // PROT P
 	epsvAll    bool
-	rest       int64        // REST, or where RANG begins
-	until      int64        // one past the last byte of RANG; 0: there is none
-	announced  int64        // by ALLO, for the next upload; 0: unknown
-	typ        atomic.Int32 // typeASCII or typeImage; STAT shows it while a transfer runs
-	hash       *algorithm   // of HASH
-	host       *virtualHost // HOST; nil: none
+	rest       int64            // REST, or where RANG begins
+	until      int64            // one past the last byte of RANG; 0: there is none
+	rates      [2]*rate.Limiter // of the session's downloads and uploads; nil until bounded
+	announced  int64            // by ALLO, for the next upload; 0: unknown
+	typ        atomic.Int32     // typeASCII or typeImage; STAT shows it while a transfer runs
+	hash       *algorithm       // of HASH
+	host       *virtualHost     // HOST; nil: none
 	renameFrom string
 	facts      facts
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared

@@ -39,6 +39,7 @@ type dataConn struct {
 	aborted error // why
 
 	t       *transfer // that uses it
+	pace    *pace     // of a file's transfer
 	secure  bool      // PROT P when the transfer began
 	opened  bool
 	openErr error
@@ -167,14 +168,15 @@ func (d *dataConn) send(body storage.Body, off int64) error {
 		return err
 	}
 	for size := body.Size(); off < size; {
-		var n int64
-		var err error
+		step := int64(plainStep)
 		if d.tls != nil {
-			n, err = body.WriteRange(d.tls, off, min(size-off, tlsStep))
-		} else {
-			d.wire.writeBy()
-			n, err = body.WriteRange(d.tcp, off, min(size-off, plainStep))
+			step = tlsStep
 		}
+		step = d.pace.most(min(size-off, step))
+		if err := d.pace.wait(d.ctx, int(step)); err != nil {
+			return d.broken(err)
+		}
+		n, err := d.sendSome(body, off, step)
 		off += n
 		d.count(0, n)
 		if err != nil && !(d.tls == nil && d.moving(err) && (n > 0 || d.wire.drained())) {
@@ -184,28 +186,48 @@ func (d *dataConn) send(body storage.Body, off int64) error {
 	return d.finish()
 }
 
+// sendSome sends n bytes from off on.
+func (d *dataConn) sendSome(body storage.Body, off, n int64) (int64, error) {
+	if d.tls == nil {
+		d.wire.writeBy()
+		return body.WriteRange(d.tcp, off, n)
+	}
+	n, err := body.WriteRange(d.tls, off, n)
+	if err == nil && d.pace != nil {
+		err = d.wire.flush() // who is sent little gets it at once
+	}
+	return n, err
+}
+
 // moving tells of an error whether it is only the end of a deadline during which bytes did move.
 func (d *dataConn) moving(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && d.abortedBy() == nil
 }
 
-// Write sends p (listings).
-func (d *dataConn) Write(p []byte) (int, error) {
-	err := d.open()
-	if err != nil || len(p) == 0 {
+// Write sends p (listings, and files that are sent otherwise than they are).
+func (d *dataConn) Write(p []byte) (total int, err error) {
+	if err := d.open(); err != nil {
 		return 0, err
 	}
-	var n int
-	if d.tls != nil {
-		n, err = d.tls.Write(p)
-	} else {
-		n, err = d.wire.Write(p)
+	for len(p) > 0 && err == nil {
+		step := p[:d.pace.most(int64(len(p)))]
+		if err = d.pace.wait(d.ctx, len(step)); err != nil {
+			break
+		}
+		var n int
+		if d.tls != nil {
+			n, err = d.tls.Write(step)
+		} else {
+			n, err = d.wire.Write(step)
+		}
+		d.count(0, int64(n))
+		total += n
+		p = p[n:]
 	}
-	d.count(0, int64(n))
 	if err != nil {
 		err = d.broken(err)
 	}
-	return n, err
+	return total, err
 }
 
 // Read receives. io.EOF is a proper end: close_notify under TLS, FIN in the clear.
@@ -213,6 +235,7 @@ func (d *dataConn) Read(p []byte) (int, error) {
 	if err := d.open(); err != nil {
 		return 0, err
 	}
+	p = p[:d.pace.most(int64(len(p)))]
 	var n int
 	var err error
 	if d.tls != nil {
@@ -229,6 +252,9 @@ func (d *dataConn) Read(p []byte) (int, error) {
 		n, err = d.wire.Read(p)
 	}
 	d.count(int64(n), 0)
+	if err == nil {
+		err = d.pace.wait(d.ctx, n)
+	}
 	if err != nil && err != io.EOF {
 		err = d.broken(err)
 	}

@@ -17,6 +17,7 @@ import (
 // move opens the file of a transfer and moves its bytes between it and the data connection. An engine calls it where it would open the file. Everything
 // that matters (sendfile, counters, what is a whole upload) happens here, so an engine cannot get it wrong.
 func (t *transfer) move(ctx context.Context, tree *vfs.Tree) error {
+	t.d.pace = t.c.srv.o.Rates.of(t.c, t.verb != "RETR")
 	if t.verb == "RETR" {
 		return t.download(ctx, tree)
 	}

@@ -52,6 +52,8 @@ type Options struct {
 	// whole; 0: 1 ms, negative: none. Making large files durable takes longer anyway.
 	PlainGrace time.Duration
 
+	Rates *Rates // how fast transfers may be; nil: as fast as they can
+
 	// Relaxed answers 226 before an upload is on disk, as other servers do: it survives the end of the program, but not always that of the machine.
 	Relaxed bool
 

@@ -64,6 +64,7 @@ type config struct {
 	FTPPartialTTL      time.Duration
 	FTPDurable         bool
 	FTPASCII           string
+	FTPRates           ftp.Rates
 	FTPRestoreFolder   bool
 	FTPAnonymous       string
 	FTPGuests          int // sessions of the anonymous at a time
@@ -247,6 +248,10 @@ var keys = []key{
 	}},
 	{"ftp.data_tls", "allowed", "TLS of data connections: allowed (the client says so with PROT P) or required (nothing is transferred without).", choice(func(c *config) *string { return &c.FTPDataTLS }, "allowed", "required")},
 	{"ftp.stall_timeout", "2m", "A transfer in which nothing moves for this long is cut.", duration(func(c *config) *time.Duration { return &c.FTPStall })},
+	{"ftp.session_rate_up", "0", "Bytes a second, such as 500KiB, that one session may upload; 0 means any number (for each rate). Listings do not count.", perSecond(func(r *ftp.Rates) *int64 { return &r.SessionUp })},
+	{"ftp.session_rate_down", "0", "Bytes a second that one session may download.", perSecond(func(r *ftp.Rates) *int64 { return &r.SessionDown })},
+	{"ftp.account_rate_up", "0", "Bytes a second that all sessions of an account together may upload; they get equal shares.", perSecond(func(r *ftp.Rates) *int64 { return &r.AccountUp })},
+	{"ftp.account_rate_down", "0", "Bytes a second that all sessions of an account together (all anonymous ones too) may download.", perSecond(func(r *ftp.Rates) *int64 { return &r.AccountDown })},
 	{"ftp.durable", "on", "Answer an upload by 226 only when it is on disk: on or off. Off is as other servers do it, faster and not safe: what was uploaded in the last half minute may be gone or damaged after the machine (not the program) failed. Mail is always durable.", func(c *config, v string) error {
 		return boolInto(&c.FTPDurable, v)
 	}},
@@ -395,6 +400,18 @@ func (r *portRange) parse(v string) error {
 	}
 	*r = p
 	return nil
+}
+
+// perSecond reads a rate.
+func perSecond(field func(*ftp.Rates) *int64) func(*config, string) error {
+	return func(c *config, v string) error {
+		n, err := parseSize(v)
+		if err == nil && n != 0 && n < 1<<10 {
+			err = fmt.Errorf("want 0 or at least 1KiB")
+		}
+		*field(&c.FTPRates) = n
+		return err
+	}
 }
 
 // parseSize reads 5GiB, 100MB, 1048576.

@@ -194,7 +194,7 @@ func (h *house) makeServers() {
 			Name: c.Hostname, TLS: users, ImplicitTLS: implicit, Logger: h.logger,
 			PassivePorts: h.ports, PublicAddresses: c.publicAddresses(), NoActiveMode: !c.FTPActive, OwnPorts: c.ownPorts(),
 			DataTLSReuse: c.FTPTLSReuse, ReuseRules: c.FTPReuseRules, RequireDataTLS: c.FTPDataTLS == "required",
-			StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, RestoreFolder: c.FTPRestoreFolder,
+			StallTimeout: c.FTPStall, Relaxed: !c.FTPDurable, Rates: &c.FTPRates, RestoreFolder: c.FTPRestoreFolder,
 			ConvertASCII: c.FTPASCII == "convert", Domains: h.domains,
 			Anonymous: c.FTPAnonymous, AnonymousSessions: c.FTPGuests,
 		})
