@@ -112,9 +112,9 @@ func TestDropBox(t *testing.T) {
 	p.refusedTransfer(550, "LIST *")
 	p.refusedTransfer(550, "LIST")
 	p.cmd(350, "REST 2")
-	there := p.refusedTransfer(550, "STOR taken.txt")
+	there := p.refusedTransfer(554, "STOR taken.txt")
 	p.cmd(350, "REST 2")
-	if not := p.refusedTransfer(550, "STOR absent.txt"); strings.ReplaceAll(there, "taken", "absent") != not {
+	if not := p.refusedTransfer(554, "STOR absent.txt"); strings.ReplaceAll(there, "taken", "absent") != not {
 		t.Errorf("REST tells: %q, %q", there, not)
 	}
 	if got, _ := h.getWhole("/taken.txt"); got != "old" {
