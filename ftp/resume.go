@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -144,7 +143,7 @@ func (c *client) resumeDrop(name string) {
 }
 
 func (c *client) resumeList() {
-	parts, more, err := c.tree.Parts(c.ctx)
+	parts, others, more, err := c.tree.Parts(c.ctx, maxShown)
 	if err != nil {
 		c.fail(err, "", false)
 		return
@@ -160,18 +159,14 @@ func (c *client) resumeList() {
 	} else {
 		lines = append(lines, "Interrupted uploads:")
 	}
-	for i, p := range parts {
-		if i == maxShown {
-			break
-		}
+	for _, p := range parts {
 		lines = append(lines, partLine(p))
 	}
-	if n := len(parts) - maxShown; n > 0 {
-		text := strconv.Itoa(n)
-		if more {
-			text = "at least " + text
-		}
-		lines = append(lines, "... and "+text+" more")
+	switch {
+	case more:
+		lines = append(lines, fmt.Sprintf("... and at least %d more", others))
+	case others > 0:
+		lines = append(lines, fmt.Sprintf("... and %d more", others))
 	}
 	c.replyLines(200, "What can be resumed:", lines, "End")
 }

@@ -259,7 +259,7 @@ var keys = []key{
 	{"ftp.anonymous", "", "The account whose files everybody may list and download who logs in as anonymous or ftp (never its mail; its rights and jail hold too). Empty: nobody may.", text(func(c *config) *string { return &c.FTPAnonymous })},
 	{"ftp.anonymous_sessions", "20", "Anonymous sessions at a time; 0 means limits.per_account.", limit(func(c *config) *int { return &c.FTPGuests })},
 	{"ftp.partial_ttl", "48h", "How long a cut upload can be resumed.", duration(func(c *config) *time.Duration { return &c.FTPPartialTTL })},
-	{"ftp.restore_cwd", "off", "A client (known by account, address and name) begins in the folder where its last session ended: on or off. SITE RESUME tells what is remembered either way.", func(c *config, v string) error {
+	{"ftp.restore_cwd", "off", "A client (known by account, address and name) begins in the folder where its last session ended: on or off. The login's reply says so. Programs that take it for granted to begin at home and name files from there (curl, wget) then look in that folder. SITE RESUME tells what is remembered either way.", func(c *config, v string) error {
 		return boolInto(&c.FTPRestoreFolder, v)
 	}},
 

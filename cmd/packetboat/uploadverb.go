@@ -31,7 +31,7 @@ type (
 
 // parts are those of an account, wherever they are.
 func (c *control) parts(ctx context.Context, a *storage.Account) (uploadsJSON, error) {
-	all, more, err := vfs.New(c.store, vfs.Options{}).Whole(a).Parts(ctx)
+	all, _, more, err := vfs.New(c.store, vfs.Options{}).Whole(a).Parts(ctx, vfs.MaxParts)
 	j := uploadsJSON{Account: a.Name, Uploads: []uploadJSON{}, More: more}
 	for _, p := range all {
 		j.Uploads = append(j.Uploads, uploadJSON{Path: p.Path, Bytes: p.Size, Cut: p.Cut, Expires: p.Expires, Replaces: p.Old})

@@ -318,7 +318,7 @@ func TestMountUpload(t *testing.T) {
 	if n, err := p.Partial(ctx, "/m/x"); err != nil || n != 10 {
 		t.Fatal(n, err)
 	}
-	parts, more, err := p.Parts(ctx)
+	parts, _, more, err := p.Parts(ctx, 10)
 	if err != nil || more || len(parts) != 1 || parts[0].Path != "/m/x" || parts[0].Size != 10 || !parts[0].Old || time.Since(parts[0].Cut) > time.Minute {
 		t.Errorf("%+v, %v", parts, err)
 	}
@@ -372,7 +372,7 @@ func TestMountUpload(t *testing.T) {
 	p.ok(w.Abort(ctx, false))
 	p.same(p.read("n"), "faster")
 	p.same(p.entries("."), []string{"n", "x"})
-	if parts, _, err := p.Parts(ctx); err != nil || len(parts) != 0 {
+	if parts, _, _, err := p.Parts(ctx, 10); err != nil || len(parts) != 0 {
 		t.Errorf("%+v, %v", parts, err)
 	}
 	p.ok(begin(vfs.CreateOptions{}, "xyz").Abort(ctx, true))

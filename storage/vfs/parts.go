@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 	"time"
 
@@ -20,18 +21,50 @@ type Part struct {
 	Cut     time.Time
 	Expires time.Time // then it is swept
 	Old     bool      // there is a file of that name, untouched by the upload
+
+	folder int64 // 0 on a mount
 }
 
-// Parts are the parts that the account's cut uploads left in this tree, the latest first, at most MaxParts. more tells that there may be others.
-// Those in folders that may not be listed, or where nothing may be uploaded, are left out, and the anonymous see none.
-func (t *Tree) Parts(ctx context.Context) (parts []Part, more bool, err error) {
+// Parts are the parts that the account's cut uploads left in this tree, the latest first, at most limit (at most MaxParts). others is how many there are
+// beside them, of the latest MaxParts in the tree and of those on each mount; more tells that there may be older ones. Those in folders that may not be listed,
+// or where nothing may be uploaded, are left out, and the anonymous see none.
+func (t *Tree) Parts(ctx context.Context, limit int) (parts []Part, others int, more bool, err error) {
 	v, err := t.view(ctx)
 	if err != nil || v.guest {
-		return nil, false, fail("parts", "/", err)
+		return nil, 0, false, fail("parts", "/", err)
 	}
+	parts, more, err = t.partsInTree(ctx, &v)
+	if err != nil {
+		return nil, 0, false, fail("parts", "/", err)
+	}
+	onMounts, moreThere, err := t.partsOnMounts(ctx, &v)
+	if err != nil {
+		return nil, 0, false, fail("parts", "/", err)
+	}
+	if len(onMounts) > 0 {
+		parts = append(parts, onMounts...)
+		slices.SortStableFunc(parts, func(a, b Part) int { return b.Cut.Compare(a.Cut) })
+	}
+	if others = len(parts) - min(limit, MaxParts); others > 0 {
+		parts = parts[:len(parts)-others]
+	}
+	for i, p := range parts {
+		if p.folder == 0 {
+			continue // on a mount
+		}
+		if _, err = t.store.Lookup(ctx, t.account, p.folder, path.Base(p.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, 0, false, fail("parts", "/", err)
+		}
+		parts[i].Old = err == nil
+	}
+	return parts, max(others, 0), more || moreThere, nil
+}
+
+// partsInTree is Parts of what the store keeps, but for Old.
+func (t *Tree) partsInTree(ctx context.Context, v *view) (parts []Part, more bool, err error) {
 	rows, err := t.store.Partials(ctx, t.account, MaxParts+1)
 	if err != nil {
-		return nil, false, fail("parts", "/", err)
+		return nil, false, err
 	}
 	if more = len(rows) > MaxParts; more {
 		rows = rows[:MaxParts]
@@ -43,31 +76,14 @@ func (t *Tree) Parts(ctx context.Context) (parts []Part, more bool, err error) {
 			continue // the folder was removed a moment ago
 		}
 		if err != nil {
-			return nil, false, fail("parts", "/", err)
+			return nil, false, err
 		}
-		if !v.showsPart(names, r.Name) {
-			continue
+		if v.showsPart(names, r.Name) {
+			parts = append(parts, Part{Path: join(append(slices.Clip(names[len(v.root):]), r.Name)), Size: r.Size, Cut: r.Modified,
+				Expires: r.Modified.Add(t.store.PartialAge()), folder: r.Parent})
 		}
-		p := Part{Path: join(append(slices.Clip(names[len(v.root):]), r.Name)), Size: r.Size, Cut: r.Modified, Expires: r.Modified.Add(t.store.PartialAge())}
-		if _, err = t.store.Lookup(ctx, t.account, r.Parent, r.Name); err == nil {
-			p.Old = true
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, false, fail("parts", "/", err)
-		}
-		parts = append(parts, p)
 	}
-	onMounts, others, err := t.partsOnMounts(ctx, &v)
-	if err != nil {
-		return nil, false, fail("parts", "/", err)
-	}
-	if len(onMounts) > 0 {
-		parts = append(parts, onMounts...)
-		slices.SortStableFunc(parts, func(a, b Part) int { return b.Cut.Compare(a.Cut) })
-	}
-	if len(parts) > MaxParts {
-		parts, others = parts[:MaxParts], true
-	}
-	return parts, more || others, nil
+	return parts, more, nil
 }
 
 // showsPart tells whether it may be said that there is a part of a name in a folder.

@@ -51,7 +51,7 @@ func TestParts(t *testing.T) {
 	leavePart(t, tree, "/y", "12")
 	want := func(want ...string) {
 		t.Helper()
-		parts, more, err := tree.Parts(t.Context())
+		parts, others, more, err := tree.Parts(t.Context(), 10)
 		var got []string
 		for _, p := range parts {
 			got = append(got, fmt.Sprint(p.Path, " ", p.Size, " ", p.Old))
@@ -59,7 +59,7 @@ func TestParts(t *testing.T) {
 				t.Error(p)
 			}
 		}
-		if err != nil || more || !sameSet(got, want) {
+		if err != nil || more || others != 0 || !sameSet(got, want) {
 			t.Fatal(got, more, err)
 		}
 	}
@@ -68,6 +68,9 @@ func TestParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("/c/b/x 3 false", "/y 2 true")
+	if parts, others, more, err := tree.Parts(t.Context(), 1); err != nil || len(parts) != 1 || others != 1 || more {
+		t.Fatal(parts, others, more, err)
+	}
 	for _, p := range []string{"/a/b/x", "/z", "/", "/Mail/INBOX/x", "/missing", "/y/z", "/\x00"} {
 		if err := tree.DropPart(t.Context(), p); err == nil {
 			t.Error(p, "was thrown away")
@@ -115,11 +118,18 @@ func TestLastVisit(t *testing.T) {
 	}
 	tree.NoteVisit(vfs.Visit{Address: "192.0.2.1", Name: "lftp", Folder: "/l", Type: "I"})
 	tree.NoteVisit(vfs.Visit{Address: "192.0.2.1", Name: "curl", Folder: "/c"})
-	for name, want := range map[string]string{"lftp": "/l", "curl": "/c", "other": "/"} {
+	tree.NoteVisit(vfs.Visit{Address: "192.0.2.1", Name: "FileZilla 3.66.5", Folder: "/z"})
+	tree.NoteVisit(vfs.Visit{Address: "192.0.2.2", Name: "FileZilla 3.66.5", Folder: "/elsewhere"})
+	for name, want := range map[string]string{
+		"lftp": "/l", "curl": "/c", "lftp/4.9.2": "/l", "FileZilla 3.66.5": "/z", "filezilla 3.70": "/z", "FileZillaPro": "", "other": "", "ftp": "",
+	} {
 		v, ok, err := tree.LastVisit(t.Context(), "192.0.2.1", name)
-		if err != nil || !ok || !strings.HasPrefix(v.Folder, want) {
+		if err != nil || ok != (want != "") || v.Folder != want {
 			t.Error(name, v, ok, err)
 		}
+	}
+	if v, ok, err := tree.LastVisit(t.Context(), "192.0.2.1", ""); err != nil || !ok || v.Folder == "/elsewhere" {
+		t.Error(v, ok, err)
 	}
 	for _, other := range []*vfs.Tree{f.Tree(joe), f.Tree(&storage.Account{ID: a.ID, Home: a.Home, Epoch: a.Epoch + 1})} {
 		if v, ok, err := other.LastVisit(t.Context(), "192.0.2.1", "lftp"); ok || err != nil {
@@ -154,12 +164,12 @@ func TestPartsAllowed(t *testing.T) {
 	}
 	want := func(tree *vfs.Tree, want ...string) {
 		t.Helper()
-		parts, more, err := tree.Parts(t.Context())
+		parts, others, more, err := tree.Parts(t.Context(), 10)
 		var got []string
 		for _, p := range parts {
 			got = append(got, p.Path)
 		}
-		if err != nil || more || !sameSet(got, want) {
+		if err != nil || more || others != 0 || !sameSet(got, want) {
 			t.Fatal(got, more, err)
 		}
 	}

@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/packetboat/packetboat/storage"
@@ -26,8 +27,8 @@ func (t *Tree) NoteVisit(v Visit) {
 	t.store.NoteVisit(storage.Visit{Account: t.account, Epoch: t.epoch, Address: v.Address, Name: v.Name, Folder: v.Folder, Type: v.Type})
 }
 
-// LastVisit is what is remembered of a client: under its name, or else the latest at its address, since many clients tell their name after the login, or with
-// each version another. ok is false when there is nothing. What was remembered is taken like something that a client sent: Folder
+// LastVisit is what is remembered of a client: under its name, or else the latest of the same program, whose version is in the name. Of a client that has told
+// no name it is the latest at its address, since many tell it only after the login. ok is false when there is nothing. What was remembered is taken like something that a client sent: Folder
 // went through Clean, and is to be looked up before it is used.
 func (t *Tree) LastVisit(ctx context.Context, address, name string) (v Visit, ok bool, err error) {
 	if t.guest {
@@ -39,13 +40,21 @@ func (t *Tree) LastVisit(ctx context.Context, address, name string) (v Visit, ok
 	}
 	all = slices.DeleteFunc(all, func(r storage.Visit) bool {
 		folder, err := Clean("/", r.Folder)
-		return err != nil || folder != r.Folder
+		return err != nil || folder != r.Folder || name != "" && program(r.Name) != program(name)
 	})
 	if len(all) == 0 {
 		return Visit{}, false, nil
 	}
 	r := all[max(0, slices.IndexFunc(all, func(r storage.Visit) bool { return r.Name == name }))]
 	return Visit{Address: r.Address, Name: r.Name, Folder: r.Folder, Type: r.Type, At: r.At}, true, nil
+}
+
+// program is what stays of a client's name when it is updated: "FileZilla 3.66.5", "lftp/4.9.2".
+func program(name string) string {
+	if i := strings.IndexAny(name, " /"); i > 0 {
+		name = name[:i]
+	}
+	return strings.ToLower(name)
 }
 
 // ForgetVisits removes what is remembered of the clients at an address.
