@@ -26,7 +26,7 @@ func clientAddress(a netip.Addr) string {
 		return a.String()
 	}
 	p, err := a.Prefix(64)
-	if err != nil {
+	if err != nil || !p.IsValid() {
 		return ""
 	}
 	return p.String()
