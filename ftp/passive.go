@@ -3,6 +3,7 @@ package ftp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -145,10 +146,58 @@ func (p *PortPool) deliver(port *passivePort, tcp *net.TCPConn, from netip.Addr)
 		p.drop(s)
 		s.conn <- tcp
 	}
+	probe := port.probe
 	p.mu.Unlock()
-	if !wanted {
-		turnAway(tcp)
+	if wanted {
+		return
 	}
+	if probe != nil {
+		select {
+		case probe.seen <- tcp.RemoteAddr().(*net.TCPAddr).AddrPort():
+		default:
+		}
+	}
+	turnAway(tcp)
+}
+
+// Probe is a passive port that is watched: it tells of connections that come to it and belong to no transfer. They are closed as ever.
+type Probe struct {
+	Port int
+	pool *PortPool
+	port *passivePort
+	seen chan netip.AddrPort
+}
+
+// Probe opens a port, if none is, and watches it until Close.
+func (p *PortPool) Probe() (*Probe, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for n := p.first; n <= p.last && !p.closed; n++ {
+		port := p.at(n)
+		if port.probe == nil && p.open(port, now) {
+			port.probe = &Probe{Port: n, pool: p, port: port, seen: make(chan netip.AddrPort, 16)}
+			return port.probe, nil
+		}
+	}
+	return nil, fmt.Errorf("ftp: none of the passive ports %d to %d can be opened", p.first, p.last)
+}
+
+// Seen is where connections came from, 16 of them at most at a time.
+func (r *Probe) Seen() <-chan netip.AddrPort { return r.seen }
+
+// Close ends the watch. The port stays open, as all do.
+func (r *Probe) Close() {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	r.port.probe = nil
+}
+
+// IsOpen tells whether a port of the range is open here.
+func (p *PortPool) IsOpen(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ports[n] != nil && len(p.ports[n].lns) > 0
 }
 
 // turnAway closes a connection so that nothing of it stays.

@@ -50,6 +50,7 @@ type passivePort struct {
 	number  int
 	lns     map[string]net.Listener // by host; none while the port is closed
 	waiting map[netip.Addr]*slot
+	probe   *Probe    // who watches it, or nil
 	tried   time.Time // when opening it, or one of its addresses, failed
 }
 
@@ -143,11 +144,7 @@ func (p *PortPool) reserve(who holder) (*slot, error) {
 	var unused, oldest *slot
 	refused := 0 // ports that cannot be opened
 	for n := p.first; n <= p.last; n++ {
-		port := p.ports[n]
-		if port == nil {
-			port = &passivePort{number: n, waiting: make(map[netip.Addr]*slot)}
-			p.ports[n] = port
-		}
+		port := p.at(n)
 		switch w := port.waiting[who.peer]; {
 		case w == nil:
 			if !full && p.open(port, now) {
@@ -179,6 +176,16 @@ func (p *PortPool) reserve(who holder) (*slot, error) {
 		return nil, p.exhausted(fmt.Sprintf("None of the passive ports (%d to %d) can be opened.", p.first, p.last), who, refused)
 	}
 	return nil, p.exhausted(fmt.Sprintf("All passive ports (%d to %d) are in use.", p.first, p.last), who, refused)
+}
+
+// at is a port of the range; the mutex is held.
+func (p *PortPool) at(n int) *passivePort {
+	port := p.ports[n]
+	if port == nil {
+		port = &passivePort{number: n, waiting: make(map[netip.Addr]*slot)}
+		p.ports[n] = port
+	}
+	return port
 }
 
 // share is how many ports an account may have waiting at one address.

@@ -33,6 +33,11 @@ const (
 	maxProxy2 = 4 << 10         // bytes behind the fixed part of version 2: addresses and TLVs, also with a client's certificate
 )
 
+// ProxyLocal is the header of a front end's own connection (version 2, LOCAL).
+func ProxyLocal() []byte {
+	return append(bytes.Clone(proxyproto.SIGV2), byte(proxyproto.LOCAL), byte(proxyproto.UNSPEC), 0, 0)
+}
+
 var (
 	errNoProxy      = errors.New("no PROXY header")
 	errProxyNothing = errors.New("closed before the PROXY header")

@@ -24,6 +24,7 @@ type control struct {
 	registry *session.Registry
 	running  bool
 	started  time.Time
+	doctor   func() *ftpDoctor // nil: the server does not run
 }
 
 // The bodies of requests and replies.
@@ -125,6 +126,7 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /sessions/{id}", c.killSession)
 	handle("DELETE /accounts/{name}/sessions", c.killAccount)
 	handle("GET /history", c.history)
+	handle("GET /doctor/ftp", c.doctorFTP)
 	handle("GET /mailboxes", c.mailboxes)
 	handle("GET /index", c.index)
 	handle("POST /index", c.reindex)
