@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,9 @@ func (t *tx) putBlob(u *Upload) (int64, error) {
 		}
 		data = u.mem[len(u.head):]
 	}
-	if err := t.exec(`INSERT INTO blob (id, key, size, hash, head, data) VALUES (?, ?, ?, ?, ?, ?)`, id, key, u.size, u.hash[:], head, data); err != nil {
+	// hash: 4 bytes are a blob.Sum, big-endian; older rows have 32 bytes, SHA-256.
+	sum := binary.BigEndian.AppendUint32(nil, uint32(u.sum))
+	if err := t.exec(`INSERT INTO blob (id, key, size, hash, head, data) VALUES (?, ?, ?, ?, ?, ?)`, id, key, u.size, sum, head, data); err != nil {
 		return 0, err
 	}
 	if u.mail {

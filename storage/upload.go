@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +40,7 @@ type Upload struct {
 	prepared bool
 	ended    bool
 	key      blob.Key // of the committed file, "" when the bytes are in mem
-	hash     [sha256.Size]byte
+	sum      blob.Sum
 	head     []byte // of a message: its header block if it has at most headMax bytes
 	envelope []byte
 	struc    []byte
@@ -342,15 +341,15 @@ func (u *Upload) prepare() error {
 		}
 	}
 	if u.staged == nil {
-		u.hash = sha256.Sum256(u.mem)
+		u.sum = blob.SumOf(u.mem)
 		u.prepared = true
 		return nil
 	}
-	key, hash, err := u.staged.Commit()
+	key, sum, err := u.staged.Commit()
 	if err != nil {
 		return err
 	}
-	u.key, u.hash, u.prepared = key, hash, true
+	u.key, u.sum, u.prepared = key, sum, true
 	u.s.hold(key)
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package blob stores immutable bytes under keys. Commit makes them durable: they
-// are streamed to a staging file while they are hashed, fsynced and renamed
+// are streamed to a staging file while they are summed, fsynced and renamed
 // into place, and the folder is fsynced before Commit returns. It knows
 // nothing of what the bytes are and keeps no references: package storage does.
 //
@@ -10,12 +10,25 @@ package blob
 
 import (
 	"context"
+	"hash/crc32"
 	"io"
 	"time"
 )
 
 // Key names a blob: 26 characters, a ULID. The file lives at blobs/ab/KEY where ab are the key's last two characters, lowercase.
 type Key string
+
+// Sum is the CRC-32C of bytes. It finds damage, at a twentieth of the cost of SHA-256, which was two fifths of the time of a large upload and served
+// nothing else.
+type Sum uint32
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// SumOf p.
+func SumOf(p []byte) Sum { return Sum(crc32.Checksum(p, castagnoli)) }
+
+// Add is the sum of what s is the sum of, and p behind it.
+func (s Sum) Add(p []byte) Sum { return Sum(crc32.Update(uint32(s), castagnoli, p)) }
 
 // Store of blobs. Disk is one; an S3 one comes later: keep to what both can do.
 // Its methods are safe for concurrent use.
@@ -39,13 +52,13 @@ type Staged interface {
 	io.ReaderFrom
 	io.ReaderAt // what was written so far
 	Size() int64
-	// Truncate cuts what was written to n bytes (n <= Size); the hash is computed anew at Commit when needed.
+	// Truncate cuts what was written to n bytes (n <= Size); the sum is computed anew at Commit when needed.
 	Truncate(n int64) error
 	// Relax lets Commit return before the bytes are on disk. They survive the end of the process, but if the machine fails within the next
 	// half a minute or so, what lies under the key may be missing, short or zeros.
 	Relax()
-	// Commit makes it durable under a new key. hash is SHA-256 of the bytes.
-	Commit() (k Key, hash [32]byte, err error)
+	// Commit makes it durable under a new key. sum is that of the bytes.
+	Commit() (k Key, sum Sum, err error)
 	// Abort throws it away; after Commit it does nothing.
 	Abort() error
 }

@@ -1,10 +1,8 @@
 package blob
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 )
@@ -24,16 +22,16 @@ type staged struct {
 	key     Key
 	f       *os.File
 	size    int64
-	sum     hash.Hash // of the first hashed bytes
-	hashed  int64     // <= size
-	flushed int64     // the kernel was told to write these to disk
-	relaxed bool      // Relax was called
-	broken  error     // why Commit failed
+	sum     Sum   // of the first summed bytes
+	summed  int64 // <= size
+	flushed int64 // the kernel was told to write these to disk
+	relaxed bool  // Relax was called
+	broken  error // why Commit failed
 	ended   bool
 }
 
 func newStaged(d *Disk, k Key, f *os.File) *staged {
-	return &staged{d: d, key: k, f: f, sum: sha256.New()}
+	return &staged{d: d, key: k, f: f}
 }
 
 func (s *staged) Size() int64 { return s.size }
@@ -47,9 +45,9 @@ func (s *staged) Write(p []byte) (int, error) {
 		return 0, errEnded
 	}
 	n, err := s.f.Write(p)
-	if s.hashed == s.size {
-		s.sum.Write(p[:n])
-		s.hashed += int64(n)
+	if s.summed == s.size {
+		s.sum = s.sum.Add(p[:n])
+		s.summed += int64(n)
 	}
 	s.size += int64(n)
 	if err != nil {
@@ -62,10 +60,7 @@ func (s *staged) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// ReadFrom appends r to its end, through user space and not by splice: the hash needs the bytes here anyway. Measured with 1 GiB over
-// loopback TCP to a disk, fsync and SHA-256 included, on 2 cores: this way 1.72 s, splice with the hash read back from the page cache in
-// 4 MiB steps 1.76 to 1.93 s, all of it hashed at Commit 2.46 s, hashed by a goroutine that follows 2.12 s (the last two without flush
-// hints); CPU is the same within noise, 5.3 s. Splice wins on tmpfs only (1.2 s against 1.5 s), and TLS cannot have it at all.
+// ReadFrom appends r to its end, through user space and not by splice: the sum needs the bytes here.
 func (s *staged) ReadFrom(r io.Reader) (int64, error) {
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
@@ -114,31 +109,31 @@ func (s *staged) Truncate(n int64) error {
 	}
 	s.size = n
 	s.flushed = min(s.flushed, n)
-	if s.hashed > n {
-		// The hash cannot go back: it begins anew at Commit.
-		s.sum.Reset()
-		s.hashed = 0
+	if s.summed > n {
+		// The sum cannot go back: it begins anew at Commit.
+		s.sum = 0
+		s.summed = 0
 	}
 	return nil
 }
 
 // Commit makes it durable.
-func (s *staged) Commit() (Key, [32]byte, error) {
+func (s *staged) Commit() (Key, Sum, error) {
 	if s.ended {
-		return "", [32]byte{}, errEnded
+		return "", 0, errEnded
 	}
 	if s.broken == nil {
 		s.broken = s.commit()
 	}
 	if s.broken != nil {
-		return "", [32]byte{}, fmt.Errorf("blob: commit: %w", s.broken)
+		return "", 0, fmt.Errorf("blob: commit: %w", s.broken)
 	}
 	s.end()
-	return s.key, [32]byte(s.sum.Sum(nil)), nil
+	return s.key, s.sum, nil
 }
 
 func (s *staged) commit() error {
-	if err := s.finishHash(); err != nil {
+	if err := s.finishSum(); err != nil {
 		return err
 	}
 	if !s.relaxed {
@@ -149,16 +144,16 @@ func (s *staged) commit() error {
 	return s.d.place(s.key, !s.relaxed)
 }
 
-// finishHash reads what was not hashed while it was written back from the page cache.
-func (s *staged) finishHash() error {
-	if s.hashed == s.size {
+// finishSum reads what was not summed while it was written back from the page cache.
+func (s *staged) finishSum() error {
+	if s.summed == s.size {
 		return nil
 	}
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
-	n, err := io.CopyBuffer(s.sum, io.NewSectionReader(s.f, s.hashed, s.size-s.hashed), *buf)
-	s.hashed += n
-	if err == nil && s.hashed != s.size {
+	n, err := io.CopyBuffer(&adder{&s.sum}, io.NewSectionReader(s.f, s.summed, s.size-s.summed), *buf)
+	s.summed += n
+	if err == nil && s.summed != s.size {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
@@ -185,4 +180,12 @@ func (s *staged) end() {
 	s.ended = true
 	s.f.Close() // the bytes are fsynced or not wanted: its error tells nothing
 	s.d.hold(s.key, false)
+}
+
+// adder adds what is written to a sum.
+type adder struct{ sum *Sum }
+
+func (a *adder) Write(p []byte) (int, error) {
+	*a.sum = a.sum.Add(p)
+	return len(p), nil
 }

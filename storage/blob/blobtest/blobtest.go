@@ -4,7 +4,6 @@ package blobtest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -95,15 +94,15 @@ func stage(t testing.TB, s blob.Store) blob.Staged {
 
 func commit(t testing.TB, st blob.Staged, want []byte) blob.Key {
 	t.Helper()
-	k, hash, err := st.Commit()
+	k, sum, err := st.Commit()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(k) != 26 {
 		t.Fatalf("key %q has not 26 characters", k)
 	}
-	if hash != sha256.Sum256(want) {
-		t.Fatal("hash is not that of the bytes")
+	if sum != blob.SumOf(want) {
+		t.Fatal("the sum is not that of the bytes")
 	}
 	return k
 }
