@@ -126,7 +126,14 @@ func (c *client) resumeFolder() {
 		c.fail(err, v.Folder, false)
 		return
 	}
-	c.reply(250, "Now in "+quote(v.Folder)+".")
+	if v.Type == "" {
+		c.reply(250, "Now in "+quote(v.Folder)+".")
+		return
+	}
+	// Not by a login: here the client asks for it and is told.
+	c.askedType = v.Type
+	c.typ.Store(int32(v.Type[0]))
+	c.reply(250, "Now in "+quote(v.Folder)+", TYPE "+v.Type+".")
 }
 
 func (c *client) resumeDrop(name string) {
