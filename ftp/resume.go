@@ -167,7 +167,7 @@ func (c *client) resumeList() {
 		lines = append(lines, "Interrupted uploads:")
 	}
 	for _, p := range parts {
-		lines = append(lines, partLine(p))
+		lines = append(lines, partLine(p, c.srv.o.ConvertASCII))
 	}
 	switch {
 	case more:
@@ -178,11 +178,14 @@ func (c *client) resumeList() {
 	c.replyLines(200, "What can be resumed:", lines, "End")
 }
 
-// partLine: where a file of that name is, APPE goes to its end and not to that of the part.
-func partLine(p vfs.Part) string {
-	how := fmt.Sprintf("resume with REST %d and STOR, or with APPE", p.Size)
-	if p.Old {
-		how = fmt.Sprintf("resume with REST %d and STOR", p.Size)
+// partLine: where a file of that name is, APPE goes to its end and not to that of the part. Where TYPE A changes bytes, an offset means something in TYPE I alone.
+func partLine(p vfs.Part, converted bool) string {
+	how := fmt.Sprintf("resume with REST %d and STOR", p.Size)
+	if !p.Old {
+		how += ", or with APPE"
+	}
+	if converted {
+		how += ", in TYPE I"
 	}
 	return fmt.Sprintf("%d %s; cut %s, kept until %s; %s", p.Size, p.Path, stamp(p.Cut), stamp(p.Expires), how)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/storagetest"
+	"github.com/packetboat/packetboat/storage/vfs"
 )
 
 func TestClientAddress(t *testing.T) {
@@ -23,6 +24,21 @@ func TestClientAddress(t *testing.T) {
 	}
 	if got := clientAddress(netip.Addr{}); got != "" {
 		t.Errorf("no address: %q", got)
+	}
+}
+
+func TestPartLine(t *testing.T) {
+	cut := time.Date(2026, 11, 23, 9, 8, 7, 0, time.UTC)
+	p := vfs.Part{Path: `/a; b "c"`, Size: 1 << 40, Cut: cut, Expires: cut.Add(48 * time.Hour)}
+	const head = `1099511627776 /a; b "c"; cut 2026-11-23 09:08 UTC, kept until 2026-11-25 09:08 UTC; resume with REST 1099511627776 and STOR`
+	for _, test := range []struct {
+		old, converted bool
+		want           string
+	}{{false, false, ", or with APPE"}, {true, false, ""}, {false, true, ", or with APPE, in TYPE I"}, {true, true, ", in TYPE I"}} {
+		p.Old = test.old
+		if got := partLine(p, test.converted); got != head+test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
 	}
 }
 

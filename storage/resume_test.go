@@ -238,6 +238,36 @@ func TestHostileVisits(t *testing.T) {
 	}
 }
 
+// FuzzVisits: whatever is in a row, what comes out of the store could have gone in, and nobody else is told of it.
+func FuzzVisits(f *testing.F) {
+	f.Add("192.0.2.1", "lftp", "/a/b", "I", int64(1), int64(1_700_000_000))
+	f.Add("192.0.2.1", "\r\n", "/../\x00", "\xff", int64(-1), int64(-1))
+	now := time.Unix(1_700_000_000, 0)
+	s := openTest(f, f.TempDir(), Options{Now: func() time.Time { return now }})
+	a, b := newAccount(f, s, "ann@example.test", 0), newAccount(f, s, "joe@example.test", 0)
+	s.marked(a.ID)
+	s.visits.mark(a.ID)
+	s.visits.mark(b.ID)
+	f.Fuzz(func(t *testing.T, address, name, folder, kind string, epoch, at int64) {
+		if err := s.do(t.Context(), func(x *tx) error {
+			if err := x.exec(`DELETE FROM visit`); err != nil {
+				return err
+			}
+			return x.exec(`INSERT INTO visit (account, address, name, epoch, folder, type, at) VALUES (?, ?, ?, ?, ?, ?, ?)`, a.ID, address, name, epoch, folder, kind, at)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if all := visitsOf(t, s, b, address); len(all) != 0 {
+			t.Fatal(all)
+		}
+		for _, v := range visitsOf(t, s, a, address) {
+			if !v.valid() || v.Epoch != a.Epoch || v.Account != a.ID || v.Folder != folder || v.At.After(now.Add(visitSkew)) || v.At.Before(now.Add(-visitAge)) {
+				t.Fatalf("%q", v.Folder)
+			}
+		}
+	})
+}
+
 // TestVisitMigration: a store from before has its cut uploads and remembers from now on.
 func TestVisitMigration(t *testing.T) {
 	dir := t.TempDir()
