@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -265,10 +266,10 @@ func (c *ftpComparison) idle(n int) {
 			}
 			s := ftpStep{Kind: "idle", Secure: secure, Count: n / 4, Settle: 3 * time.Second}
 			if v.ours() {
-				s.Count, s.Settle = n, 75*time.Second // until garbage is collected and stacks are given back
+				s.Count, s.Settle = n, 60*time.Second // until garbage is collected and stacks are given back
 			}
 			if c.quick {
-				s.Settle = min(s.Settle, 30*time.Second)
+				s.Settle = min(s.Settle, 40*time.Second)
 			}
 			if r := c.do(v, s); r.Units > 0 {
 				ftpRowOf(&c.costs, "memory of an idle session"+tlsName(secure)+", KiB (PSS)", "", true).add(v, float64(r.Memory)/1024/float64(r.Units))
@@ -309,8 +310,8 @@ func (c *ftpComparison) table(rows []*ftpRow) string {
 }
 
 // TestBenchFTP compares packetboat with Debian's vsftpd, Pure-FTPd and ProFTPD, side by side in one run: make bench-ftp. BENCH_PASSES is how often each
-// step is measured, BENCH_QUICK=1 a short run with smaller counts, BENCH_ROWS a comma-separated choice of large, small, lists, logins, idle. It judges
-// nothing but that every byte is right.
+// step is measured, BENCH_QUICK=1 a short run with smaller counts, BENCH_ROWS a comma-separated choice of large, small, lists, logins, idle, and
+// BENCH_SERVERS one of packetboat, lax, vsftpd, pureftpd, proftpd. It judges nothing but that every byte is right.
 func TestBenchFTP(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("the servers are started with users and network namespaces of their own, which needs root")
@@ -325,7 +326,7 @@ func TestBenchFTP(t *testing.T) {
 	if s := os.Getenv("BENCH_ROWS"); s != "" {
 		rows = strings.Split(s, ",")
 	}
-	c.prepare()
+	c.prepare(strings.Split(cmp.Or(os.Getenv("BENCH_SERVERS"), "packetboat,lax,vsftpd,pureftpd,proftpd"), ","))
 	if slices.Contains(rows, "lists") {
 		c.fill(lists)
 	}
@@ -350,9 +351,12 @@ func TestBenchFTP(t *testing.T) {
 }
 
 // prepare makes the servers' folders.
-func (c *ftpComparison) prepare() {
+func (c *ftpComparison) prepare(servers []string) {
 	args := []string{"--set", "auth.throttle=off", "--set", "limits.per_address=0", "--set", "limits.per_account=0", "--set", "limits.total=0"}
 	for _, name := range []string{"packetboat", laxName} {
+		if !slices.Contains(servers, name) && !(name == laxName && slices.Contains(servers, "lax")) {
+			continue
+		}
 		b := launch(c.t)
 		b.stop()
 		v := &ftpRival{Name: name, Kind: "packetboat", Dir: b.data, Args: args}
@@ -362,6 +366,9 @@ func (c *ftpComparison) prepare() {
 		c.rivals = append(c.rivals, v)
 	}
 	for _, kind := range []string{"vsftpd", "pureftpd", "proftpd"} {
+		if !slices.Contains(servers, kind) {
+			continue
+		}
 		dir := c.t.TempDir()
 		for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // the account must get through to its home
 			os.Chmod(d, 0o755)

@@ -260,6 +260,7 @@ func (x *ftpRun) list() (ftpResult, error) {
 
 // idle opens sessions that have listed and downloaded nothing, and sees what memory they take.
 func (x *ftpRun) idle() (ftpResult, error) {
+	time.Sleep(x.Settle) // what the first login left
 	before := memoryOf(x.pid)
 	x.Sessions = 8
 	conns := make([]*ftpConn, x.Count)
