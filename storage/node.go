@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/packetboat/packetboat/storage/sqldb"
@@ -112,36 +113,60 @@ func (t *tx) putNode(n Node, kind Kind) (int64, error) {
 	return id, err
 }
 
+// one reads the node that a query of nodeColumns finds.
+func (s *Store) one(query string, args []int64, texts ...string) (Node, error) {
+	var n Node
+	err := s.db.ScanText(query, args, texts, func(r *sqldb.Row) bool {
+		n = nodeOf(r)
+		return false
+	})
+	if err == nil && n.ID == 0 {
+		err = fs.ErrNotExist
+	}
+	return n, err
+}
+
 // Node by id; fs.ErrNotExist.
 func (s *Store) Node(ctx context.Context, account, id int64) (Node, error) {
-	n, err := readNode(s.db, account, id)
+	n, err := s.one(nodeColumns+` WHERE n.id = ? AND n.account = ?`, []int64{id, account})
 	return n, fail("node", err)
 }
 
 // Lookup finds a child by name; fs.ErrNotExist.
 func (s *Store) Lookup(ctx context.Context, account, parent int64, name string) (Node, error) {
-	n, err := readChild(s.db, account, parent, name)
+	n, err := s.one(nodeColumns+` WHERE n.parent = ? AND n.account = ? AND n.name = ?`, []int64{parent, account}, name)
 	return n, fail("look up", err)
 }
 
 // Walk follows names from home ("Mail" leads to the mailboxes); none is home itself. fs.ErrNotExist.
 func (s *Store) Walk(ctx context.Context, account int64, names []string) (Node, error) {
-	a, err := s.Account(ctx, account)
-	if err != nil {
-		return Node{}, err
-	}
-	n, err := readNode(s.db, account, a.Home)
-	for _, name := range names {
-		if err != nil {
-			break
+	var n Node
+	for first := true; first || len(names) > 0; first = false {
+		k, err := min(len(names), walkStep), error(nil)
+		if n, err = s.one(walks[k], []int64{account, n.ID}, names[:k]...); err != nil {
+			return Node{}, fail("walk", err)
 		}
-		n, err = readChild(s.db, account, n.ID, name)
-	}
-	if err != nil {
-		return Node{}, fail("walk", err)
+		names = names[k:]
 	}
 	return n, nil
 }
+
+// walkStep is how many names one query follows; SQLite has a limit of how deep queries may be nested.
+const walkStep = 8
+
+// walks are the queries of Walk by how many names there are: from a node, or from home when it is 0. Each level is found within the one above it, all in one
+// picture of the tree.
+var walks = func() (all [walkStep + 1]string) {
+	const from = `COALESCE(NULLIF(?2, 0), (SELECT home FROM account WHERE id = ?1))`
+	all[0] = nodeColumns + ` WHERE n.id = ` + from + ` AND n.account = ?1`
+	above := from
+	for i := 1; i < len(all); i++ {
+		where := fmt.Sprintf(` n WHERE n.parent = %s AND n.name = ?%d AND n.account = ?1`, above, i+2)
+		all[i] = strings.TrimSuffix(nodeColumns, ` n`) + where
+		above = `(SELECT n.id FROM node` + where + `)`
+	}
+	return all
+}()
 
 // Children gives up to limit children (not messages) by name, those behind after. Paging keeps memory bounded.
 func (s *Store) Children(ctx context.Context, account, parent int64, after string, limit int) ([]Node, error) {
@@ -150,7 +175,7 @@ func (s *Store) Children(ctx context.Context, account, parent int64, after strin
 		size = limit
 	}
 	all := make([]Node, 0, size)
-	err := s.db.ScanText(nodeColumns+` WHERE n.parent = ? AND n.account = ? AND n.name > ? ORDER BY n.name`, []int64{parent, account}, after, func(r *sqldb.Row) bool {
+	err := s.db.ScanText(nodeColumns+` WHERE n.parent = ? AND n.account = ? AND n.name > ? ORDER BY n.name`, []int64{parent, account}, []string{after}, func(r *sqldb.Row) bool {
 		if len(all) == limit {
 			return false
 		}

@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -105,4 +107,39 @@ func TestRenameLargeTree(t *testing.T) {
 		}
 	}
 	verifyStore(t, s)
+}
+
+// TestWalk: every depth there may be is one query; what is not there is not found from another account's home either.
+func TestWalk(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	ann, joe := newAccount(t, s, "ann@example.test", 0), newAccount(t, s, "joe@example.test", 0)
+	ctx := t.Context()
+	n, err := s.Walk(ctx, ann.ID, nil)
+	if err != nil || n.ID != ann.Home {
+		t.Fatal(n, err)
+	}
+	var names []string
+	for i := range MaxDepth {
+		name := fmt.Sprintf("it's %d", i)
+		made, err := s.MakeFolder(ctx, ann.ID, n.ID, name)
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		names = append(names, name)
+		if n, err = s.Walk(ctx, ann.ID, names); err != nil || n.ID != made.ID || n.Name != name {
+			t.Fatal(i, n, err)
+		}
+		if _, err := s.Walk(ctx, joe.ID, names); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(i, err)
+		}
+	}
+	for range 3 {
+		names = append(names, "x")
+		if _, err := s.Walk(ctx, ann.ID, names); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(len(names), err)
+		}
+	}
+	if _, err := s.Walk(ctx, 999, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
 }

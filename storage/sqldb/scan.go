@@ -71,22 +71,24 @@ func (d *DB) Scan(query string, args []int64, fn func(*Row) bool) error {
 	})
 }
 
-// ScanText is Scan of a query whose last argument is a text.
-func (d *DB) ScanText(query string, args []int64, text string, fn func(*Row) bool) error {
+// ScanText is Scan of a query whose last arguments are texts.
+func (d *DB) ScanText(query string, args []int64, texts []string, fn func(*Row) bool) error {
 	return d.scans.use(func(s *scanner) error {
 		st, err := s.stmt(query)
 		if err != nil {
 			return err
 		}
-		p, err := libc.CString(text)
-		if err != nil {
-			return err
+		for i, text := range texts {
+			p, err := libc.CString(text)
+			if err != nil {
+				return err
+			}
+			defer libc.Xfree(s.tls, p)
+			if code := lib.Xsqlite3_bind_text(s.tls, st, int32(len(args)+i+1), p, int32(len(text)), 0); code != lib.SQLITE_OK {
+				return s.error(code)
+			}
 		}
-		defer libc.Xfree(s.tls, p)
-		defer lib.Xsqlite3_clear_bindings(s.tls, st) // before that
-		if code := lib.Xsqlite3_bind_text(s.tls, st, int32(len(args)+1), p, int32(len(text)), 0); code != lib.SQLITE_OK {
-			return s.error(code)
-		}
+		defer lib.Xsqlite3_clear_bindings(s.tls, st) // before they are freed
 		_, err = s.run(query, args, fn)
 		return err
 	})

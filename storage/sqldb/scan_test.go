@@ -138,10 +138,10 @@ func TestScanText(t *testing.T) {
 	for _, text := range []string{"", "abc", "a'b", "\xff\xfe", "ü", string(make([]byte, 5000))} {
 		for _, n := range []int64{1, 7} {
 			var got []string
-			err := d.ScanText("SELECT CAST(?2 AS BLOB), ?1", []int64{n}, text, func(r *Row) bool {
+			err := d.ScanText("SELECT CAST(?2 AS BLOB), ?1, CAST(?3 AS BLOB)", []int64{n}, []string{text, "more"}, func(r *Row) bool {
 				got = append(got, string(r.Bytes(0)))
-				if r.Int(1) != n {
-					t.Error(r.Int(1))
+				if r.Int(1) != n || string(r.Bytes(2)) != "more" {
+					t.Error(r.Int(1), r.Bytes(2))
 				}
 				return true
 			})
@@ -150,7 +150,7 @@ func TestScanText(t *testing.T) {
 			}
 		}
 	}
-	if err := d.ScanText("SELECT nothing FROM c", nil, "x", func(*Row) bool { return true }); err == nil {
+	if err := d.ScanText("SELECT nothing FROM c", nil, []string{"x"}, func(*Row) bool { return true }); err == nil {
 		t.Error("no error")
 	}
 }
