@@ -87,6 +87,7 @@ type client struct {
 	hash       *algorithm       // of HASH
 	host       *virtualHost     // HOST; nil: none
 	renameFrom string
+	copyFrom   string // SITE CPFR
 	facts      facts
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
 	told       told      // by the last SIZE
@@ -294,6 +295,8 @@ func (c *client) wake() {
 	}
 }
 
+const notLoggedIn = "Log in with USER and PASS first."
+
 // exec runs one command line.
 func (c *client) exec(line string) {
 	if line == "\x00" {
@@ -313,7 +316,7 @@ func (c *client) exec(line string) {
 	c.unknown = 0
 	switch {
 	case cmd.flags&preAuth == 0 && c.account == nil:
-		c.reply(530, "Log in with USER and PASS first.")
+		c.reply(530, notLoggedIn)
 	case cmd.flags&needArg != 0 && arg == "":
 		c.reply(501, "Usage: "+cmd.name+" "+cmd.syntax)
 	default:

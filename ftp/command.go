@@ -52,10 +52,10 @@ func commandTable() []*command {
 		{name: "CSID", flags: preAuth | needArg, syntax: "name=value;...", run: (*client).cmdCsid},
 		{name: "NOOP", flags: preAuth, run: refused(200, "OK.")},
 		{name: "AVBL", syntax: "[path]", run: (*client).cmdAvbl},
-		{name: "SITE", flags: needArg, syntax: "command [...]", run: (*client).cmdSite},
+		{name: "SITE", flags: preAuth | needArg, syntax: "command [...]", run: (*client).cmdSite},
 
 		// Transfer parameters: RFC 959 section 4.1.2, RFC 2428.
-		{name: "TYPE", flags: needArg, syntax: "I | A [N] | L 8", run: (*client).cmdType},
+		{name: "TYPE", flags: preAuth | needArg, syntax: "I | A [N] | L 8", run: (*client).cmdType},
 		{name: "STRU", flags: needArg, syntax: "F", run: (*client).cmdStru},
 		{name: "MODE", flags: needArg, syntax: "S", run: (*client).cmdMode},
 		{name: "ALLO", flags: needArg, syntax: "bytes [R record]", run: (*client).cmdAllo},

@@ -39,8 +39,7 @@ func (c *client) cmdHost(arg string) {
 	case !known:
 		c.reply(504, "No such host here.")
 	default:
-		// A USER before belongs to the host before: the login begins anew.
-		c.host, c.user = &virtualHost{name, domain}, ""
+		c.host = &virtualHost{name, domain}
 		c.reply(220, "Host "+name+".")
 	}
 }

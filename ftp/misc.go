@@ -14,7 +14,7 @@ func (c *client) cmdSyst(string) { c.reply(215, "UNIX Type: L8") }
 func (c *client) resetParameters() {
 	c.typ.Store(typeASCII)
 	c.rest, c.until, c.announced = 0, 0, 0
-	c.facts, c.hash = usualFacts, &algorithms[0]
+	c.facts, c.hash, c.copyFrom = usualFacts, &algorithms[0], ""
 }
 
 // featureLines is what FEAT says of every session (RFC 2389), but for MLST and HASH, where something can be chosen.

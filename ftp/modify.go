@@ -203,19 +203,9 @@ func (c *client) siteUtime(arg string) {
 	first, name, _ := strings.Cut(arg, " ")
 	when, ok := parseUtime(first)
 	if !ok {
-		f := strings.Fields(arg)
-		if len(f) < 5 || !strings.EqualFold(f[len(f)-1], "UTC") {
-			c.reply(501, "Usage: SITE UTIME YYYYMMDDhhmm[ss] path")
-			return
-		}
-		if when, ok = parseUtime(f[len(f)-3]); !ok {
-			c.reply(501, "Not a time.")
-			return
-		}
-		i := strings.LastIndex(arg, " "+f[len(f)-4]+" ")
-		name = strings.TrimSpace(arg[:max(i, 0)])
+		name, when, ok = longUtime(arg)
 	}
-	if name == "" {
+	if !ok || name == "" {
 		c.reply(501, "Usage: SITE UTIME YYYYMMDDhhmm[ss] path")
 		return
 	}
@@ -228,6 +218,31 @@ func (c *client) siteUtime(arg string) {
 		return
 	}
 	c.reply(200, "Time of "+p+" set.")
+}
+
+// longUtime reads "path atime mtime ctime UTC".
+func longUtime(arg string) (name string, modified time.Time, ok bool) {
+	name = strings.TrimRight(arg, " ")
+	for i := range 4 {
+		at := strings.LastIndexByte(name, ' ')
+		if at < 0 {
+			return "", modified, false
+		}
+		word := name[at+1:]
+		name = strings.TrimRight(name[:at], " ")
+		switch i {
+		case 0:
+			ok = strings.EqualFold(word, "UTC")
+		case 2:
+			modified, ok = parseUtime(word)
+		default:
+			_, ok = parseUtime(word)
+		}
+		if !ok {
+			return "", modified, false
+		}
+	}
+	return name, modified, true
 }
 
 func parseUtime(s string) (time.Time, bool) {
