@@ -198,36 +198,101 @@ func (m *mount) closeIdle(before time.Time) {
 // hosted is a path on a mount, for the time of one call.
 type hosted struct {
 	m     *mount
-	r     *hostRoot
-	names []string // of the whole path, from home
-	rel   string   // on the host, below the mount; "." is the mount point
+	base  *hostRoot // of the mount, to be given back
+	r     *hostRoot // base, or the folder of the jail when that is on the mount: links do not lead out of it either
+	jail  string    // that folder, below the mount
+	names []string  // of the whole path, from home
+	rel   string    // on the host, below r; "." is the mount point, or the jail
+	exact bool      // no link is followed, and names are spelled as they are on the host: rights below the mount are by path
 }
 
 // hosted tells whether names lead onto a mount; nil when they do not. Who gets one closes it.
 func (t *Tree) hosted(ctx context.Context, names []string) (*hosted, error) {
 	all, err := t.fs.mountsOf(ctx, t.account)
-	if err != nil || len(all) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	for _, m := range all {
-		// Names are compared as they are: a host that does not tell the case of letters apart begins below.
-		if len(names) >= len(m.names) && slices.Equal(names[:len(m.names)], m.names) {
-			r, err := m.open()
-			if err != nil {
-				return nil, err
-			}
-			h := &hosted{m: m, r: r, names: names}
-			if err := h.find(names[len(m.names):]); err != nil {
-				h.close()
-				return nil, err
-			}
-			return h, nil
-		}
+	// Names are compared as they are: a host that does not tell the case of letters apart begins below.
+	i := slices.IndexFunc(all, func(m *mount) bool { return len(names) >= len(m.names) && slices.Equal(names[:len(m.names)], m.names) })
+	if i < 0 {
+		return nil, nil
 	}
-	return nil, nil
+	m := all[i]
+	v, err := t.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h, err := m.at(names)
+	if err != nil {
+		return nil, err
+	}
+	h.exact = len(v.access.Below(m.Path)) > 0
+	below := names[len(m.names):]
+	if jail := len(v.root) - len(m.names); jail > 0 && len(names) >= len(v.root) {
+		below, err = h.enter(below, jail)
+	}
+	if err == nil {
+		err = h.find(below)
+	}
+	if err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
 }
 
-func (h *hosted) close() { h.m.close(h.r) }
+// at is a path on the mount that is not looked up yet: the mount point.
+func (m *mount) at(names []string) (*hosted, error) {
+	r, err := m.open()
+	if err != nil {
+		return nil, err
+	}
+	return &hosted{m: m, base: r, r: r, names: names, rel: "."}, nil
+}
+
+// enter makes the first n names, which lead to the jail, the root of what follows.
+func (h *hosted) enter(names []string, n int) ([]string, error) {
+	if err := h.find(names[:n]); err != nil {
+		return nil, err
+	}
+	st, err := h.look()
+	if errors.Is(err, fs.ErrNotExist) && len(names) == n {
+		return names, nil // to be made
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		return nil, fs.ErrNotExist
+	}
+	r, err := h.r.OpenRoot(h.rel + "/")
+	if err != nil {
+		return nil, hostError(err)
+	}
+	h.r, h.jail = &hostRoot{Root: r}, h.rel
+	return names[n:], nil
+}
+
+func (h *hosted) close() {
+	if h.r != h.base {
+		h.r.Close()
+	}
+	h.m.close(h.base)
+}
+
+// point tells whether it is the mount point itself, or the jail.
+func (h *hosted) point() bool { return h.rel == "." }
+
+// changeable refuses what may not be changed.
+func (h *hosted) changeable() error {
+	switch {
+	case h.m.ReadOnly:
+		return errReadOnlyMount
+	case h.point():
+		return errMountPoint
+	}
+	return nil
+}
 
 // on makes a call on a path that hosted gave, and closes it.
 func on[T any](h *hosted, err error, call func(*hosted) (T, error)) (T, error) {
@@ -243,20 +308,6 @@ func on[T any](h *hosted, err error, call func(*hosted) (T, error)) (T, error) {
 func change(h *hosted, err error, call func(*hosted) error) error {
 	_, err = on(h, err, func(h *hosted) (struct{}, error) { return struct{}{}, call(h) })
 	return err
-}
-
-// point tells whether it is the mount point itself.
-func (h *hosted) point() bool { return h.rel == "." }
-
-// changeable refuses what may not be changed.
-func (h *hosted) changeable() error {
-	switch {
-	case h.m.ReadOnly:
-		return errReadOnlyMount
-	case h.point():
-		return errMountPoint
-	}
-	return nil
 }
 
 // mounted tells whether names lead to a folder on which a mount lies, or above it.
@@ -339,11 +390,8 @@ func (t *Tree) renameHosted(ctx context.Context, v *view, a, b []string) (bool, 
 func (t *Tree) pointInfo(m *mount, n storage.Node) Info {
 	i := t.nodeInfo(n, len(m.names), false, "")
 	i.perm = permPointRO
-	r, err := m.open()
-	if err != nil {
-		return i
-	}
-	host, err := on(&hosted{m: m, r: r, names: m.names, rel: "."}, nil, (*hosted).stat)
+	h, err := m.at(m.names)
+	host, err := on(h, err, (*hosted).stat)
 	if err != nil {
 		return i
 	}

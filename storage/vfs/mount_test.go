@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -591,4 +592,83 @@ func TestMountUnavailable(t *testing.T) {
 	}
 	p.write("x", "two")
 	p.same(p.get("/m/x"), "two")
+}
+
+// A folder of 100,000 files is listed in the memory that one page of it takes, and those that go meanwhile do no harm.
+func TestMountLargeFolder(t *testing.T) {
+	p := newPort(t)
+	const files = 100_000
+	name := func(i int) string { return p.host(fmt.Sprintf("file-%06d-with-a-name-of-some-length.txt", i)) }
+	for i := range files {
+		if i%50_000 == 0 { // file systems bound how many names a file has
+			p.write(filepath.Base(name(i)), "text")
+		} else if err := os.Link(name(i/50_000*50_000), name(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, most, n := heap(), int64(0), 0
+	seen := make([]bool, files)
+	for i, err := range p.ReadDir(p.ctx(), "/m") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var at int
+		if _, err := fmt.Sscanf(i.Name(), "file-%06d", &at); err != nil || seen[at] {
+			t.Fatal(i.Name(), err)
+		}
+		seen[at] = true
+		if n++; n%20_000 == 1 {
+			most = max(most, heap()-before)
+			os.Remove(name(files - n/2))
+		}
+	}
+	if n < files-10 {
+		t.Errorf("%d files were listed", n)
+	}
+	if most > 2<<20 {
+		t.Errorf("listing holds %d bytes", most)
+	}
+}
+
+// Paths that try to leave lead nowhere on a mount either: ".." is resolved on the text, and all else is a name.
+func TestMountTraversal(t *testing.T) {
+	p := newPort(t)
+	c := newCanary(t)
+	p.write("d/inside", "inside")
+	ups := []string{"..", "../..", "d/../..", "./..", "d/..//../..", "\u2025", "..\u2215..", "%2e%2e", "..%2f..", "..\\..", "....//....", ".../...", ". .", ".. ", " ..", "..\u200b", "\uff0e\uff0e", "..;", "~", "~root", "$HOME", "C:", "C:\\", "\\\\host\\share", "file:", "/proc/self/root", "/proc/self/cwd", "/dev/fd"}
+	tried := 0
+	for _, up := range ups {
+		for _, target := range []string{c.dir + "/file", filepath.Base(filepath.Dir(c.dir)) + "/" + filepath.Base(c.dir) + "/file", "etc/passwd", "d/../../etc/passwd", "file", "sub/file", "", "."} {
+			at, err := vfs.Clean("/m/d", up+"/"+target)
+			if err != nil {
+				continue
+			}
+			tried++
+			if f, err := p.Open(p.ctx(), at); err == nil {
+				b, _ := io.ReadAll(f)
+				f.Close()
+				if string(b) != "inside" {
+					t.Errorf("%q reads %q", at, b)
+				}
+			}
+			p.tryPut(at, "mine", vfs.CreateOptions{Expect: -1})
+			p.RemoveFile(p.ctx(), at)
+			p.Mkdir(p.ctx(), at)
+			p.RemoveDir(p.ctx(), at)
+			p.Rename(p.ctx(), at, "/m/moved")
+			p.Rename(p.ctx(), "/m/d/inside", at)
+			p.SetMode(p.ctx(), at, 0o777)
+			p.write("d/inside", "inside")
+		}
+	}
+	c.check(t)
+	if tried < 200 {
+		t.Errorf("%d paths were tried", tried)
+	}
 }

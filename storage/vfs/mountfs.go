@@ -132,6 +132,9 @@ func (h *hosted) entry(d *hostDir, e fs.DirEntry) (Info, bool) {
 	}
 	st, err := e.Info()
 	if err == nil && st.Mode()&fs.ModeSymlink != 0 {
+		if h.exact {
+			return Info{}, false
+		}
 		st, err = h.r.Stat(path.Join(h.rel, raw))
 	}
 	if err != nil || !st.IsDir() && !st.Mode().IsRegular() {

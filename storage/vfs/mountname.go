@@ -3,8 +3,11 @@ package vfs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -38,26 +41,91 @@ func hidden(name string) bool {
 	return strings.EqualFold(norm.NFKC.String(seen.String()), hiddenPrefix)
 }
 
-// find makes the path below the mount of names. A name may be written on the host in the decomposed form (macOS does so): it is looked for in NFC, then in NFD.
+// find makes the path below the mount, or the jail, of names. A name may be written on the host in the decomposed form (macOS does so): it is looked
+// for in NFC, then in NFD.
 func (h *hosted) find(names []string) error {
 	h.rel = "."
 	for _, name := range names {
 		if hidden(name) {
 			return errHiddenName
 		}
-		rel := name
-		if h.rel != "." {
-			rel = h.rel + "/" + name
-		}
-		if other := norm.NFD.String(name); other != name && h.missing(rel) {
-			if rel := strings.TrimSuffix(rel, name) + other; !h.missing(rel) {
-				h.rel = rel
-				continue
+		in := h.rel
+		h.rel = path.Join(in, name)
+		if other := norm.NFD.String(name); other != name && h.missing(h.rel) {
+			if rel := path.Join(in, other); !h.missing(rel) {
+				name, h.rel = other, rel
 			}
 		}
-		h.rel = rel
+		if h.exact {
+			if err := h.spelled(in, name); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// spelled refuses what is in a folder under a name that is a link, or is spelled otherwise there: a file system that folds names (case, forms of Unicode, short
+// names) would lead by one of them to what has other rights by its own.
+func (h *hosted) spelled(in, name string) error {
+	st, err := h.r.Lstat(path.Join(in, name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		return nil
+	case err != nil:
+		return hostError(err)
+	case st.Mode()&fs.ModeSymlink != 0:
+		return errLinkHere
+	}
+	other, sure := flipped(name)
+	if other == name && sure {
+		return nil
+	}
+	if sure {
+		if same, err := h.r.Lstat(path.Join(in, other)); err != nil || !os.SameFile(st, same) {
+			return nil // the case of letters counts here
+		}
+	}
+	d, err := h.r.dir(in)
+	if err != nil {
+		return hostError(err)
+	}
+	defer d.close()
+	return listed(d.f, name)
+}
+
+// flipped is an ASCII name with its letters in the other case; not sure: there are other ways to spell it.
+func flipped(name string) (other string, sure bool) {
+	sure = !strings.HasSuffix(name, ".") && !strings.HasSuffix(name, " ") && !strings.Contains(name, "~")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 0x80:
+			sure = false
+		case 'a' <= r && r <= 'z':
+			return r - 'a' + 'A'
+		case 'A' <= r && r <= 'Z':
+			return r - 'A' + 'a'
+		}
+		return r
+	}, name), sure
+}
+
+// listed tells whether a folder has an entry of exactly this name.
+func listed(d interface {
+	Readdirnames(n int) ([]string, error)
+}, name string) error {
+	for {
+		page, err := d.Readdirnames(hostPage)
+		if slices.Contains(page, name) {
+			return nil
+		}
+		if err == io.EOF {
+			return fs.ErrNotExist
+		}
+		if err != nil {
+			return hostError(err)
+		}
+	}
 }
 
 func (h *hosted) missing(rel string) bool {
@@ -90,6 +158,7 @@ var (
 	errAcrossMounts  = &refusal{fs.ErrPermission, "files cannot be moved into or out of a mounted folder: download and upload them"}
 	errAcrossHost    = &refusal{fs.ErrPermission, "files cannot be moved between file systems of the host: download and upload them"}
 	errHiddenName    = &refusal{fs.ErrNotExist, "names that begin with " + hiddenPrefix + " are the server's own"}
+	errLinkHere      = &refusal{fs.ErrNotExist, "links are not followed where paths have rights of their own"}
 	errNoFile        = &refusal{fs.ErrPermission, "it is neither a file nor a folder"}
 	errNotEmpty      = &refusal{fs.ErrPermission, "the folder is not empty"}
 	errHostForbids   = &refusal{fs.ErrPermission, "the host does not allow it"}

@@ -114,7 +114,9 @@ func TestMountRaces(t *testing.T) {
 		return errors.Join(os.MkdirAll(filepath.Join(path, "empty"), 0o755), os.WriteFile(filepath.Join(path, "file"), []byte("inside"), 0o644))
 	}
 	file := func(path string) error { return os.WriteFile(path, []byte("inside"), 0o644) }
-	link := func(to string) func(path string) error { return func(path string) error { return os.Symlink(to, path) } }
+	link := func(to string) func(path string) error {
+		return func(path string) error { return os.Symlink(to, path) }
+	}
 	p.ok(os.Mkdir(p.host("fixed"), 0o755))
 	ctx, stop := context.WithTimeout(p.ctx(), 2*time.Second)
 	defer stop()

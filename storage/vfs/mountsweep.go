@@ -70,11 +70,11 @@ func (m *mount) sweep(ctx context.Context) error {
 
 // sweepFolder forgets a folder in which no hidden files are left.
 func (m *mount) sweepFolder(ctx context.Context, folder string) error {
-	r, err := m.open()
+	h, err := m.at(nil)
 	if err != nil {
 		return err
 	}
-	h := &hosted{m: m, r: r, rel: folder}
+	h.rel = folder
 	defer h.close()
 	m.mu.Lock()
 	delete(m.noted, folder) // who begins an upload from now on notes it again

@@ -74,7 +74,7 @@ func (w *hostWriter) begin(ctx context.Context) (err error) {
 	if n, err := freeSpace(w.d.fd()); err == nil && w.o.Expect > n {
 		return syscall.ENOSPC
 	}
-	if err := w.h.m.note(ctx, path.Dir(w.h.rel)); err != nil {
+	if err := w.h.m.note(ctx, path.Join(w.h.jail, path.Dir(w.h.rel))); err != nil {
 		return err
 	}
 	switch {
@@ -330,7 +330,7 @@ func (w *hostWriter) place() error {
 // any more.
 func (w *hostWriter) inPlace() error {
 	w.h.m.mu.Lock()
-	gone, stale := w.h.m.gone, w.h.r.stale
+	gone, stale := w.h.m.gone, w.h.base.stale
 	w.h.m.mu.Unlock()
 	if gone || stale {
 		return errMoved
