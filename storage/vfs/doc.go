@@ -7,6 +7,13 @@
 // A message is never rewritten. Removing its name moves it to Trash (in Trash it is expunged), renaming it into another mailbox moves it,
 // making a folder below /Mail makes a mailbox, uploading an RFC 5322 file into a mailbox appends it.
 //
+// # Mounts
+//
+// A folder of the host can lie in the tree (storage.Mount). Below it everything goes through an os.Root and is as it is with files and folders, but that the host's
+// permissions count, modes are enforced, and nothing is counted in the quota. Uploads are hidden files until they are whole, beside
+// what they are to become. Not there are hidden files, links that lead out of the folder, what is neither file nor folder, and names that no
+// path of the tree can have. Links that stay inside lead where they lead; removed, renamed and replaced they are themselves.
+//
 // # Names of messages
 //
 // A message is called "2006-01-02 1504 Subject (7).eml": its internal date in UTC, its subject and its UID, at most 200 bytes, and
