@@ -62,6 +62,16 @@ func (c *frontedConn) LocalAddr() net.Addr  { return c.local }
 // front is the front end's address.
 func (c *frontedConn) front() netip.AddrPort { return addrPort(c.TCPConn.RemoteAddr()) }
 
+// ownConn is a front end's own connection, or one of whose client it does not know.
+type ownConn struct{ *net.TCPConn }
+
+// checkup tells whether the session came from a front end and nobody logged in: most likely it looked whether the server is there, which it does every
+// few seconds.
+func (s *Session) checkup(i Info) bool {
+	_, ok := s.conn.Conn.(ownConn)
+	return ok && i.AccountID == 0
+}
+
 // Front is the address of the front end that the session came through (Fronted); the zero value for a direct one.
 func (s *Session) Front() netip.AddrPort {
 	if c, ok := s.conn.Conn.(*frontedConn); ok {
@@ -133,7 +143,7 @@ func (l *fronted) welcome(c *net.TCPConn) {
 		l.refuse(c, "bad PROXY header", err)
 		return
 	}
-	conn := net.Conn(c)
+	var conn net.Conn = ownConn{c}
 	if from.IsValid() {
 		conn = &frontedConn{c, net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(to)}
 	}

@@ -103,6 +103,25 @@ func TestFronted(t *testing.T) {
 	}
 }
 
+// The health checks of front ends, of which there is one every few seconds, do not fill the history.
+func TestFrontedHistory(t *testing.T) {
+	told := make(chan Info, 10)
+	r := New(Options{History: func(i Info) { told <- i }})
+	addr := front(t, r, nil)
+	for _, header := range []string{string(proxy2(0x20, 0)), "PROXY UNKNOWN\r\n", "PROXY TCP4 192.0.2.7 203.0.113.1 40000 21\r\n"} {
+		if got := say(t, addr, "127.0.0.1", header); got == "" {
+			t.Error("not served")
+		}
+	}
+	for _, s := range r.all() {
+		s.conn.Close()
+	}
+	r.Wait()
+	if i := <-told; i.Remote != "192.0.2.7:40000" || len(told) > 0 {
+		t.Errorf("told of %+v and %d others", i, len(told))
+	}
+}
+
 // A front end that says nothing holds nobody up, and many that say nothing are closed.
 func TestFrontedSilence(t *testing.T) {
 	r := New(Options{})

@@ -249,13 +249,17 @@ func (s *Session) finish() {
 	s.registry.remove(s) // after tell, so that a Drain that sees nobody left finds a History to wait for
 }
 
-// tell reports the end of s to the log and to History.
+// tell reports the end of s to the log and to History. What front ends do to see whether the server is there is left out.
 func (r *Registry) tell(s *Session) {
 	logs := r.o.Logger.Enabled(context.Background(), slog.LevelInfo)
 	if !logs && r.history.tell == nil {
 		return
 	}
 	i := s.Info()
+	if s.checkup(i) {
+		r.o.Logger.Debug("front end looked in", "session", i.ID, "listener", i.Listener, "remote", i.Remote, "reason", i.EndReason)
+		return
+	}
 	if logs {
 		r.o.Logger.Info("session ended", "session", i.ID, "protocol", i.Protocol, "listener", i.Listener,
 			"remote", i.Remote, "account", i.Account, "reason", i.EndReason, "in", i.BytesIn, "out", i.BytesOut,

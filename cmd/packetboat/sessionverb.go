@@ -86,7 +86,7 @@ func (p *program) sessionShow() *cobra.Command {
 					return p.printJSON(s)
 				}
 				return p.table([][]string{
-					{"id", s.ID}, {"protocol", string(s.Protocol)}, {"listener", s.Listener}, {"remote", s.Remote}, {"local", s.Local},
+					{"id", s.ID}, {"protocol", string(s.Protocol)}, {"listener", s.Listener}, {"remote", s.Remote}, {"local", s.Local}, {"front end", dash(s.Front)},
 					{"tls", dash(s.TLS)}, {"client", dash(s.Client)}, {"account", dash(s.Account)}, {"logged in by", loginText(s)}, {"state", string(s.State)},
 					{"activity", dash(s.Activity)}, {"open", dash(s.Open)}, {"in", size(s.BytesIn)}, {"out", size(s.BytesOut)}, {"commands", fmt.Sprint(s.Commands)},
 					{"started", s.Started.Local().Format("2006-01-02 15:04:05")}, {"last active", s.LastActive.Local().Format("2006-01-02 15:04:05")},
