@@ -42,6 +42,7 @@ func helloBegins(b []byte) bool { return bytes.HasPrefix(b, []byte{0x16, 3}) }
 // hangUpForeign refuses with one answer, which repeats nothing of what the peer said, and closes at once. What else it sends is taken
 // from the socket, so that the answer gets there.
 func (c *client) hangUpForeign(verb string) {
+	verb, _, _ = strings.Cut(verb, ":") // what is behind may be a password
 	c.log.Info(errForeign.Error(), "verb", oneLine(verb[:min(len(verb), 16)]))
 	c.reply(500, "This is an FTP server.")
 	c.hangUp(errForeign.Error())
