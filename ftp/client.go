@@ -92,7 +92,7 @@ type client struct {
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
 	told       told      // by the last SIZE
 	askedType  string    // "A" or "I" when the client sent TYPE, for its next session
-	forget     bool      // this session is not to be remembered
+	forget     bool      // nothing is to be remembered of this session, any more
 }
 
 // serve is the life of a session.

@@ -126,6 +126,7 @@ func (c *client) logOut() {
 
 func (c *client) cmdQuit(string) {
 	c.noteVisit() // before the reply: the client may be back at once
+	c.forget = true
 	c.reply(221, "Goodbye.")
 	c.hangUp("quit")
 }

@@ -34,12 +34,16 @@ func clientAddress(a netip.Addr) string {
 
 // clientName is what the client called itself (CLNT, CSID), cut to what is kept of it.
 func (c *client) clientName() string {
+	told := c.sess.Client()
+	if told == "" {
+		return ""
+	}
 	name := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return -1
 		}
 		return r
-	}, strings.ToValidUTF8(c.sess.Info().Client, ""))
+	}, strings.ToValidUTF8(told, ""))
 	for len(name) > maxClientName {
 		_, n := utf8.DecodeLastRuneInString(name)
 		name = name[:len(name)-n]

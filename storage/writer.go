@@ -96,8 +96,7 @@ func (s *Store) write() {
 				}
 				break
 			}
-			for !s.journal.empty() || !s.visits.idle() {
-				s.w.batch(nil)
+			for (!s.journal.empty() || !s.visits.idle()) && s.w.batch(nil) {
 			}
 			return
 		}
@@ -114,10 +113,10 @@ func (s *Store) write() {
 	}
 }
 
-// batch runs jobs in one transaction, without those that fail.
-func (w *writer) batch(batch []*job) {
+// batch runs jobs in one transaction, without those that fail; with what waits beside them, unless it returns false.
+func (w *writer) batch(batch []*job) bool {
 	if !w.relax(batch) {
-		return
+		return false
 	}
 	jobs := make([]*job, 0, len(batch)+3)
 	if r := w.s.journal.take(); len(r) > 0 {
@@ -139,19 +138,20 @@ func (w *writer) batch(batch []*job) {
 	for len(jobs) > 0 {
 		bad, err := w.attempt(jobs)
 		if err == nil {
-			return
+			return true
 		}
 		if bad < 0 {
 			for _, j := range jobs {
 				j.err = err
 				close(j.done)
 			}
-			return
+			return true
 		}
 		jobs[bad].err = err
 		close(jobs[bad].done)
 		jobs = append(jobs[:bad], jobs[bad+1:]...)
 	}
+	return true
 }
 
 // relax lets the commit of a batch not wait for the disk when each of its jobs is relaxed. When it cannot be made to wait again, the jobs fail.

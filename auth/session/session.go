@@ -324,6 +324,13 @@ func (s *Session) SetClient(name string) {
 	s.client = name
 }
 
+// Client is the name that SetClient noted, "" for none.
+func (s *Session) Client() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client
+}
+
 // Login makes the session a's. It is called by package auth alone, after the password
 // was proved. ErrLimit when the account has all the sessions it may have; the cause when
 // the session was told to end meanwhile.
