@@ -55,7 +55,7 @@ func scriptEnv(t *testing.T) sessiontest.Env {
 		return replies
 	}
 	env := sessiontest.Env{
-		Dial:     map[string]func(context.Context) (net.Conn, error){"ftp": keep(h.addr), "ftp6": keep(addr6), "ftpback": keep(back), "guest": guestDial(h)},
+		Dial:     map[string]func(context.Context) (net.Conn, error){"ftp": keep(h.addr), "ftp6": keep(addr6), "front": keep(behind(t, h)), "ftpback": keep(back), "guest": guestDial(h)},
 		TLS:      h.client,
 		Registry: h.reg,
 		Do: map[string]func(testing.TB, ...string){
