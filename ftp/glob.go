@@ -58,23 +58,28 @@ func newGlob(pattern string) *glob {
 
 // parseSet reads [...] and returns how long it is, or 0 when it does not end.
 func (t *token) parseSet(pattern string) int {
-	s := []rune(pattern)
-	i := 1
-	if i < len(s) && (s[i] == '!' || s[i] == '^') {
-		t.not = true
-		i++
+	at := 1
+	next := func() rune {
+		r, n := utf8.DecodeRuneInString(pattern[at:])
+		at += n
+		return r
 	}
-	for first := true; i < len(s); first = false {
-		if s[i] == ']' && !first {
-			return len(string(s[:i+1]))
+	if strings.HasPrefix(pattern[at:], "!") || strings.HasPrefix(pattern[at:], "^") {
+		t.not = true
+		at++
+	}
+	for first := at; at < len(pattern); {
+		begin := at
+		from := next()
+		if from == ']' && begin > first {
+			return at
 		}
-		from, to := s[i], s[i]
-		if i+2 < len(s) && s[i+1] == '-' && s[i+2] != ']' {
-			to = s[i+2]
-			i += 2
+		to := from
+		if rest := pattern[at:]; len(rest) > 1 && rest[0] == '-' && rest[1] != ']' {
+			at++
+			to = next()
 		}
 		t.set = append(t.set, from, to)
-		i++
 	}
 	t.set, t.not = nil, false
 	return 0
