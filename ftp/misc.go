@@ -3,6 +3,7 @@ package ftp
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -173,6 +174,9 @@ func (c *client) cmdAllo(arg string) {
 		return
 	}
 	used, limit, err := c.tree.Usage(c.ctx)
+	if c.tree.OnMount(c.ctx, c.cwd) {
+		limit = 0 // it does not count there; where the upload goes nobody has said
+	}
 	switch {
 	case err != nil:
 		c.fail(err, "", true)
@@ -193,20 +197,22 @@ func fields0(f []string) string {
 }
 
 func (c *client) cmdAvbl(arg string) {
+	at := c.cwd
 	if arg != "" {
-		if _, _, err := c.stat(arg); err != nil {
+		var err error
+		if at, _, err = c.stat(arg); err != nil {
 			c.fail(err, "", false)
 			return
 		}
 	}
-	used, limit, err := c.tree.Usage(c.ctx)
+	left, err := c.tree.Available(c.ctx, at)
 	switch {
+	case errors.Is(err, fs.ErrInvalid):
+		c.reply(550, "There is no limit.")
 	case err != nil:
 		c.fail(err, "", false)
-	case limit <= 0:
-		c.reply(550, "There is no limit.")
 	default:
-		c.reply(213, strconv.FormatInt(max(limit-used, 0), 10))
+		c.reply(213, strconv.FormatInt(left, 10))
 	}
 }
 

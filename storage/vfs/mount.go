@@ -405,6 +405,19 @@ func (t *Tree) Available(ctx context.Context, path string) (int64, error) {
 	return n, fail("available", path, err)
 }
 
+// OnMount tells whether a path leads onto a mount, where no quota counts.
+func (t *Tree) OnMount(ctx context.Context, path string) bool {
+	_, names, err := t.allowed(ctx, path, 0)
+	if err != nil {
+		return false
+	}
+	h, err := t.hosted(ctx, names)
+	if h != nil {
+		h.close()
+	}
+	return h != nil && err == nil
+}
+
 func (t *Tree) available(ctx context.Context, path string) (int64, error) {
 	_, names, err := t.allowed(ctx, path, 0)
 	if err != nil {
