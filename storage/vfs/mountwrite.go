@@ -33,6 +33,7 @@ type hostWriter struct {
 	size     int64
 	claimed  bool // temp is a part that was here before
 	prepared bool
+	full     bool // the disk, or the host's quota, took no more
 }
 
 // fileID is what a file of the host is, whatever it is called.
@@ -211,6 +212,9 @@ func (w *hostWriter) write(p []byte) (int, error) {
 	}
 	n, err := w.f.Write(p)
 	w.size += int64(n)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		w.full = true
+	}
 	return n, hostError(err)
 }
 
@@ -363,7 +367,7 @@ func (w *hostWriter) inPlace() error {
 	return nil
 }
 
-// abort ends it. A part that was here before stays also without keep, longer than it was or as long.
+// abort ends it. Of what filled the disk, half is kept. A part that was here before stays also without keep, longer than it was or as long.
 func (w *hostWriter) abort(ctx context.Context, keep bool) error {
 	defer w.drop()
 	if !keep && !w.claimed || w.size == 0 {
@@ -372,6 +376,13 @@ func (w *hostWriter) abort(ctx context.Context, keep bool) error {
 	// An upload is mostly cut by the end of its session, which ends ctx.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
 	defer cancel()
+	if w.full {
+		// A part must not keep the disk full for others.
+		w.size /= 2
+		if err := w.f.Truncate(w.size); err != nil {
+			return hostError(err)
+		}
+	}
 	err := w.h.m.fs.store.NoteMountPart(ctx, w.h.m.ID, w.h.below())
 	if err == nil {
 		err = w.f.Sync()
