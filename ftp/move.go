@@ -133,6 +133,9 @@ func (u *upload) nothing() bool {
 	if u.t.bytes.Load() > 0 || u.t.off > 0 {
 		return false
 	}
+	if u.w.New() {
+		return true
+	}
 	info, err := u.t.c.tree.Stat(u.ctx, u.t.path)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
 }

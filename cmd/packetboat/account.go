@@ -22,7 +22,7 @@ func (p *program) accountVerb() *cobra.Command {
 		Short: "Add, list, show, change and remove accounts",
 		Long: `An account is a person or a device: one name, one password, one quota for mail and files.
 NAME is its address (ann@example.org); without a domain the default domain is meant.`,
-	}, p.accountAdd(), p.accountList(), p.accountShow(), p.accountSet(), p.accountPasswd(),
+	}, p.accountAdd(), p.accountList(), p.accountShow(), p.accountSet(), p.accountRights(), p.accountPasswd(),
 		p.accountSwitch("disable", "Refuse its logins and end its sessions; its mail still arrives", true),
 		p.accountSwitch("enable", "Let it log in again", false), p.accountRemove(), p.accountUploads(), p.certVerb())
 }
@@ -138,9 +138,9 @@ func (p *program) accountList() *cobra.Command {
 				if p.json {
 					return p.printJSON(all)
 				}
-				rows := [][]string{{"NAME", "USED", "QUOTA", "MESSAGES", "FILES", "SESSIONS", "STATE"}}
+				rows := [][]string{{"NAME", "USED", "QUOTA", "MESSAGES", "FILES", "SESSIONS", "STATE", "RIGHTS"}}
 				for _, a := range all {
-					rows = append(rows, []string{a.Name, size(a.Used), quotaText(a.Quota), fmt.Sprint(a.Messages), fmt.Sprint(a.Files), fmt.Sprint(a.Sessions), stateText(a)})
+					rows = append(rows, []string{a.Name, size(a.Used), quotaText(a.Quota), fmt.Sprint(a.Messages), fmt.Sprint(a.Files), fmt.Sprint(a.Sessions), stateText(a), rightsText(a)})
 				}
 				return p.table(rows)
 			})
@@ -192,7 +192,7 @@ func (p *program) accountShow() *cobra.Command {
 				}
 				return p.table([][]string{
 					{"name", a.Name}, {"state", stateText(a)}, {"aliases", dash(strings.Join(a.Aliases, ", "))},
-					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", messagesText(a)}, {"files", fmt.Sprint(a.Files)},
+					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", messagesText(a)}, {"files", fmt.Sprint(a.Files)}, {"rights", rightsText(a)},
 					{"sessions", fmt.Sprint(a.Sessions)}, {"created", a.Created.Local().Format("2006-01-02 15:04:05")},
 				})
 			})
@@ -202,11 +202,11 @@ func (p *program) accountShow() *cobra.Command {
 
 func (p *program) accountSet() *cobra.Command {
 	var change accountChangeJSON
-	var quota, messages string
+	var quota, messages, jail string
 	var admin bool
 	c := &cobra.Command{
 		Use:   "set NAME",
-		Short: "Change an account's quota, aliases or administrator's right",
+		Short: "Change an account's quota, jail, aliases or administrator's right",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("quota") {
@@ -235,8 +235,14 @@ func (p *program) accountSet() *cobra.Command {
 			if cmd.Flags().Changed("admin") {
 				change.Admin = &admin
 			}
-			if change.Quota == nil && change.Limit == nil && change.Admin == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
-				return usageError{errors.New("nothing to change: give --quota, --messages, --admin, --alias or --remove-alias")}
+			if cmd.Flags().Changed("jail") {
+				if jail == "none" {
+					jail = "/"
+				}
+				change.Jail = &jail
+			}
+			if change.Quota == nil && change.Limit == nil && change.Admin == nil && change.Jail == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
+				return usageError{errors.New("nothing to change: give --quota, --messages, --jail, --admin, --alias or --remove-alias")}
 			}
 			return p.with(cmd.Context(), func(ctl *caller) (err error) {
 				for _, list := range [][]string{change.AddAliases, change.RemoveAliases} {
@@ -256,6 +262,7 @@ func (p *program) accountSet() *cobra.Command {
 	}
 	c.Flags().StringVar(&quota, "quota", "", "bytes over mail and files together, e.g. 5GiB, or none")
 	c.Flags().StringVar(&messages, "messages", "", "how many messages it may have, or none for no limit")
+	c.Flags().StringVar(&jail, "jail", "", "the `folder` of its tree that it sees as / by FTP, made if it is missing; / or none for the whole tree. Ends its FTP sessions")
 	c.Flags().BoolVar(&admin, "admin", false, "make it an administrator; --admin=false takes that away")
 	c.Flags().StringArrayVar(&change.AddAliases, "alias", nil, "add an `address`; repeatable")
 	c.Flags().StringArrayVar(&change.RemoveAliases, "remove-alias", nil, "remove an `address`; repeatable")

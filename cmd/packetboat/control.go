@@ -9,17 +9,21 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/vfs"
 )
 
 // control is the door of the verbs: a small JSON API. A running server serves it on
 // control.sock; on a stopped one the verb itself calls it in process.
 type control struct {
 	store    *storage.Store
+	tree     *vfs.FS // use trees()
+	once     sync.Once
 	door     *auth.Door
 	registry *session.Registry
 	running  bool
@@ -30,17 +34,19 @@ type control struct {
 // The bodies of requests and replies.
 type (
 	accountJSON struct {
-		Name     string    `json:"name"`
-		Admin    bool      `json:"admin"`
-		Disabled bool      `json:"disabled"`
-		Quota    int64     `json:"quota"`
-		Limit    int64     `json:"message_quota"`
-		Used     int64     `json:"used"`
-		Messages int64     `json:"messages"`
-		Files    int64     `json:"files"`
-		Aliases  []string  `json:"aliases"`
-		Sessions int       `json:"sessions"`
-		Created  time.Time `json:"created"`
+		Name     string     `json:"name"`
+		Admin    bool       `json:"admin"`
+		Disabled bool       `json:"disabled"`
+		Quota    int64      `json:"quota"`
+		Limit    int64      `json:"message_quota"`
+		Used     int64      `json:"used"`
+		Messages int64      `json:"messages"`
+		Files    int64      `json:"files"`
+		Aliases  []string   `json:"aliases"`
+		Sessions int        `json:"sessions"`
+		Created  time.Time  `json:"created"`
+		Jail     string     `json:"jail"`
+		Rights   []ruleJSON `json:"rights"` // by path; none: full
 	}
 	newAccountJSON struct {
 		Name     string   `json:"name"`
@@ -58,6 +64,7 @@ type (
 		Limit         *int64   `json:"message_quota,omitempty"`
 		AddAliases    []string `json:"add_aliases,omitempty"`
 		RemoveAliases []string `json:"remove_aliases,omitempty"`
+		Jail          *string  `json:"jail,omitempty"`
 	}
 	domainJSON struct {
 		Name    string `json:"name"`
@@ -118,6 +125,8 @@ func (c *control) handler() http.Handler {
 	handle("GET /accounts/{name}/mounts", c.mounts)
 	handle("POST /accounts/{name}/mounts", c.addMount)
 	handle("DELETE /accounts/{name}/mounts", c.removeMount)
+	handle("GET /accounts/{name}/rights", c.rights)
+	handle("PATCH /accounts/{name}/rights", c.changeRights)
 	handle("GET /domains", c.domains)
 	handle("PUT /domains/{name}", c.addDomain)
 	handle("DELETE /domains/{name}", c.removeDomain)
@@ -141,7 +150,7 @@ func statusOf(err error) int {
 		return http.StatusConflict
 	case errors.Is(err, storage.ErrTemporary):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, errRequest), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrPass), errors.As(err, new(*json.SyntaxError)):
+	case errors.Is(err, errRequest), errors.Is(err, storage.ErrInvalid), errors.Is(err, fs.ErrInvalid), errors.Is(err, storage.ErrNotLocal), errors.Is(err, auth.ErrPassword), errors.Is(err, auth.ErrPass), errors.As(err, new(*json.SyntaxError)):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
@@ -193,8 +202,12 @@ func (c *control) show(ctx context.Context, a *storage.Account) (accountJSON, er
 			aliases = append(aliases, addr)
 		}
 	}
+	rights, err := c.showRights(ctx, a)
+	if err != nil {
+		return accountJSON{}, err
+	}
 	return accountJSON{
-		Name: a.Name, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files,
+		Name: a.Name, Jail: rights.Jail, Rights: rights.Rights, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files,
 		Aliases: aliases, Sessions: len(c.registry.Of(a.ID)), Created: a.Created,
 	}, nil
 }
@@ -274,6 +287,11 @@ func (c *control) changeAccount(r *http.Request) (any, error) {
 		}
 		if change.Disabled != nil && *change.Disabled {
 			c.door.Revoke(a.ID, session.ErrDisabled)
+		}
+	}
+	if change.Jail != nil {
+		if err := c.setJail(r.Context(), a, *change.Jail); err != nil {
+			return nil, err
 		}
 	}
 	for _, addr := range change.AddAliases {

@@ -31,7 +31,7 @@ type (
 
 // parts are those of an account, wherever they are.
 func (c *control) parts(ctx context.Context, a *storage.Account) (uploadsJSON, error) {
-	all, _, more, err := vfs.New(c.store, vfs.Options{}).Whole(a).Parts(ctx, vfs.MaxParts)
+	all, _, more, err := c.trees().Whole(a).Parts(ctx, vfs.MaxParts)
 	j := uploadsJSON{Account: a.Name, Uploads: []uploadJSON{}, More: more}
 	for _, p := range all {
 		j.Uploads = append(j.Uploads, uploadJSON{Path: p.Path, Bytes: p.Size, Cut: p.Cut, Expires: p.Expires, Replaces: p.Old})
@@ -57,7 +57,7 @@ func (c *control) dropUpload(r *http.Request) (any, error) {
 		return nil, err
 	}
 	path := r.URL.Query().Get("path")
-	if err := vfs.New(c.store, vfs.Options{}).Whole(a).DropPart(r.Context(), path); err != nil {
+	if err := c.trees().Whole(a).DropPart(r.Context(), path); err != nil {
 		return nil, err
 	}
 	c.note(a, "upload dropped", map[string]string{"path": path})

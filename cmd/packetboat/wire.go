@@ -134,7 +134,7 @@ func (h *house) start() (err error) {
 	h.spawn("certificate", func() error { return h.certs.renew(background, h.dir, h.config) })
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
-		Handler:           (&control{store: h.store, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor}).handler(),
+		Handler:           (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor}).handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 	}

@@ -237,6 +237,9 @@ func (w *Writer) Size() int64 {
 	return w.u.Size()
 }
 
+// New tells whether it can replace nothing.
+func (w *Writer) New() bool { return w.o.Exclusive }
+
 // Prepare makes the bytes durable without making them visible; nothing can be written after it. Optional: Commit does it too.
 func (w *Writer) Prepare(ctx context.Context) error {
 	if w.ended {
