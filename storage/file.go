@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/packetboat/packetboat/storage/sqldb"
 	"github.com/packetboat/packetboat/storage/watch"
 )
 
@@ -75,15 +76,18 @@ func (t *tx) putFile(account, parent int64, name string, u *Upload, modified tim
 		modified = unix(t.now())
 	}
 	seq := t.nextModSeq(a)
-	id := old.ID
-	if id == 0 {
-		if err := t.charge(a, u.size, 0, 1); err != nil {
+	if old.ID != 0 {
+		if err := t.replaceFile(a, old, u.size, blob, modified, seq); err != nil {
 			return Node{}, err
 		}
-		id, err = t.putNode(Node{Account: account, Parent: parent, Kind: KindFile, Name: name, Size: u.size, Modified: modified, Mode: 0o644, Blob: blob, ModSeq: seq}, 0)
-	} else {
-		err = t.replaceFile(a, old, u.size, blob, modified, seq)
+		t.change(watch.Change{Account: account, Node: old.ID, Kind: watch.NodePut, ModSeq: seq})
+		old.Size, old.Blob, old.Modified, old.ModSeq = u.size, blob, unix(modified.Unix()), seq
+		return old, nil
 	}
+	if err := t.charge(a, u.size, 0, 1); err != nil {
+		return Node{}, err
+	}
+	id, err := t.putNode(Node{Account: account, Parent: parent, Kind: KindFile, Name: name, Size: u.size, Modified: modified, Mode: 0o644, Blob: blob, ModSeq: seq}, 0)
 	if err != nil {
 		return Node{}, err
 	}
@@ -105,6 +109,9 @@ func (t *tx) replaceFile(a *accountRow, old Node, size, blob int64, modified tim
 func (t *tx) fileGoes(a *accountRow, parent int64) error {
 	if _, err := t.folder(a, parent); err != nil {
 		return err
+	}
+	if parent == a.Home {
+		return nil
 	}
 	d, err := t.depth(parent, 0)
 	if err == nil && d >= MaxDepth {
@@ -265,11 +272,15 @@ func scanPartial(r scanner) (p Partial, err error) {
 
 // Partial finds one; fs.ErrNotExist.
 func (s *Store) Partial(ctx context.Context, account, parent int64, name string) (Partial, error) {
-	p, err := scanPartial(s.db.Row(partialColumns+` WHERE parent = ? AND name = ? AND account = ?`, parent, name, account))
-	if err != nil {
-		return Partial{}, fail("partial upload", err)
+	var p Partial
+	err := s.db.ScanText(partialColumns+` WHERE parent = ? AND account = ? AND name = ?`, []int64{parent, account}, []string{name}, func(r *sqldb.Row) bool {
+		p = Partial{Parent: r.Int(0), Name: string(r.Bytes(1)), account: r.Int(2), blob: r.Int(3), Size: r.Int(4), Modified: unix(r.Int(5))}
+		return false
+	})
+	if err == nil && p.Name == "" {
+		err = fs.ErrNotExist
 	}
-	return p, nil
+	return p, fail("partial upload", err)
 }
 
 // DropPartial removes one; fs.ErrNotExist.

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"sync"
 	"syscall"
 
 	"github.com/packetboat/packetboat/storage/blob"
 	"github.com/packetboat/packetboat/storage/mime"
+	"github.com/packetboat/packetboat/storage/sqldb"
 )
 
 // Upload is bytes on their way in. Small ones are held in memory (at most Options.InlineMax), larger ones spill into a staging
@@ -94,8 +96,12 @@ func (s *Store) NewFile(ctx context.Context, account, parent int64, name string,
 
 // replaced is what the account gets back when parent/name is written.
 func (s *Store) replaced(account, parent int64, name string) (n int64, err error) {
-	err = s.db.Row(`SELECT COALESCE((SELECT size FROM node WHERE parent = ? AND name = ? AND account = ? AND kind = 3), 0) + COALESCE((SELECT size FROM partial WHERE parent = ? AND name = ? AND account = ?), 0)`,
-		parent, name, account, parent, name, account).Scan(&n)
+	const query = `SELECT COALESCE((SELECT size FROM node WHERE parent = ?1 AND name = ?3 AND account = ?2 AND kind = 3), 0) +
+		COALESCE((SELECT size FROM partial WHERE parent = ?1 AND name = ?3 AND account = ?2), 0)`
+	err = s.db.ScanText(query, []int64{parent, account}, []string{name}, func(r *sqldb.Row) bool {
+		n = r.Int(0)
+		return false
+	})
 	return n, err
 }
 
@@ -132,8 +138,16 @@ func (s *Store) reserve(u *Upload, n int64) error {
 }
 
 func (s *Store) quota(account int64) (quota, used int64, err error) {
-	if err := s.db.Row(`SELECT quota, bytes FROM account WHERE id = ?`, account).Scan(&quota, &used); err != nil {
-		return 0, 0, fmt.Errorf("account: %w", noRows(err))
+	there := false
+	err = s.db.Scan(`SELECT quota, bytes FROM account WHERE id = ?`, []int64{account}, func(r *sqldb.Row) bool {
+		quota, used, there = r.Int(0), r.Int(1), true
+		return false
+	})
+	if err == nil && !there {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("account: %w", err)
 	}
 	return quota, used, nil
 }
