@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	maxDigests = 10_000           // that are remembered, of all accounts
-	digestStep = 256 << 10        // bytes between two looks at who wants it to end
-	digestWait = 30 * time.Second // for others who hash, before 450
+	maxDigests = 10_000      // that are remembered, of all accounts
+	digestStep = 256 << 10   // bytes between two looks at who wants it to end
+	digestTurn = 64 << 20    // bytes after which others who wait have their turn
+	digestWait = time.Minute // for others who hash, before 450
 )
 
 // hashing is what the sessions of a server share to compute digests: few are computed at a time, one of each account, so that nobody can
@@ -76,8 +77,16 @@ func (h *hashing) remember(k digestKey, sum []byte) {
 	}
 }
 
+// seat is the right to compute: the account's turn, and mostly a slot.
+type seat struct {
+	h       *hashing
+	t       *turn
+	account int64
+	slot    bool
+}
+
 // enter waits for the account's turn and for a slot. leave must be called when there is no error.
-func (h *hashing) enter(ctx context.Context, account int64) (leave func(), err error) {
+func (h *hashing) enter(ctx context.Context, account int64) (*seat, error) {
 	h.mu.Lock()
 	t := h.accounts[account]
 	if t == nil {
@@ -86,16 +95,11 @@ func (h *hashing) enter(ctx context.Context, account int64) (leave func(), err e
 	}
 	t.users++
 	h.mu.Unlock()
-	drop := func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if t.users--; t.users == 0 {
-			delete(h.accounts, account)
-		}
-	}
+	s := &seat{h: h, t: t, account: account}
 	timer := time.NewTimer(digestWait)
 	defer timer.Stop()
-	for i, c := range []chan struct{}{t.taken, h.slots} {
+	for _, c := range []chan struct{}{t.taken, h.slots} {
+		var err error
 		select {
 		case c <- struct{}{}:
 			continue
@@ -104,17 +108,43 @@ func (h *hashing) enter(ctx context.Context, account int64) (leave func(), err e
 		case <-timer.C:
 			err = refuse(450, "Busy with other digests, try again later.")
 		}
-		if i == 1 {
+		if c == h.slots {
 			<-t.taken
 		}
-		drop()
+		s.forget()
 		return nil, err
 	}
-	return func() {
-		<-h.slots
-		<-t.taken
-		drop()
-	}, nil
+	s.slot = true
+	return s, nil
+}
+
+// pass lets others have their turn, in the order in which they came.
+func (s *seat) pass(ctx context.Context) error {
+	<-s.h.slots
+	select {
+	case s.h.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		s.slot = false
+		return ctx.Err()
+	}
+}
+
+func (s *seat) leave() {
+	if s.slot {
+		<-s.h.slots
+	}
+	<-s.t.taken
+	s.forget()
+}
+
+// forget takes one user from the account's turn.
+func (s *seat) forget() {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	if s.t.users--; s.t.users == 0 {
+		delete(s.h.accounts, s.account)
+	}
 }
 
 // digest prepares the digest of a part of a file. It runs like a transfer, without a data connection: the reader goes on, so that ABOR and STAT
@@ -167,13 +197,13 @@ func (t *transfer) digest(alg *algorithm, s span, folder int) ([]byte, span, err
 			return sum, s, nil
 		}
 	}
-	leave, err := c.srv.hashing.enter(ctx, c.account.ID)
+	seat, err := c.srv.hashing.enter(ctx, c.account.ID)
 	if err != nil {
 		return nil, s, err
 	}
-	defer leave()
+	defer seat.leave()
 	h := alg.make()
-	if err := t.feed(ctx, h, f, s); err != nil {
+	if err := t.feed(ctx, seat, h, f, s); err != nil {
 		return nil, s, err
 	}
 	sum := h.Sum(nil)
@@ -184,11 +214,18 @@ func (t *transfer) digest(alg *algorithm, s span, folder int) ([]byte, span, err
 }
 
 // feed reads a span into h. What is read counts as activity of the session.
-func (t *transfer) feed(ctx context.Context, h hash.Hash, f *vfs.File, s span) error {
+func (t *transfer) feed(ctx context.Context, seat *seat, h hash.Hash, f *vfs.File, s span) error {
 	buf := make([]byte, min(digestStep, s.to-s.from))
+	turn := s.from + digestTurn
 	for off := s.from; off < s.to; {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if off >= turn {
+			turn += digestTurn
+			if err := seat.pass(ctx); err != nil {
+				return err
+			}
 		}
 		n, err := f.ReadAt(buf[:min(int64(len(buf)), s.to-off)], off)
 		if n == 0 && err != nil {

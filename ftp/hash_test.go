@@ -113,7 +113,7 @@ func TestHashTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHashing()
 		ctx := context.Background()
-		leave, err := h.enter(ctx, 1)
+		seat, err := h.enter(ctx, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,14 +125,14 @@ func TestHashTurns(t *testing.T) {
 		}
 		done := make(chan error)
 		go func() {
-			leave, err := h.enter(ctx, 1)
+			seat, err := h.enter(ctx, 1)
 			if err == nil {
-				leave()
+				seat.leave()
 			}
 			done <- err
 		}()
 		synctest.Wait()
-		leave()
+		seat.leave()
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
@@ -169,6 +169,68 @@ func FuzzUnquote(f *testing.F) {
 		name, rest, ok := unquote(arg)
 		if ok && quote(name)+rest != arg {
 			t.Errorf("%q: %q %q", arg, name, rest)
+		}
+	})
+}
+
+// TestHashPass: who computes for long lets those who wait in between.
+func TestHashPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHashing()
+		h.slots = make(chan struct{}, 1)
+		first, err := h.enter(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			seat, err := h.enter(context.Background(), 2)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			seat.leave()
+		}()
+		synctest.Wait()
+		if err := first.pass(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-done
+		first.leave()
+		if len(h.slots) != 0 || len(h.accounts) != 0 {
+			t.Error("something is held")
+		}
+
+		// Who is aborted while others compute waits no longer, and holds nothing.
+		ctx, cancel := context.WithCancel(t.Context())
+		if first, err = h.enter(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+		other := make(chan *seat)
+		go func() {
+			s, err := h.enter(context.Background(), 2)
+			if err != nil {
+				t.Error(err)
+			}
+			other <- s
+		}()
+		synctest.Wait()
+		failed := make(chan error)
+		go func() { failed <- first.pass(ctx) }()
+		second := <-other
+		synctest.Wait()
+		cancel()
+		if err := <-failed; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		first.leave()
+		if len(h.slots) != 1 {
+			t.Error("the other lost its slot")
+		}
+		second.leave()
+		if len(h.slots) != 0 || len(h.accounts) != 0 {
+			t.Error("something is held")
 		}
 	})
 }

@@ -122,7 +122,7 @@ func (c *client) chmod(p string, mode fs.FileMode) error {
 
 // siteChmod sets permission bits as clients show them; they are kept, not enforced. The mode is octal or as of chmod: u+x,go-w.
 func (c *client) siteChmod(arg string) {
-	spec, name, _ := strings.Cut(arg, " ")
+	spec, name, _ := strings.Cut(strings.TrimLeft(arg, " "), " ")
 	if _, ok := parseMode(spec, 0, false); !ok || name == "" {
 		c.reply(501, "Usage: SITE CHMOD mode path")
 		return
@@ -200,7 +200,7 @@ func parseMode(spec string, old fs.FileMode, dir bool) (fs.FileMode, bool) {
 
 // siteUtime knows both forms that clients send: "time path" and "path atime mtime ctime UTC".
 func (c *client) siteUtime(arg string) {
-	first, name, _ := strings.Cut(arg, " ")
+	first, name, _ := strings.Cut(strings.TrimLeft(arg, " "), " ")
 	when, ok := parseUtime(first)
 	if !ok {
 		name, when, ok = longUtime(arg)

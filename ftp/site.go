@@ -42,7 +42,7 @@ func (s *Server) siteCommand(name string) *siteCommand {
 }
 
 func (c *client) cmdSite(arg string) {
-	name, rest, _ := strings.Cut(arg, " ")
+	name, rest, _ := strings.Cut(strings.TrimLeft(arg, " "), " ")
 	switch cmd := c.srv.siteCommand(name); {
 	case cmd == nil:
 		if c.account == nil {
