@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync"
 
 	"github.com/packetboat/packetboat/storage/blob"
 	"github.com/packetboat/packetboat/storage/sqldb"
@@ -111,7 +112,7 @@ func (s *Store) openBlob(ctx context.Context, id int64) (Body, error) {
 		there, size = true, r.Int(1)
 		if key = bytes.Clone(r.Bytes(0)); key == nil {
 			head, data := r.Bytes(2), r.Bytes(3)
-			all = append(append(make([]byte, 0, len(head)+len(data)), head...), data...)
+			all = append(append(rowBuffer(len(head)+len(data)), head...), data...)
 		}
 		return true
 	})
@@ -154,14 +155,41 @@ func (s *Store) openFile(ctx context.Context, id int64, key blob.Key, size int64
 
 // memory is the Body of a blob that is a row.
 type memory struct {
-	*bytes.Reader
+	bytes.Reader
 	all []byte
 }
 
-func newMemory(b []byte) *memory { return &memory{bytes.NewReader(b), b} }
+func newMemory(b []byte) *memory {
+	m := &memory{all: b}
+	m.Reset(b)
+	return m
+}
 
-// Close does nothing.
-func (m *memory) Close() error { return nil }
+// Buffers for blobs that are rows, which otherwise are most of the garbage of who reads many of them. A Body that nobody closes keeps its own.
+const (
+	rowBufferMin  = 32 << 10 // what is smaller is as soon made anew, and would hold too much
+	rowBufferSize = 128 << 10
+)
+
+var rowBuffers = sync.Pool{New: func() any { return new([rowBufferSize]byte) }}
+
+// rowBuffer is an empty buffer with room for n bytes.
+func rowBuffer(n int) []byte {
+	if n < rowBufferMin || n > rowBufferSize {
+		return make([]byte, 0, n)
+	}
+	return rowBuffers.Get().(*[rowBufferSize]byte)[:0]
+}
+
+// Close gives the buffer back: nothing can be read any more.
+func (m *memory) Close() error {
+	if cap(m.all) == rowBufferSize {
+		rowBuffers.Put((*[rowBufferSize]byte)(m.all[:rowBufferSize]))
+	}
+	m.all = nil
+	m.Reset(nil)
+	return nil
+}
 
 // WriteRange writes n bytes from off to w.
 func (m *memory) WriteRange(w io.Writer, off, n int64) (int64, error) {
