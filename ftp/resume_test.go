@@ -172,3 +172,35 @@ func TestManyParts(t *testing.T) {
 		}
 	}
 }
+
+// TestAnonymousVisit: the anonymous are told of nobody's place and parts, and leave none.
+func TestAnonymousVisit(t *testing.T) {
+	h := newHouse(t)
+	if err := h.fs.Tree(h.ann).Mkdir(t.Context(), "/pub"); err != nil {
+		t.Fatal(err)
+	}
+	h.part("/pub/secret.bin", "123")
+	addr := h.listen(func(o *Options) { o.Anonymous, o.RestoreFolder = "ann", true })
+	p, _ := h.back(addr, "lftp")
+	p.cmd(250, "CWD /pub")
+	p.cmd(221, "QUIT")
+	for range 2 {
+		p := h.dialAt(addr)
+		p.cmd(200, "CLNT lftp")
+		p.cmd(331, "USER anonymous")
+		if got := p.cmd(230, "PASS x@example.net"); strings.Contains(got, "pub") {
+			t.Errorf("%q", got)
+		}
+		if got := p.cmd(200, "SITE RESUME"); !strings.Contains(got, "Nothing is remembered") || !strings.Contains(got, "No interrupted uploads") {
+			t.Errorf("%q", got)
+		}
+		p.cmd(550, "SITE RESUME CWD")
+		p.cmd(550, "SITE RESUME FORGET")
+		p.cmd(550, "SITE RESUME DROP /pub/secret.bin")
+		p.cmd(257, "PWD")
+		p.cmd(221, "QUIT")
+	}
+	if _, got := h.back(addr, "lftp"); got != `230 Welcome back, in "/pub".` {
+		t.Errorf("ann: %q", got)
+	}
+}

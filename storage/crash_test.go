@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,13 +82,20 @@ func crashChild(dir string) {
 		fmt.Println(words...)
 	}
 	run := rand.Uint32()
+	var epoch atomic.Int64
+	epoch.Store(joe.Epoch)
 	var wg sync.WaitGroup
 	for w := range 10 {
 		wg.Go(func() {
 			var uid uint32
 			for i := 0; ; i++ {
+				s.NoteVisit(Visit{Account: joe.ID, Epoch: epoch.Load(), Address: fmt.Sprint(w, i%5), Folder: fmt.Sprint("/", i)})
 				switch w {
 				case 8:
+					if i%7 == 6 {
+						check(s.SetCredentials(ctx, joe.ID, nil))
+						epoch.Add(1)
+					}
 					check(crashBatch(ctx, s, a.ID, inbox.ID, shared.Destination(), fmt.Sprintf("%d-batch%d", run, i), say))
 					continue
 				case 9:
@@ -278,9 +286,11 @@ func verifyStore(t *testing.T, s *Store) {
 		"messages that went":          `SELECT COUNT(*) FROM expunged e JOIN message m ON m.mailbox = e.mailbox AND m.uid BETWEEN e.first AND e.last`,
 		"references miscounted": `SELECT COUNT(*) FROM (SELECT r.blob, COUNT(*) AS n FROM (SELECT blob FROM message UNION ALL SELECT blob FROM node WHERE blob <> 0 UNION ALL SELECT blob FROM partial UNION ALL SELECT blob FROM outbox) r GROUP BY r.blob) c
 			LEFT JOIN blob_shared s ON s.blob = c.blob WHERE c.n <> COALESCE(s.more, 0) + 1`,
-		"UIDNEXT not behind":      `SELECT COUNT(*) FROM mailbox m WHERE m.uidnext <= (SELECT COALESCE(MAX(x.uid), 0) FROM message x WHERE x.mailbox = m.id)`,
-		"ids beyond the counter":  `SELECT COUNT(*) FROM message WHERE id > (SELECT value FROM counter WHERE name = 'id')`,
-		"blobs without reference": `SELECT COUNT(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.blob = b.id) AND NOT EXISTS (SELECT 1 FROM node n WHERE n.blob = b.id) AND NOT EXISTS (SELECT 1 FROM partial p WHERE p.blob = b.id) AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.blob = b.id) AND NOT EXISTS (SELECT 1 FROM garbage g WHERE g.blob = b.id)`,
+		"visits of old credentials": `SELECT COUNT(*) FROM visit v WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.id = v.account AND a.epoch = v.epoch)`,
+		"too many visits":           `SELECT COUNT(*) FROM (SELECT account FROM visit GROUP BY account HAVING COUNT(*) > 16) x`,
+		"UIDNEXT not behind":        `SELECT COUNT(*) FROM mailbox m WHERE m.uidnext <= (SELECT COALESCE(MAX(x.uid), 0) FROM message x WHERE x.mailbox = m.id)`,
+		"ids beyond the counter":    `SELECT COUNT(*) FROM message WHERE id > (SELECT value FROM counter WHERE name = 'id')`,
+		"blobs without reference":   `SELECT COUNT(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.blob = b.id) AND NOT EXISTS (SELECT 1 FROM node n WHERE n.blob = b.id) AND NOT EXISTS (SELECT 1 FROM partial p WHERE p.blob = b.id) AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.blob = b.id) AND NOT EXISTS (SELECT 1 FROM garbage g WHERE g.blob = b.id)`,
 		"accounts mischarged": `SELECT COUNT(*) FROM account a WHERE a.bytes <> (SELECT COALESCE(SUM(m.size), 0) FROM mailbox m WHERE m.account = a.id)
 			+ (SELECT COALESCE(SUM(n.size), 0) FROM node n WHERE n.account = a.id AND n.kind = 3) + (SELECT COALESCE(SUM(p.size), 0) FROM partial p WHERE p.account = a.id)
 			OR a.messages <> (SELECT COALESCE(SUM(m.messages), 0) FROM mailbox m WHERE m.account = a.id) OR a.files <> (SELECT COUNT(*) FROM node n WHERE n.account = a.id AND n.kind = 3)`,
