@@ -97,7 +97,8 @@ func TestDropBox(t *testing.T) {
 	conn := p.open("STOU taken.txt")
 	conn.Close()
 	p.expect(226)
-	for _, verb := range []string{"SIZE", "MDTM", "MLST", "STAT", "RNFR", "DELE", "RMD", "MKD", "CWD", "MFMT 20200101000000", "SITE CHMOD 600", "SITE UTIME 20200101000000"} {
+	for _, verb := range []string{"SIZE", "MDTM", "MLST", "STAT", "RNFR", "DELE", "RMD", "MKD", "CWD", "MFMT 20200101000000",
+		"MFF Modify=20200101000000;", "SITE CHMOD 600", "SITE CHMOD u+x", "SITE UTIME 20200101000000", "SITE CPFR", "SITE MKDIR", "SITE RESUME DROP", "XCRC", "XMD5", "XSHA1", "XSHA256", "HASH", "AVBL", "XRMD", "XMKD", "XCWD"} {
 		there, not := p.cmd(550, "%s taken.txt", verb), p.cmd(550, "%s absent.txt", verb)
 		if strings.ReplaceAll(there, "taken", "absent") != not {
 			t.Errorf("%s tells: %q, %q", verb, there, not)
