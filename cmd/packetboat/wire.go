@@ -124,6 +124,7 @@ func (h *house) start() (err error) {
 	h.ports = ftp.NewPortPool(c.addresses(), c.passive().First, c.passive().Last)
 	h.ports.FrontEnds, h.ports.Logger = c.fronts(passivePorts), h.logger
 	h.tree = vfs.New(h.store, vfs.Options{MaxMessage: c.MaxMessage, Logger: h.logger})
+	h.checkAnonymous()
 	h.makeServers()
 
 	var background, accepting context.Context
@@ -160,6 +161,16 @@ func (h *house) spawn(name string, f func() error) {
 			}
 		}
 	})
+}
+
+// checkAnonymous warns of a name in the configuration that is nobody's: it may be made later.
+func (h *house) checkAnonymous() {
+	if h.config.FTPAnonymous == "" {
+		return
+	}
+	if _, err := h.store.AccountByLogin(context.Background(), h.config.FTPAnonymous); err != nil {
+		h.logger.Warn("nobody can log in as anonymous: ftp.anonymous names no account", "name", h.config.FTPAnonymous, "err", err)
+	}
 }
 
 // makeServers builds the table of who serves which listener.

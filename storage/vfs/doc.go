@@ -14,6 +14,11 @@
 // what they are to become. Not there are hidden files, links that lead out of the folder, what is neither file nor folder, and names that no
 // path of the tree can have. Links that stay inside lead where they lead; removed, renamed and replaced they are themselves.
 //
+// # Rights
+//
+// What an account may do with which path, and the folder that it sees as "/", are looked at where a path enters a public method (access.go), before anything
+// is looked up; what is behind knows nothing of it.
+//
 // # Names of messages
 //
 // A message is called "2006-01-02 1504 Subject (7).eml": its internal date in UTC, its subject and its UID, at most 200 bytes, and
