@@ -99,8 +99,9 @@ func (d *dataConn) open() error {
 		return d.openErr
 	}
 	d.opened = true
-	d.openErr = d.connect()
-	if d.openErr == nil && d.secure {
+	if d.secure && d.slot != nil && d.slot.many {
+		d.openErr = d.connectProven()
+	} else if d.openErr = d.connect(); d.openErr == nil && d.secure {
 		d.openErr = d.handshake()
 	}
 	if why := d.abortedBy(); why != nil {
@@ -117,8 +118,12 @@ func (d *dataConn) connect() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tcp = tcp
-	d.wire = &wire{tcp: tcp, stall: d.c.srv.o.StallTimeout, lax: d.c.srv.o.LaxDataEnd, stop: d.ctx.Done(), slow: func() { d.c.sess.Count(0, 0) }}
+	d.wire = d.newWire(tcp)
 	return d.aborted
+}
+
+func (d *dataConn) newWire(tcp *net.TCPConn) *wire {
+	return &wire{tcp: tcp, stall: d.c.srv.o.StallTimeout, lax: d.c.srv.o.LaxDataEnd, stop: d.ctx.Done(), slow: func() { d.c.sess.Count(0, 0) }}
 }
 
 // reach waits for the client's connection, or dials.

@@ -139,13 +139,27 @@ func (p *PortPool) deliver(port *passivePort, tcp *net.TCPConn, from netip.Addr)
 	p.mu.Lock()
 	s := port.waiting[from]
 	wanted := s != nil && s.unused.IsZero()
-	if s != nil {
+	if s != nil && !(wanted && s.many) {
 		s.given = true
 		delete(port.waiting, from)
 	}
 	if wanted {
-		p.drop(s)
-		s.conn <- tcp
+		s.got = true
+		for pushed := false; !pushed; {
+			select {
+			case s.conn <- tcp:
+				pushed = true
+			default: // many came that nobody looked at yet: the oldest gives way
+				select {
+				case old := <-s.conn:
+					turnAway(old)
+				default:
+				}
+			}
+		}
+		if !s.many {
+			p.drop(s)
+		}
 	}
 	probe := port.probe
 	p.mu.Unlock()

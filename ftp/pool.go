@@ -66,10 +66,12 @@ type slot struct {
 	port  *passivePort
 	owner holder
 	since time.Time
-	conn  chan *net.TCPConn // capacity 1; closed when the slot is taken away
+	conn  chan *net.TCPConn // closed when the slot is taken away
+	many  bool              // takes all connections of the address until it is released; else one
 
 	// Guarded by the pool's mutex.
-	given  bool      // delivered or taken away
+	got    bool      // something was delivered
+	given  bool      // takes no more: delivered, or taken away
 	unused time.Time // when it was released without a connection
 }
 
@@ -244,14 +246,31 @@ func (s *slot) release() {
 	if !s.given && s.unused.IsZero() {
 		s.unused = time.Now()
 		s.pool.drop(s)
+		if s.got {
+			s.given = true
+			delete(s.port.waiting, s.owner.peer)
+		}
 	}
 	s.pool.mu.Unlock()
-	select {
-	case tcp, ok := <-s.conn:
-		if ok {
+	for {
+		select {
+		case tcp, ok := <-s.conn:
+			if !ok {
+				return
+			}
 			tcp.Close()
+		default:
+			return
 		}
-	default:
+	}
+}
+
+// takeMany makes a slot take every connection, for a transfer that can tell them apart. Nobody knows of it yet.
+func (s *slot) takeMany() {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	if !s.given && !s.got {
+		s.many, s.conn = true, make(chan *net.TCPConn, maxCandidates)
 	}
 }
 

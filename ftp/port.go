@@ -27,6 +27,9 @@ func (c *client) passive() (port int, err error) {
 	}
 	c.plan = c.newData()
 	c.plan.slot = s
+	if c.protect && c.plan.required() {
+		s.takeMany()
+	}
 	return s.port.number, nil
 }
 
