@@ -94,7 +94,8 @@ func (s *Store) sweep(ctx context.Context, all bool, before time.Time) error {
 	errs := []error{err, s.untilDone(ctx, (*tx).purge), s.sweepGarbage(ctx)}
 	if all {
 		errs = append(errs, s.untilDone(ctx, (*tx).trimJournal), s.untilDone(ctx, (*tx).trimVisits), s.sweepOrphans(ctx, before))
-		_, err = s.blobs.SweepStaging(ctx, time.Since(before))
+		// What is staged and not held by this process, which alone has the store open, was left by a crash, however short ago.
+		_, err = s.blobs.SweepStaging(ctx, 0)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

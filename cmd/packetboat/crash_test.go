@@ -315,20 +315,4 @@ func (l *line) fetchAll(t *testing.T, mailbox string) map[string][]crashMail {
 	}
 }
 
-func (l *line) retrieve(name string) (string, error) {
-	d, err := l.data()
-	if err != nil {
-		return "", err
-	}
-	defer d.Close()
-	if _, err := l.until("RETR "+name, "150 ", "125 "); err != nil {
-		return "", err
-	}
-	d.SetDeadline(time.Now().Add(20 * time.Second))
-	text, err := io.ReadAll(d)
-	if err != nil {
-		return "", err
-	}
-	_, err = l.until("", "226 ")
-	return string(text), err
-}
+func (l *line) retrieve(name string) (string, error) { return l.fetch("RETR", name) }
