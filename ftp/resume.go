@@ -100,15 +100,16 @@ const siteResumeUsage = "Usage: SITE RESUME [CWD | DROP path | FORGET]"
 // siteResume lists what is remembered of this client and the account's cut uploads. CWD goes on where the client was, with its TYPE;
 // DROP throws the part of an upload away, FORGET what is remembered of the clients at this address.
 func (c *client) siteResume(arg string) {
-	verb, rest, _ := strings.Cut(strings.TrimSpace(arg), " ")
+	verb, rest, _ := strings.Cut(strings.TrimLeft(arg, " "), " ") // a name may end in a blank
+	last := strings.TrimSpace(rest) == ""
 	switch verb = strings.ToUpper(verb); {
 	case verb == "":
 		c.resumeList()
-	case verb == "CWD" && rest == "":
+	case verb == "CWD" && last:
 		c.resumeFolder()
-	case verb == "DROP" && rest != "":
+	case verb == "DROP" && !last:
 		c.resumeDrop(rest)
-	case verb == "FORGET" && rest == "":
+	case verb == "FORGET" && last:
 		if err := c.tree.ForgetVisits(c.ctx, clientAddress(c.sess.Remote().Addr())); err != nil {
 			c.fail(err, "", false)
 			return
@@ -174,6 +175,8 @@ func (c *client) resumeList() {
 		lines = append(lines, partLine(p, c.srv.o.ConvertASCII))
 	}
 	switch {
+	case more && others == 0:
+		lines = append(lines, "... and perhaps older ones")
 	case more:
 		lines = append(lines, fmt.Sprintf("... and at least %d more", others))
 	case others > 0:
