@@ -70,12 +70,12 @@ func (c *client) sniAgrees(name string) bool {
 	return !ok || cs.ServerName == "" || strings.EqualFold(strings.Trim(cs.ServerName, "[]"), name)
 }
 
-// loginName is what USER said, with the domain of the host when it has none.
-func (c *client) loginName() string {
-	if c.host == nil || c.host.domain == "" || strings.Contains(c.user, "@") || c.srv.isAnonymous(c.user) || !c.sniAgrees(c.host.name) {
-		return c.user
+// loginName is what USER says, with the domain of the host when it has none.
+func (c *client) loginName(user string) string {
+	if c.host == nil || c.host.domain == "" || strings.Contains(user, "@") || c.srv.isAnonymous(user) || !c.sniAgrees(c.host.name) {
+		return user
 	}
-	return c.user + "@" + c.host.domain
+	return user + "@" + c.host.domain
 }
 
 // hostCertificate has the certificate of the host chosen by HOST shown to a client whose ClientHello names none (RFC 7151 section 4).

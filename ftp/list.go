@@ -179,7 +179,7 @@ func (l *lister) failed(err error) error {
 
 const (
 	maxTreeDepth   = 32      // levels below the folder that LIST -R names
-	maxTreePending = 10_000  // folders that are still to be listed
+	maxTreePending = 1 << 20 // bytes of the names of folders that are still to be listed
 	maxTreeEntries = 200_000 // in all
 )
 
@@ -189,10 +189,11 @@ func (l *lister) sendTree(top *target) error {
 		rel   string // below top
 		depth int
 	}
-	pending, entries := []folder{{}}, 0
+	pending, entries, held := []folder{{}}, 0, 0
 	for len(pending) > 0 {
 		f := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
+		held -= len(f.rel)
 		if f.rel != "" {
 			l.buf = append(appendName(append(append(l.buf, "\r\n"...), top.prefix...), f.rel), ":\r\n"...)
 		}
@@ -205,11 +206,13 @@ func (l *lister) sendTree(top *target) error {
 			if err != nil {
 				return l.failed(err)
 			}
-			if entries++; entries > maxTreeEntries || len(pending) > maxTreePending || f.depth > maxTreeDepth {
+			if entries++; entries > maxTreeEntries || held > maxTreePending || f.depth > maxTreeDepth {
 				return refuse(451, "Cut short: the tree is too large for LIST -R.")
 			}
 			if info.IsDir() {
-				pending = append(pending, folder{path.Join(f.rel, info.Name()), f.depth + 1})
+				below := folder{path.Join(f.rel, info.Name()), f.depth + 1}
+				pending = append(pending, below)
+				held += len(below.rel)
 			}
 			if err := l.add(tg, info); err != nil {
 				return err

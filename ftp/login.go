@@ -19,7 +19,7 @@ func (c *client) cmdUser(arg string) {
 		c.reply(331, "Any password will do: your e-mail address, please.")
 	case !c.srv.door.PlaintextAllowed(c.sess):
 		c.reply(530, tlsFirst)
-	case c.loginCertificate(arg):
+	case c.loginCertificate(c.loginName(arg)):
 	default:
 		// The answer is the same whether there is such a user or not.
 		c.user = arg
@@ -51,7 +51,7 @@ func (c *client) cmdPass(arg string) {
 		c.reply(503, "Send USER first.")
 		return
 	}
-	user := c.loginName()
+	user := c.loginName(c.user)
 	c.user = ""
 	var account *storage.Account
 	var err error
