@@ -163,6 +163,10 @@ func (a *AferoFs) RemoveAll(name string) error {
 	if clean == "/" || clean == "/"+mailFolder {
 		return fail("remove", clean, errFixed)
 	}
+	// Before what is in it: on a mount it may be a link to a folder, and what that leads to stays.
+	if ifExists(a.t.RemoveDir(a.ctx, clean)) == nil {
+		return nil
+	}
 	for child, err := range a.t.ReadDir(a.ctx, clean) {
 		if err != nil {
 			return err

@@ -117,30 +117,58 @@ func (m *mount) dropRoot() {
 }
 
 // open gives the root for a call, which ends with close. It is opened anew when another folder has taken its place: a disk that was mounted there on the
-// host, or that is gone.
+// host, or that is gone. The host is asked without the lock, as one that does not answer must keep nobody else waiting.
 func (m *mount) open() (*hostRoot, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.gone {
-		return nil, fs.ErrNotExist
+	r, due, err := m.take()
+	if err != nil || r != nil && !due {
+		return r, err
 	}
-	now := time.Now()
-	if m.root != nil && now.Sub(m.root.checked) > rootCheck {
-		if m.same() {
-			m.root.checked = now
-		} else {
+	if r != nil {
+		if sameAs(r.Root, m.Host) {
+			return r, nil
+		}
+		m.mu.Lock()
+		if m.root == r {
 			m.dropRoot()
 		}
+		m.mu.Unlock()
+		m.close(r)
 	}
-	if m.root == nil {
-		r, err := m.openRoot()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %v", errUnavailable, err) // whatever is missing there, no file of the tree is known to be
-		}
-		m.root = &hostRoot{Root: r, checked: now}
+	fresh, err := m.openRoot()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", errUnavailable, err) // whatever is missing there, no file of the tree is known to be
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.gone:
+		fresh.Close()
+		return nil, fs.ErrNotExist
+	case m.root == nil:
+		m.root = &hostRoot{Root: fresh, checked: time.Now()}
+	default:
+		fresh.Close() // another call was faster
 	}
 	m.root.users++
 	return m.root, nil
+}
+
+// take gives the root if it is open. due: the caller shall look whether it still is what is at the mount's path.
+func (m *mount) take() (r *hostRoot, due bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone {
+		return nil, false, fs.ErrNotExist
+	}
+	if r = m.root; r == nil {
+		return nil, false, nil
+	}
+	r.users++
+	now := time.Now()
+	if due = now.Sub(r.checked) > rootCheck; due {
+		r.checked = now
+	}
+	return r, due, nil
 }
 
 func (m *mount) close(r *hostRoot) {
@@ -173,8 +201,6 @@ func (m *mount) openRoot() (*os.Root, error) {
 	}
 	return r, nil
 }
-
-func (m *mount) same() bool { return sameAs(m.root.Root, m.Host) }
 
 // sameAs tells whether a root is the folder at a path, without following a link in its last element.
 func sameAs(r *os.Root, path string) bool {

@@ -400,7 +400,11 @@ func (w *hostWriter) abort(ctx context.Context, keep bool) error {
 // drop gives everything back, and removes the hidden file if it still is one.
 func (w *hostWriter) drop() {
 	if w.f != nil {
-		if w.temp != "" {
+		switch part := w.h.m.partName(w.name); {
+		case w.temp == "":
+		case w.claimed:
+			w.d.rename(w.temp, w.d, part) // else it is recovered when it is asked for
+		default:
 			w.d.unlink(w.temp) // else the sweep finds it
 		}
 		w.f.Close()
