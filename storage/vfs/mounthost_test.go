@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sort"
 	"strings"
 	"syscall"
 	"testing"
@@ -245,5 +246,73 @@ func TestMountTraversal(t *testing.T) {
 	c.check(t)
 	if tried < 200 {
 		t.Errorf("%d paths were tried", tried)
+	}
+}
+
+// canary is a folder outside of every mount, with what nobody may read or change.
+type canary struct {
+	dir  string
+	want string
+}
+
+const secret = "canary: this must never be read"
+
+func newCanary(t testing.TB) *canary {
+	t.Helper()
+	c := &canary{dir: t.TempDir()}
+	for _, d := range []string{"sub", "sub/empty"} {
+		if err := os.Mkdir(filepath.Join(c.dir, d), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{"file", "sub/file"} {
+		if err := os.WriteFile(filepath.Join(c.dir, f), []byte(secret), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Unix(1_000_000_000, 0)
+	for _, f := range []string{"file", "sub/file", "sub/empty", "sub", "."} {
+		if err := os.Chtimes(filepath.Join(c.dir, f), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.want = c.state(t)
+	return c
+}
+
+// state is all that can be seen of it.
+func (c *canary) state(t testing.TB) string {
+	t.Helper()
+	var lines []string
+	err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := d.Info()
+		if err != nil {
+			return err
+		}
+		text := ""
+		if !d.IsDir() {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			text = string(b)
+		}
+		lines = append(lines, fmt.Sprint(path[len(c.dir):], st.Mode(), st.ModTime().UnixNano(), text))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (c *canary) check(t testing.TB) {
+	t.Helper()
+	if got := c.state(t); got != c.want {
+		t.Fatalf("outside of the mount something was changed:\n%s\nwas:\n%s", got, c.want)
 	}
 }

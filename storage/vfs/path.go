@@ -67,10 +67,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// split cleans path once more (a Tree trusts nobody) and gives its names; none is home.
-func split(path string) ([]string, error) { return splitBelow(nil, path) }
-
-// splitBelow is split for a path that begins at root instead of home.
+// splitBelow cleans path once more (a Tree trusts nobody) and gives its names, which begin at root; none is home.
 func splitBelow(root []string, path string) (names []string, err error) {
 	path, err = Clean("/", path)
 	if err != nil || path == "/" {
