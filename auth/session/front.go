@@ -65,11 +65,16 @@ func (c *frontedConn) front() netip.AddrPort { return addrPort(c.TCPConn.RemoteA
 // ownConn is a front end's own connection, or one of whose client it does not know.
 type ownConn struct{ *net.TCPConn }
 
-// checkup tells whether the session came from a front end and nobody logged in: most likely it looked whether the server is there, which it does every
-// few seconds.
+// checkup tells whether the session is a front end's own, as its header says or the address in it (version 1 has no other way to say so), and nobody
+// logged in: most likely it looked whether the server is there, which it does every few seconds.
 func (s *Session) checkup(i Info) bool {
-	_, ok := s.conn.Conn.(ownConn)
-	return ok && i.AccountID == 0
+	switch c := s.conn.Conn.(type) {
+	case ownConn:
+		return i.AccountID == 0
+	case *frontedConn:
+		return i.AccountID == 0 && c.front().Addr() == s.remote.Addr()
+	}
+	return false
 }
 
 // Front is the address of the front end that the session came through (Fronted); the zero value for a direct one.

@@ -108,7 +108,7 @@ func TestFrontedHistory(t *testing.T) {
 	told := make(chan Info, 10)
 	r := New(Options{History: func(i Info) { told <- i }})
 	addr := front(t, r, nil)
-	for _, header := range []string{string(proxy2(0x20, 0)), "PROXY UNKNOWN\r\n", "PROXY TCP4 192.0.2.7 203.0.113.1 40000 21\r\n"} {
+	for _, header := range []string{string(proxy2(0x20, 0)), "PROXY UNKNOWN\r\n", "PROXY TCP4 127.0.0.1 127.0.0.1 40000 21\r\n", "PROXY TCP4 192.0.2.7 203.0.113.1 40000 21\r\n"} {
 		if got := say(t, addr, "127.0.0.1", header); got == "" {
 			t.Error("not served")
 		}
