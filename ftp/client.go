@@ -23,7 +23,11 @@ import (
 )
 
 const (
-	maxQueue    = 64  // lines that wait behind a transfer; then the control connection is not read
+	// Lines that wait behind a transfer, and their bytes; then the control connection is not read. A client that sends NOOP every half minute
+	// to keep the connection alive through a NAT is read for a day: ABOR still acts at once.
+	maxQueue      = 4096
+	maxQueueBytes = 64 << 10
+
 	maxUnknown  = 20  // unknown commands in a row
 	maxActivity = 300 // bytes of a command that the session list is told
 )
@@ -60,6 +64,7 @@ type client struct {
 	mu      sync.Mutex
 	busy    bool
 	queue   []string
+	queued  int           // bytes in queue
 	room    chan struct{} // capacity 1: the queue got shorter
 	cur     *transfer     // runs now
 	left    chan struct{} // closed when the peer closed the control connection
@@ -162,7 +167,7 @@ func (c *client) lost(err error) {
 func (c *client) end(stop func() bool) {
 	c.mu.Lock()
 	if c.sess.Ending() != nil {
-		c.queue = nil
+		c.queue, c.queued = nil, 0
 	}
 	c.mu.Unlock()
 	c.wg.Wait()
@@ -233,8 +238,9 @@ func (c *client) onLine(line string) {
 			c.flush()
 			return
 		}
-		if len(c.queue) < maxQueue {
+		if len(c.queue) < maxQueue && c.queued+len(line) <= maxQueueBytes {
 			c.queue = append(c.queue, line)
+			c.queued += len(line)
 			// RFC 959 section 4.1.3: ABOR acts at once; it is answered in its turn.
 			if t := c.cur; verb == "ABOR" && t != nil {
 				c.mu.Unlock()
@@ -280,6 +286,7 @@ func (c *client) start(t *transfer) {
 			}
 			line := c.queue[0]
 			c.queue = c.queue[1:]
+			c.queued -= len(line)
 			c.mu.Unlock()
 			c.wake()
 			c.exec(line)
@@ -380,7 +387,7 @@ func (c *client) hangUp(why string) {
 	c.sess.SetEnd(why)
 	c.mu.Lock()
 	c.closing = true
-	c.queue = nil
+	c.queue, c.queued = nil, 0
 	c.mu.Unlock()
 	c.flush()
 	c.wake()

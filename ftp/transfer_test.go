@@ -342,11 +342,14 @@ func TestQueue(t *testing.T) {
 	h := newHouse(t)
 	p := h.login()
 	conn := p.open("STOR a")
-	lines := strings.Repeat("NOOP\r\nNONSENSE\r\n", 150) + "QUIT\r\n"
+	lines := strings.Repeat("NOOP\r\n", 600) + strings.Repeat("NOOP "+strings.Repeat("x", 1000)+"\r\nNONSENSE\r\n", 150) + "QUIT\r\n"
 	io.WriteString(p.conn, lines)
 	io.WriteString(conn, "12345")
 	conn.Close()
 	p.expect(226)
+	for range 600 {
+		p.expect(200)
+	}
 	for range 150 {
 		p.expect(200)
 		p.expect(500)

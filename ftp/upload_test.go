@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -449,4 +450,82 @@ func TestActivity(t *testing.T) {
 	conn.Close()
 	p.expect(226)
 	eventually(t, "idle", func() bool { return len(h.reg.List()) == 0 })
+}
+
+// TestKeepalives: NOOPs sent during a long transfer are answered after it, in their turn, and ABOR behind many of them acts at once.
+func TestKeepalives(t *testing.T) {
+	h := newHouse(t)
+	p := h.login()
+	conn := p.open("STOR f")
+	io.WriteString(conn, "12345")
+	io.WriteString(p.conn, strings.Repeat("NOOP\r\n", 3000)+"ABOR\r\n")
+	p.expect(426)
+	for range 3000 {
+		p.expect(200)
+	}
+	p.expect(226)
+	if _, ok := h.get("/f"); ok {
+		t.Error("what was aborted is there")
+	}
+}
+
+// TestNothingLeft: whatever way a transfer ends, no file and no socket stays open behind it.
+func TestNothingLeft(t *testing.T) {
+	h := newHouse(t, func(o *Options) { o.ConnectTimeout, o.StallTimeout = 100*time.Millisecond, 150*time.Millisecond })
+	h.put("/big", noise(8_000_000))
+	reset := func(c net.Conn) {
+		if tc, ok := c.(*tls.Conn); ok {
+			c = tc.NetConn()
+		}
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
+	ends := []func(p *peer, c net.Conn){
+		func(p *peer, c net.Conn) { c.Close(); p.reply() },
+		func(p *peer, c net.Conn) { reset(c); p.reply() },
+		func(p *peer, _ net.Conn) { p.send("ABOR"); p.reply(); p.reply() },
+		func(p *peer, _ net.Conn) { p.raw.Close() },
+		func(p *peer, _ net.Conn) { p.reply() }, // stalls
+		func(p *peer, c net.Conn) { p.raw.Close(); reset(c) },
+		func(*peer, net.Conn) { kill(h) },
+	}
+	round := func() {
+		for _, login := range []func() *peer{h.login, func() *peer { return h.secureLogin(0) }} {
+			for _, command := range []string{"RETR big", "STOR up", "APPE up"} {
+				for _, end := range ends {
+					p := login()
+					conn := p.open("%s", command)
+					if command != "RETR big" {
+						io.WriteString(conn, noise(200_000))
+					}
+					end(p, conn)
+					reset(conn)
+					p.raw.Close()
+				}
+				p := login() // nobody comes
+				p.epsv()
+				p.cmd(150, "%s", command)
+				p.expect(425)
+				p.raw.Close()
+			}
+		}
+		eventually(t, "the sessions are gone", func() bool { return len(h.reg.List()) == 0 })
+	}
+	open := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return 0 // not Linux: nothing is compared
+		}
+		h.pool.mu.Lock()
+		defer h.pool.mu.Unlock()
+		n := len(fds)
+		for _, port := range h.pool.ports {
+			n -= len(port.lns) // they stay open
+		}
+		return n
+	}
+	round() // opens ports, and connections of the database
+	before := open()
+	round()
+	eventually(t, fmt.Sprintf("no more than %d files are open", before), func() bool { return open() <= before+4 })
 }
