@@ -110,6 +110,9 @@ func TestDropBox(t *testing.T) {
 			t.Errorf("%s tells: %q, %q", verb, there, not)
 		}
 	}
+	if there, not := p.refusedTransfer(550, "STOR taken.txt/x"), p.refusedTransfer(550, "STOR absent.txt/x"); strings.ReplaceAll(there, "taken", "absent") != not {
+		t.Errorf("a file as folder tells: %q, %q", there, not)
+	}
 	p.refusedTransfer(550, "LIST *")
 	p.refusedTransfer(550, "LIST")
 	p.cmd(350, "REST 2")

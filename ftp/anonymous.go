@@ -30,6 +30,15 @@ func (c *client) begin(account *storage.Account, guest bool, code int) {
 	c.reply(code, "Welcome.")
 }
 
+// payer is under which number is counted what the client uses of the server, as an account does: the anonymous have one together, so that they take nothing from the
+// account whose files they see.
+func (c *client) payer() int64 {
+	if c.guest {
+		return -c.account.ID
+	}
+	return c.account.ID
+}
+
 // loginAnonymous is PASS after USER anonymous. RFC 1635: the password is by custom an e-mail address. It is shown in the session list if it looks like one: what
 // does not may be a password that was typed into the wrong program.
 func (c *client) loginAnonymous(password string) (*storage.Account, error) {

@@ -197,7 +197,7 @@ func (t *transfer) digest(alg *algorithm, s span, folder int) ([]byte, span, err
 			return sum, s, nil
 		}
 	}
-	seat, err := c.srv.hashing.enter(ctx, c.account.ID)
+	seat, err := c.srv.hashing.enter(ctx, c.payer())
 	if err != nil {
 		return nil, s, err
 	}

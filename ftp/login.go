@@ -51,11 +51,10 @@ func (c *client) cmdPass(arg string) {
 		c.reply(503, "Send USER first.")
 		return
 	}
-	user := c.loginName(c.user)
+	user, guest := c.loginName(c.user), c.srv.isAnonymous(c.user)
 	c.user = ""
 	var account *storage.Account
 	var err error
-	guest := c.srv.isAnonymous(user)
 	if guest {
 		account, err = c.loginAnonymous(arg)
 	} else {

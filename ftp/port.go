@@ -21,7 +21,7 @@ func (c *client) local() netip.Addr { return plainAddr(c.sess.Local().Addr()) }
 // passive reserves a port for the next transfer.
 func (c *client) passive() (port int, err error) {
 	c.dropPlan()
-	s, err := c.srv.pool.reserve(holder{c.peer(), c.account.ID})
+	s, err := c.srv.pool.reserve(holder{c.peer(), c.payer()})
 	if err != nil {
 		return 0, err
 	}

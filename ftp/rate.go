@@ -59,7 +59,7 @@ func (r *Rates) of(c *client, up bool) *pace {
 		p.add(0, *own)
 	}
 	if account > 0 {
-		p.add(1, r.account(paced{c.account.ID, up}, account))
+		p.add(1, r.account(paced{c.payer(), up}, account))
 	}
 	return p
 }

@@ -53,6 +53,9 @@ func (t *Tree) Create(ctx context.Context, path string, o CreateOptions) (*Write
 		return nil, fail("create", path, err)
 	}
 	w, err := t.create(ctx, names, o)
+	if o.blind && errors.Is(err, errNotFolder) {
+		err = fs.ErrNotExist // a file has that name: not to be told
+	}
 	if err != nil {
 		return nil, fail("create", path, err)
 	}
@@ -108,6 +111,8 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 		if w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, w.o.Offset); errors.Is(err, storage.ErrInvalid) {
 			err = ErrBeyond // the name was checked
 		}
+	case w.o.blind: // what a file of that name takes must not show in what is left of the quota
+		w.u, err = s.NewUpload(ctx, w.t.account, w.o.Expect)
 	default:
 		w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
 	}
@@ -139,7 +144,7 @@ func (w *Writer) vacant(ctx context.Context) error {
 func (w *Writer) beginMessage(ctx context.Context) (err error) {
 	if len(w.names) == 2 {
 		p, err := w.t.find(ctx, w.names)
-		if err == nil && p.folder() {
+		if err == nil && p.folder() && !w.o.blind {
 			return errFolderExists
 		}
 		return errMailRoot
