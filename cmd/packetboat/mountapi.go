@@ -3,7 +3,10 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/packetboat/packetboat/storage"
 )
@@ -34,8 +37,22 @@ func (c *control) showMount(m storage.Mount) mountJSON {
 		j.Problem = words(err)
 	case now != m.Host:
 		j.Problem = "a link leads to " + now + " now: remove the mount and add it anew if that is meant"
+	default:
+		j.Problem = unusable(m.Host, m.ReadOnly)
 	}
 	return j
+}
+
+// unusable tells why the user that this process runs as cannot use a folder, "" when it can.
+func unusable(dir string, readOnly bool) string {
+	mode, what := uint32(unix.R_OK|unix.X_OK), "read"
+	if !readOnly {
+		mode, what = mode|unix.W_OK, "change"
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, mode, unix.AT_EACCESS); err != nil {
+		return fmt.Sprintf("user %d may not %s it (%v): give its group the folder, or mount it with --ro", os.Geteuid(), what, err)
+	}
+	return ""
 }
 
 // mounts are those of one account, or of all.

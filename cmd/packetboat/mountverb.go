@@ -57,6 +57,9 @@ func (p *program) mountAdd() *cobra.Command {
 				if p.json {
 					return p.printJSON(m)
 				}
+				if m.Problem != "" {
+					fmt.Fprintf(p.stderr, "packetboat: warning: %s: %s\n", m.Host, m.Problem)
+				}
 				_, err := fmt.Fprintf(p.stdout, "%s shows %s at %s (%s)\n", m.Account, m.Host, m.Path, accessText(m))
 				return err
 			})

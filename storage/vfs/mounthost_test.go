@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"sort"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -246,6 +248,83 @@ func TestMountTraversal(t *testing.T) {
 	c.check(t)
 	if tried < 200 {
 		t.Errorf("%d paths were tried", tried)
+	}
+}
+
+// Of uploads of one name at the same time each is whole, and the last one stays; of those that must not replace anything one wins.
+func TestMountUploadsRace(t *testing.T) {
+	p := newPort(t)
+	ctx := p.ctx()
+	text := func(i int) string { return strings.Repeat(fmt.Sprintf("%02d", i), 50_000) }
+	var won atomic.Int64
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			tree := &house{p.TB, vfs.New(p.store, vfs.Options{}).Tree(p.account), p.store, p.account}
+			for range 5 {
+				if _, err := tree.tryPut("/m/x", text(i), vfs.CreateOptions{Expect: -1}); err != nil {
+					t.Error(err)
+				}
+				if got := p.read("x"); len(got) != 100_000 || strings.Count(got, got[:2]) != 50_000 {
+					t.Errorf("a file of %d bytes, mixed of several", len(got))
+				}
+			}
+			_, err := tree.tryPut("/m/once", text(i), vfs.CreateOptions{Expect: -1, Exclusive: true})
+			if err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, fs.ErrExist) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d uploads made a file that was to be new", won.Load())
+	}
+	p.same(p.entries("."), []string{"once", "x"})
+	// An upload that ends after the mount was taken away makes nothing visible.
+	w, err := p.Create(ctx, "/m/late", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved, err := p.Create(ctx, "/m/once", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.store.RemoveMount(ctx, p.account.ID, "/m"); err != nil {
+		t.Fatal(err)
+	}
+	p.list("/")
+	for _, w := range []*vfs.Writer{w, moved} {
+		if _, err := w.Commit(ctx); !errors.Is(err, storage.ErrConflict) {
+			t.Error(err)
+		}
+		p.ok(w.Abort(ctx, false))
+	}
+	p.same(p.entries("."), []string{"once", "x"})
+}
+
+// A folder that goes elsewhere while something is uploaded into it does not get it.
+func TestMountFolderMoves(t *testing.T) {
+	p := newPort(t)
+	ctx := p.ctx()
+	p.ok(p.Mkdir(ctx, "/m/d"))
+	w, err := p.Create(ctx, "/m/d/x", vfs.CreateOptions{Expect: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	if err := os.Rename(p.host("d"), out+"/d"); err != nil {
+		t.Fatal(err)
+	}
+	p.ok(p.Mkdir(ctx, "/m/d"))
+	_, err = w.Commit(ctx)
+	p.refused(err, storage.ErrConflict, "/m/d/x")
+	p.ok(w.Abort(ctx, true))
+	for _, dir := range []string{p.host("d"), out + "/d"} {
+		if _, err := os.Stat(dir + "/x"); err == nil {
+			t.Errorf("%s has the file", dir)
+		}
 	}
 }
 

@@ -31,7 +31,8 @@ type hostWriter struct {
 	f        *os.File // open; its name on the host was never known
 	id       fileID
 	size     int64
-	claimed  bool // temp is a part that was here before
+	flushed  int64 // the kernel was told to write these to disk
+	claimed  bool  // temp is a part that was here before
 	prepared bool
 	full     bool // the disk, or the host's quota, took no more
 }
@@ -41,6 +42,9 @@ type fileID struct{ dev, ino uint64 }
 
 // copyStep is how many bytes of an old file are copied between two looks at the context.
 const copyStep = 64 << 20
+
+// flushStep is how many bytes come before the kernel is asked to begin writing them to disk.
+const flushStep = 8 << 20
 
 // hostBuffers are shared by all uploads.
 var hostBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
@@ -212,6 +216,10 @@ func (w *hostWriter) write(p []byte) (int, error) {
 	}
 	n, err := w.f.Write(p)
 	w.size += int64(n)
+	if w.size-w.flushed >= flushStep {
+		startFlush(int(w.f.Fd()), w.flushed, w.size-w.flushed)
+		w.flushed = w.size
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		w.full = true
 	}
