@@ -71,10 +71,10 @@ func TestUnprovenEnds(t *testing.T) {
 	h := newHouse(t, func(o *Options) { o.DataTLSReuse, o.ConnectTimeout = ReuseRequire, 2*time.Second })
 	h.put("/a", "content")
 	p := h.secureLogin(0)
-	addr := p.epsv()
+	p.epsv()
 	p.cmd(150, "RETR a")
 	p.expect(425)
-	addr = p.epsv()
+	addr := p.epsv()
 	silent, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -72,11 +73,24 @@ func (d *ftpDoctor) examine(ctx context.Context, q consultation) []finding {
 	d.certificate(q)
 	d.files()
 	if d.ports != nil {
-		for _, a := range d.targets(q) {
-			d.reach(ctx, a)
-		}
+		d.reachAll(ctx, d.targets(q))
 	}
 	return d.found
+}
+
+// reachAll tries all addresses side by side, as one that does not answer takes seconds.
+func (d *ftpDoctor) reachAll(ctx context.Context, targets []string) {
+	tries := make([]ftpDoctor, len(targets))
+	var wg sync.WaitGroup
+	for i, address := range targets {
+		tries[i] = *d
+		tries[i].found = nil
+		wg.Go(func() { tries[i].reach(ctx, address) })
+	}
+	wg.Wait()
+	for i := range tries {
+		d.found = append(d.found, tries[i].found...)
+	}
 }
 
 // control are FTP's listeners that are on, by name.
