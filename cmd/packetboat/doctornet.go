@@ -87,6 +87,8 @@ func (d *ftpDoctor) advertised(q consultation, contained bool) {
 		switch {
 		case !client.Is4():
 			d.say(stateOK, "PASV", fmt.Sprintf("a client at %s has EPSV, which names no address", client))
+		case told.IsLoopback() && !client.IsLoopback() && contained:
+			d.say(stateWarn, "PASV", what+", which leads here only from the machine that the container runs on", "For others set ftp.public_addresses to that machine's address as they see it.")
 		case told.IsLoopback() && !client.IsLoopback(), kind(client) == "public" && kind(told) != "public":
 			state := stateWarn
 			if contained && told == local && len(list) == 0 || told.IsLoopback() {
