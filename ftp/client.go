@@ -71,6 +71,9 @@ type client struct {
 	closing bool          // the last reply was written
 	wg      sync.WaitGroup
 
+	waiting  bool        // the reader waits for a line
+	engTimer *time.Timer // ends an engine that rests; nil before the first one, and when the session ends
+
 	// of the executor
 	onTransfer bool // the executor is the transfer's goroutine
 	unknown    int
@@ -79,7 +82,8 @@ type client struct {
 	account    *storage.Account
 	guest      bool // logged in as anonymous: account is whose tree it is, and nothing of the account's own may be shown or changed
 	tree       *vfs.Tree
-	eng        engine // nil until a command needs it
+	eng        engine // nil until a command needs it, and when none did for a while
+	engUsed    time.Time
 	cwd        string
 	pbsz       bool
 	protect    bool // PROT P
@@ -169,6 +173,10 @@ func (c *client) end(stop func() bool) {
 	if c.sess.Ending() != nil {
 		c.queue, c.queued = nil, 0
 	}
+	if c.engTimer != nil {
+		c.engTimer.Stop()
+		c.engTimer = nil
+	}
 	c.mu.Unlock()
 	c.wg.Wait()
 	c.noteVisit()
@@ -197,7 +205,8 @@ func (c *client) recover() {
 // read reads lines until the connection or the session ends.
 func (c *client) read() {
 	for {
-		line, err := c.lr.next(c.flush)
+		line, err := c.lr.next(c.await)
+		c.setWaiting(false)
 		switch {
 		case errors.Is(err, errLineTooLong):
 			c.onLine("\x00")

@@ -179,14 +179,6 @@ func (c *client) cmdMdtm(arg string) {
 	c.reply(213, info.ModTime().UTC().Format(timeLayout))
 }
 
-// engine is the session's, made when the first command needs it.
-func (c *client) engine() engine {
-	if c.eng == nil {
-		c.eng = newLibEngine(c.tree, c.ctx)
-	}
-	return c.eng
-}
-
 func (c *client) dropEngine() {
 	if c.eng != nil {
 		c.eng.close()

@@ -67,6 +67,8 @@ type Options struct {
 	ConvertASCII bool
 	// Domains are the names, beside Name, that HOST knows; nil: none. A login name without @ is one of the domain that HOST chose.
 	Domains func(context.Context) ([]string, error)
+
+	engineRest time.Duration // 0: the constant of that name; for tests
 }
 
 // Server serves the accounts' trees over FTP. One Server is one kind of listener (explicit or implicit TLS).
@@ -89,6 +91,7 @@ func New(fs *vfs.FS, door *auth.Door, o Options) *Server {
 	o.Name = cmp.Or(o.Name, "packetboat")
 	o.DataTLSReuse = cmp.Or(o.DataTLSReuse, ReusePrefer)
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 30*time.Second)
+	o.engineRest = cmp.Or(o.engineRest, engineRest)
 	o.PlainGrace = cmp.Or(o.PlainGrace, time.Millisecond)
 	o.StallTimeout = cmp.Or(o.StallTimeout, 2*time.Minute)
 	s := &Server{fs: fs, door: door, o: o, log: o.Logger, pool: o.PassivePorts}
