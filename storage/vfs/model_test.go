@@ -118,6 +118,11 @@ func (m *model) removeMessage(box, subject string) bool {
 	return true
 }
 
+func (m *model) copy(from, to string) bool {
+	text, file := m.Files[from]
+	return file && !isMail(to) && m.put(to, text)
+}
+
 func (m *model) removeFile(p string) bool {
 	_, ok := m.Files[p]
 	delete(m.Files, p)
@@ -285,6 +290,10 @@ func TestModel(t *testing.T) {
 					to = fmt.Sprintf("%s%d.eml", to, uploads)
 				}
 				check("rename "+from+" "+to, m.rename(from, to), h.Rename(ctx, from, to))
+			},
+			"copy": func(t *rapid.T) {
+				from, to := anyPath.Draw(t, "from"), anyPath.Draw(t, "to")
+				check("copy "+from+" "+to, m.copy(from, to), h.Copy(ctx, from, to))
 			},
 			"delete message": func(t *rapid.T) {
 				box, s := boxPath.Draw(t, "box"), subject.Draw(t, "subject")
