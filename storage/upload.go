@@ -130,7 +130,8 @@ func (s *Store) reserve(u *Upload, n int64) error {
 	if quota > 0 && (n > 0 || used-u.credit > quota) && n > quota-(used-u.credit)-s.reserved[u.account] {
 		return ErrQuota
 	}
-	if n > 0 {
+	// Without a quota what is announced, which may be any number, is not added up.
+	if n > 0 && quota > 0 {
 		s.reserved[u.account] += n
 		u.reserved = n
 	}
