@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -120,5 +121,46 @@ func TestShrinkingFileOnMount(t *testing.T) {
 		if text := p.expect(451); strings.Contains(text, dir) {
 			t.Error(text)
 		}
+	}
+}
+
+// Links that lead out, FIFOs and the server's own files are there for no command, and no reply tells of the host.
+func TestOddEntriesOnMount(t *testing.T) {
+	h := newHouse(t)
+	dir := h.mounted("/m", false)
+	outside := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(outside, "f"), []byte("canary"), 0o644), os.Symlink(outside, filepath.Join(dir, "out")),
+		os.Symlink(filepath.Join(outside, "f"), filepath.Join(dir, "file")), os.Symlink("/", filepath.Join(dir, "root")),
+		syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o666), os.WriteFile(filepath.Join(dir, ".packetboat-up-x"), nil, 0o644),
+		os.WriteFile(filepath.Join(dir, "line\r\n226 done"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	p := h.login()
+	p.cmd(250, "CWD /m")
+	for _, name := range []string{"out", "out/f", "file", "root", "root/etc/passwd", "fifo", ".packetboat-up-x", "OUT", "out/../out"} {
+		for _, verb := range []string{"SIZE", "MDTM", "MLST", "CWD", "DELE", "RMD", "RNFR", "XSHA256", "SITE CHMOD 777", "MFMT 20010203040506"} {
+			if text := p.cmd(550, "%s %s", verb, name); strings.Contains(text, dir) || strings.Contains(text, outside) {
+				t.Error(text)
+			}
+		}
+		p.cmd(450, "STAT %s", name) // RFC 959 section 5.4
+		p.epsv()
+		p.cmd(550, "RETR %s", name)
+	}
+	for _, name := range []string{"out/new", "root/tmp/new", "fifo", "fifo/new"} {
+		p.epsv()
+		p.cmd(550, "STOR %s", name)
+		p.cmd(550, "MKD %s", name)
+	}
+	for _, verb := range []string{"LIST -la", "NLST", "MLSD"} {
+		if list := p.retr("%s", verb); strings.Contains(list, "out") || strings.Contains(list, "fi") || strings.Contains(list, "226") || strings.Contains(list, "packetboat") {
+			t.Errorf("%s: %q", verb, list)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(outside, "f")); string(b) != "canary" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if all, err := os.ReadDir(outside); len(all) != 1 {
+		t.Error(all, err)
 	}
 }

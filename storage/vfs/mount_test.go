@@ -426,7 +426,14 @@ func TestMountLeftovers(t *testing.T) {
 	}
 	p.ok(after.SweepMounts(ctx))
 	p.same(p.entries("d"), []string{"visible"})
-	if all, err := p.store.MountFolders(ctx, 0, "", 10); err != nil || len(all) != 0 {
+	mounts, err := p.store.Mounts(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := p.store.MountParts(ctx, mounts[0].ID, "", 10); err != nil || len(all) != 0 {
+		t.Error(all, err)
+	}
+	if all, err := p.store.MountFolders(ctx, mounts[0].ID, "", 10); err != nil || len(all) != 0 {
 		t.Error(all, err)
 	}
 	w.Abort(ctx, false) // what it wrote is gone

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 )
 
@@ -56,8 +57,11 @@ func (m *mount) sweep(ctx context.Context) error {
 	after := ""
 	for {
 		folders, err := m.fs.store.MountFolders(ctx, m.ID, after, sweepPage)
-		if err != nil || len(folders) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(folders) == 0 {
+			return m.sweepParts(ctx)
 		}
 		for _, folder := range folders {
 			if err := m.sweepFolder(ctx, folder); err != nil {
@@ -66,6 +70,39 @@ func (m *mount) sweep(ctx context.Context) error {
 		}
 		after = folders[len(folders)-1]
 	}
+}
+
+// sweepParts forgets parts that are not there any more.
+func (m *mount) sweepParts(ctx context.Context) error {
+	after := ""
+	for {
+		noted, err := m.fs.store.MountParts(ctx, m.ID, after, sweepPage)
+		if err != nil || len(noted) == 0 {
+			return err
+		}
+		for _, below := range noted {
+			err := m.sweepPart(below)
+			if errors.Is(err, fs.ErrNotExist) {
+				err = m.fs.store.ForgetMountPart(ctx, m.ID, below)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		after = noted[len(noted)-1]
+	}
+}
+
+// sweepPart is fs.ErrNotExist when there is no part of a file. While an upload goes on with one there is none either: it is noted again when it is cut.
+func (m *mount) sweepPart(below string) error {
+	h, err := m.at(nil)
+	return change(h, err, func(h *hosted) error {
+		if err := h.find(strings.Split(below, "/")); err != nil {
+			return err
+		}
+		_, err := h.part()
+		return err
+	})
 }
 
 // sweepFolder forgets a folder in which no hidden files are left.
