@@ -445,6 +445,9 @@ func (t *Tree) OnMount(ctx context.Context, path string) bool {
 }
 
 func (t *Tree) available(ctx context.Context, path string) (int64, error) {
+	if t.guest {
+		return 0, errGuest
+	}
 	_, names, err := t.allowed(ctx, path, 0)
 	if err != nil {
 		return 0, err
