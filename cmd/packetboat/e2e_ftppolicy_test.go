@@ -53,7 +53,10 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
 
 // TestEndToEndFilesAnonymous: who has no account reads what is offered, over IPv4 and IPv6, and changes nothing.
 func TestEndToEndFilesAnonymous(t *testing.T) {
-	b := launch(t, "--set", "ftp.anonymous=joe@example.test")
+	b := launch(t)
+	b.stop()
+	b.args = append(b.args, "--set", "ftp.anonymous=joe@example.test") // whom there is only now
+	b.start()
 	f := &fileClient{boat: b, dir: t.TempDir()}
 	writeTree(t, f.local("tree"))
 	joe := "open -u joe@example.test,\"" + joePassword + "\" ftp://localhost:" + b.port(21) + "; "
