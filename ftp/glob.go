@@ -18,13 +18,11 @@ type glob struct {
 }
 
 type token struct {
-	kind byte // tokenLiteral, '?', '*' or '['
+	kind byte // 0: r itself, '?', '*' or '['
 	r    rune
 	set  []rune // pairs: from, to
 	not  bool
 }
-
-const tokenLiteral = 0
 
 func newGlob(pattern string) *glob {
 	g := &glob{dot: strings.HasPrefix(pattern, ".") || strings.HasPrefix(pattern, `\.`)}
