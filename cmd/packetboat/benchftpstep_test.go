@@ -279,7 +279,8 @@ func (x *ftpRun) idle() (ftpResult, error) {
 		return r, err
 	}
 	time.Sleep(x.Settle)
-	r.Memory = memoryOf(x.pid) - before
+	r.Whole = memoryOf(x.pid)
+	r.Memory = r.Whole - before
 	for _, c := range conns { // all of them live
 		if _, err := c.do('2', "NOOP"); err != nil {
 			return r, err
