@@ -348,8 +348,8 @@ func TestBenchFTP(t *testing.T) {
 		c.idle(idle)
 	}
 	t.Logf("passes: %d, took %v, load %s\npacketboat's uploads are on disk (fsync) when they are answered; those of the column %q, and of all others, are not.\n"+
-		"Ratios are packetboat's, then that column's. Of idle sessions packetboat has %d, the others %d.\n\n%s\n%s",
-		c.passes, time.Since(start).Round(time.Second), strings.TrimSpace(procFile("/proc/loadavg")), laxName, idle, idle/4, c.table(c.rates), c.table(c.costs))
+		"Ratios are packetboat's, then that column's. Of idle sessions packetboat has %d, the others %d. Large is %d MiB; of two passes the median is the higher.\n\n%s\n%s",
+		c.passes, time.Since(start).Round(time.Second), strings.TrimSpace(procFile("/proc/loadavg")), laxName, idle, idle/4, total>>20, c.table(c.rates), c.table(c.costs))
 }
 
 // prepare makes the servers' folders.
