@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/packetboat/packetboat/storage/vfs"
 )
@@ -73,6 +74,22 @@ func TestControlCharacters(t *testing.T) {
 			t.Errorf("there is %q", p)
 		}
 	})
+}
+
+// TestEchoes: of what a client sent, replies repeat no control characters of C1 (U+009B is ESC [ to a terminal), nothing that ends a line for some, and
+// nothing that is no UTF-8.
+func TestEchoes(t *testing.T) {
+	p := newHouse(t).login()
+	for _, evil := range []string{"\u009b31m", "\u0085", "\u2028", "\u2029", "\u202e", "\xff\xfe", "\xc3", "\x80"} {
+		for _, line := range []string{"ST" + evil + "X", "MFF " + evil + "=1; f", "HASH " + evil, "MD5 " + evil, "OPTS " + evil, "SITE " + evil, "HELP " + evil, "TYPE " + evil} {
+			p.send("%s", line)
+			_, text := p.reply()
+			if !utf8.ValidString(text) || strings.ContainsFunc(strings.ReplaceAll(text, "\r\n", ""), func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
+				t.Errorf("%q: %q", line, text)
+			}
+			p.cmd(200, "NOOP")
+		}
+	}
 }
 
 // TestHostileSubjects: names of messages come from their subjects, which strangers choose: a listing has a line for each, and the name leads back.

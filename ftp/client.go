@@ -240,8 +240,9 @@ func (c *client) onLine(line string) {
 			return
 		}
 		verb, arg := parseLine([]byte(line))
-		if verb == "STAT" && arg == "" {
-			t := c.cur
+		// RFC 959 section 4.1.3: STAT is answered during a transfer. Before its 150, or behind other commands, it waits its turn: replies come in
+		// the order of the commands.
+		if t := c.cur; verb == "STAT" && arg == "" && t != nil && (t.silent || t.begun.Load()) && len(c.queue) == 0 {
 			c.mu.Unlock()
 			c.replyStatus(t)
 			c.flush()
@@ -381,7 +382,7 @@ func (c *client) unknownCommand(verb, arg string) {
 		c.hangUp("too many unknown commands")
 		return
 	}
-	if controlIn(verb) || len(verb) > 16 {
+	if len(verb) > 16 || strings.IndexFunc(verb, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
 		verb = "That"
 	}
 	if verb == "" {

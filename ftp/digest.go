@@ -154,7 +154,7 @@ func (c *client) digest(verb, name string, alg *algorithm, s span, folder int, s
 	if err != nil {
 		return nil, err
 	}
-	t := &transfer{c: c, verb: verb, path: p, d: c.newData()}
+	t := &transfer{c: c, verb: verb, path: p, d: c.newData(), silent: true}
 	t.d.t = t
 	t.run = func(t *transfer) error {
 		sum, s, err := t.digest(alg, s, folder)

@@ -73,10 +73,10 @@ func TestHashEndless(t *testing.T) {
 	}
 	p := login()
 	p.send("XSHA512 f")
-	p.send("NOOP")
 	if text := p.cmd(211, "STAT"); !strings.Contains(text, "XSHA512 /f: 0 bytes") {
 		t.Errorf("%q", text)
 	}
+	p.send("NOOP")
 	p.send("ABOR")
 	p.expect(426)
 	p.expect(200)

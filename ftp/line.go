@@ -132,7 +132,17 @@ func parseLine(line []byte) (verb, arg string) {
 	line = bytes.TrimLeft(stripTelnet(line), " \t\x00")
 	line = bytes.TrimSuffix(line, []byte("\r\x00"))
 	v, a, _ := strings.Cut(string(line), " ")
-	return strings.ToUpper(v), a
+	return upper(v), a
+}
+
+// upper makes capitals of ASCII letters alone: strings.ToUpper makes an S of U+017F, and of STOR a command that a filter on the way did not see.
+func upper(verb string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		return r
+	}, verb)
 }
 
 // controlIn tells whether s has a control character, which no command has a use for and some harm in.

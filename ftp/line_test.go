@@ -66,6 +66,7 @@ func TestParseLine(t *testing.T) {
 		{"\xff\xfb\x01USER a", "USER", "a"},
 		{"RETR a\xff\xffb", "RETR", "a\xffb"},
 		{"RETR a\xff", "RETR", "a\xff"},
+		{"\u017ftor a", "\u017fTOR", "a"}, // no S: a command is ASCII
 		{"", "", ""},
 	}
 	for _, tt := range tests {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/packetboat/packetboat/storage"
 )
@@ -34,17 +36,22 @@ func (e *errorAnswer) Unwrap() error { return e.err }
 
 func refuse(code int, text string) error { return &errorAnswer{answer: answer{code, text}} }
 
-// oneLine makes text fit for one line of a reply.
+// oneLine makes text fit for one line of a reply: UTF-8 (RFC 2640 section 3.1) without control characters, of which C1 has some that terminals obey, and without
+// what ends a line for some.
 func oneLine(text string) string {
-	if !controlIn(text) {
+	if strings.IndexFunc(text, notShown) < 0 {
 		return text
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if notShown(r) {
 			return '?'
 		}
 		return r
 	}, text)
+}
+
+func notShown(r rune) bool {
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
 }
 
 // quote doubles the quotes in a path: RFC 959 appendix II.

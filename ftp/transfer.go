@@ -30,9 +30,10 @@ type transfer struct {
 	noted   time.Time    // when the activity was last brought up to date
 
 	run     func(t *transfer) error
-	opening string // text of 150
-	begun   bool   // 150 was sent
-	done    func() // writes the last reply of a success; nil: 226
+	opening string      // text of 150
+	begun   atomic.Bool // 150 was sent
+	silent  bool        // there is no 150
+	done    func()      // writes the last reply of a success; nil: 226
 }
 
 // newTransfer takes over what PASV or PORT prepared.
@@ -56,9 +57,9 @@ func (t *transfer) abort(why error) { t.d.abort(why) }
 
 // started sends the 150.
 func (t *transfer) started() {
-	if !t.begun {
-		t.begun = true
+	if !t.begun.Load() {
 		t.c.reply(150, t.opening)
+		t.begun.Store(true)
 		t.c.flush()
 	}
 }
@@ -113,7 +114,7 @@ func (c *client) transfer(t *transfer) {
 		t.done()
 	case err == nil:
 		c.reply(226, "Transfer complete.")
-	case !t.begun:
+	case !t.begun.Load():
 		c.fail(err, t.path, t.creates)
 	default:
 		c.fail(transferError(err), "", t.creates)

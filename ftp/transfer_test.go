@@ -337,6 +337,25 @@ func TestStatusDuringTransfer(t *testing.T) {
 	eventually(t, "idle", func() bool { return h.reg.List()[0].State == session.Idle })
 }
 
+// TestStatusInTurn: STAT is answered during a transfer, but not before its 150, nor before commands that wait already.
+func TestStatusInTurn(t *testing.T) {
+	h := newHouse(t)
+	h.put("/a", "12345")
+	p := h.login()
+	p.epsv()
+	io.WriteString(p.conn, "RETR missing\r\nSTAT\r\nNOOP\r\n")
+	p.expect(550)
+	p.expect(211)
+	p.expect(200)
+	conn := p.open("STOR b")
+	io.WriteString(p.conn, "SIZE a\r\nSTAT\r\nNOOP\r\n")
+	conn.Close()
+	p.expect(226)
+	p.expect(213)
+	p.expect(211)
+	p.expect(200)
+}
+
 // TestQueue: lines sent during a transfer wait for it, more than the queue holds too, and QUIT comes last.
 func TestQueue(t *testing.T) {
 	h := newHouse(t)
