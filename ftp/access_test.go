@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,13 @@ func TestDropBox(t *testing.T) {
 	conn := p.open("STOU taken.txt")
 	conn.Close()
 	p.expect(226)
+	for _, verb := range []string{"STOR", "APPE", "STOU"} { // below what is a file
+		mask := regexp.MustCompile(`taken|absent|\.[a-z0-9]{8}:`)
+		there, not := p.refusedTransfer(550, "%s taken.txt/below", verb), p.refusedTransfer(550, "%s absent.txt/below", verb)
+		if mask.ReplaceAllString(there, "") != mask.ReplaceAllString(not, "") {
+			t.Errorf("%s tells: %q, %q", verb, there, not)
+		}
+	}
 	for _, verb := range []string{"SIZE", "MDTM", "MLST", "STAT", "RNFR", "DELE", "RMD", "MKD", "CWD", "MFMT 20200101000000",
 		"MFF Modify=20200101000000;", "SITE CHMOD 600", "SITE CHMOD u+x", "SITE UTIME 20200101000000", "SITE CPFR", "SITE MKDIR", "SITE RESUME DROP", "XCRC", "XMD5", "XSHA1", "XSHA256", "HASH", "AVBL", "XRMD", "XMKD", "XCWD"} {
 		there, not := p.cmd(550, "%s taken.txt", verb), p.cmd(550, "%s absent.txt", verb)
@@ -140,6 +148,15 @@ func TestDropBox(t *testing.T) {
 	slices.Sort(all)
 	if got := strings.Join(all, ","); got != ",more,new,new,old" {
 		t.Errorf("the box holds %q", got)
+	}
+	// What lies under the name gives no room: it is not replaced.
+	h.quota(15) // 2 are left
+	for _, name := range []string{"taken.txt", "absent.txt"} {
+		p.cmd(200, "ALLO 4")
+		p.refusedTransfer(552, "STOR %s", name)
+		p.cmd(200, "ALLO 2")
+		p.open("STOR %s", name).Close()
+		p.expect(426)
 	}
 }
 

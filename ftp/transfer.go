@@ -30,6 +30,7 @@ type transfer struct {
 	noted   time.Time    // when the activity was last brought up to date
 
 	run     func(t *transfer) error
+	release func()      // gives up the name that STOU chose; nil: none
 	opening string      // text of 150
 	begun   atomic.Bool // 150 was sent
 	silent  bool        // there is no 150
@@ -91,6 +92,9 @@ func humanBytes(n int64) string {
 func (c *client) transfer(t *transfer) {
 	c.sess.Open(t.path)
 	begin := time.Now()
+	if t.release != nil {
+		defer t.release()
+	}
 	err := t.run(t)
 	if err == nil {
 		t.d.close()
@@ -202,30 +206,38 @@ func (c *client) cmdStou(arg string) (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := base
-	for i := 1; ; i++ {
+	name, release, err := c.uniqueName(base)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.newTransfer("STOR", name, viaEngine)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	t.unique, t.size, t.release = true, size, release
+	t.opening = "FILE: " + name
+	return t, nil
+}
+
+// uniqueName finds a name that is free, beginning with base, and keeps it: another session that looks for one at the same time gets another.
+func (c *client) uniqueName(base string) (name string, release func(), err error) {
+	name = base
+	for i := 1; i <= 1000; i++ {
 		_, err := c.tree.Stat(c.ctx, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if errors.Is(err, fs.ErrPermission) { // a drop box does not tell which names are taken
-			name = base + "." + strings.ToLower(rand.Text()[:8])
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if i > 1000 {
-			return nil, refuse(450, "No unique name found.")
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if release, ok := c.tree.Reserve(name); ok {
+				return name, release, nil
+			}
+		case errors.Is(err, fs.ErrPermission): // a drop box does not tell which names are taken
+			return base + "." + strings.ToLower(rand.Text()[:8]), func() {}, nil
+		case err != nil:
+			return "", nil, err
 		}
 		name = base + "." + strconv.Itoa(i)
 	}
-	t, err := c.newTransfer("STOR", name, viaEngine)
-	if err == nil {
-		t.unique, t.size = true, size
-		t.opening = "FILE: " + name
-	}
-	return t, err
+	return "", nil, refuse(450, "No unique name found.")
 }
 
 // viaEngine has the engine run the transfer.

@@ -529,3 +529,23 @@ func TestNothingLeft(t *testing.T) {
 	round()
 	eventually(t, fmt.Sprintf("no more than %d files are open", before), func() bool { return open() <= before+4 })
 }
+
+// TestUniqueTogether: sessions that ask for a unique name at the same time get different ones.
+func TestUniqueTogether(t *testing.T) {
+	h := newHouse(t)
+	a, b := h.login(), h.login()
+	for _, command := range []string{"STOU", "STOU name"} {
+		for range 3 {
+			x, y := a.open("%s", command), b.open("%s", command)
+			io.WriteString(x, "x")
+			io.WriteString(y, "y")
+			x.Close()
+			y.Close()
+			a.expect(226)
+			b.expect(226)
+		}
+	}
+	if got := a.lines("NLST"); len(got) != 13 {
+		t.Errorf("%q", got)
+	}
+}

@@ -16,7 +16,7 @@ func TestCopyFile(t *testing.T) {
 		a := newAccount(t, s, name+"@example.test", 500_000)
 		put := func(name string, n int) Node {
 			t.Helper()
-			u, err := s.NewFile(ctx, a.ID, a.Home, name, int64(n))
+			u, err := s.NewFile(ctx, a.ID, a.Home, name, int64(n), false)
 			if err != nil {
 				t.Fatal(err)
 			}

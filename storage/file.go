@@ -123,22 +123,26 @@ func (t *tx) fileGoes(a *accountRow, parent int64) error {
 // ResumeUpload begins an upload that starts with the first n bytes of the partial upload of parent/name, or when there is none of the file there.
 // n = -1: with all of the file, or when there is none of the partial upload: to append to a file is not to go on with what was
 // to replace it. ErrInvalid when there are fewer than n bytes, fs.ErrNotExist when there is neither.
-func (s *Store) ResumeUpload(ctx context.Context, account, parent int64, name string, n int64) (*Upload, error) {
-	u, err := s.resume(ctx, account, parent, name, n)
+// With fresh it is for PutNewFile: the file counts as not there.
+func (s *Store) ResumeUpload(ctx context.Context, account, parent int64, name string, n int64, fresh bool) (*Upload, error) {
+	u, err := s.resume(ctx, account, parent, name, n, fresh)
 	return u, fail("resume upload", err)
 }
 
-func (s *Store) resume(ctx context.Context, account, parent int64, name string, n int64) (*Upload, error) {
+func (s *Store) resume(ctx context.Context, account, parent int64, name string, n int64, fresh bool) (*Upload, error) {
 	var blob, size int64
 	sources := []string{
 		`SELECT blob, size FROM partial WHERE parent = ? AND name = ? AND account = ?`,
 		`SELECT blob, size FROM node WHERE parent = ? AND name = ? AND account = ? AND kind = 3`,
 	}
-	if n < 0 {
+	switch {
+	case fresh:
+		sources = sources[:1]
+	case n < 0:
 		slices.Reverse(sources)
 	}
 	err := s.db.Row(sources[0], parent, name, account).Scan(&blob, &size)
-	if err != nil {
+	if err != nil && !fresh {
 		err = s.db.Row(sources[1], parent, name, account).Scan(&blob, &size)
 	}
 	if err != nil {
@@ -150,7 +154,7 @@ func (s *Store) resume(ctx context.Context, account, parent int64, name string, 
 	case n > size:
 		return nil, fmt.Errorf("%w: there are %d bytes, not %d", ErrInvalid, size, n)
 	}
-	credit, err := s.replaced(account, parent, name)
+	credit, err := s.replaced(account, parent, name, fresh)
 	if err != nil {
 		return nil, err
 	}

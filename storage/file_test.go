@@ -13,7 +13,7 @@ import (
 
 func putText(t *testing.T, s *Store, a *Account, parent int64, name, text string) (Node, error) {
 	t.Helper()
-	u, err := s.NewFile(t.Context(), a.ID, parent, name, int64(len(text)))
+	u, err := s.NewFile(t.Context(), a.ID, parent, name, int64(len(text)), false)
 	if err != nil {
 		return Node{}, err
 	}
@@ -206,13 +206,13 @@ func testPartial(t *testing.T, inline int) {
 	if n, err := s.Lookup(ctx, a.ID, a.Home, "f"); err != nil || n.Size != 12 {
 		t.Fatal(n, err)
 	}
-	if _, err := s.ResumeUpload(ctx, a.ID, a.Home, "f", 61); !errors.Is(err, ErrInvalid) {
+	if _, err := s.ResumeUpload(ctx, a.ID, a.Home, "f", 61, false); !errors.Is(err, ErrInvalid) {
 		t.Fatal(err)
 	}
-	if _, err := s.ResumeUpload(ctx, a.ID, a.Home, "g", 0); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.ResumeUpload(ctx, a.ID, a.Home, "g", 0, false); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	u, err = s.ResumeUpload(ctx, a.ID, a.Home, "f", 50)
+	u, err = s.ResumeUpload(ctx, a.ID, a.Home, "f", 50, false)
 	if err != nil || u.Size() != 50 {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func testPartial(t *testing.T, inline int) {
 		t.Fatal(err)
 	}
 	// APPE to the whole file.
-	if u, err = s.ResumeUpload(ctx, a.ID, a.Home, "f", -1); err != nil || u.Size() != 100 {
+	if u, err = s.ResumeUpload(ctx, a.ID, a.Home, "f", -1, false); err != nil || u.Size() != 100 {
 		t.Fatal(err)
 	}
 	io.WriteString(u, "more")

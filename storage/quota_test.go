@@ -113,7 +113,7 @@ func TestReservation(t *testing.T) {
 		t.Fatal("beyond what is used:", err)
 	}
 	// What takes the place of a file may have its room.
-	again, err := s.NewFile(t.Context(), a.ID, a.Home, "f", 900)
+	again, err := s.NewFile(t.Context(), a.ID, a.Home, "f", 900, false)
 	if err != nil {
 		t.Fatal(err)
 	}

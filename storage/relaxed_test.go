@@ -15,7 +15,7 @@ func TestRelaxed(t *testing.T) {
 	a := newAccount(t, s, "ann@example.test", 0)
 	texts := map[string]string{"small": "few", "large": strings.Repeat("many ", 100_000)}
 	for name, text := range texts {
-		u, err := s.NewFile(t.Context(), a.ID, a.Home, name, -1)
+		u, err := s.NewFile(t.Context(), a.ID, a.Home, name, -1, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -84,9 +84,10 @@ func (s *Store) NewReplacement(ctx context.Context, account, expect, credit int6
 	return u, nil
 }
 
-// NewFile is NewUpload for PutFile of parent/name: what it will replace there, file and partial upload, counts as free.
-func (s *Store) NewFile(ctx context.Context, account, parent int64, name string, expect int64) (*Upload, error) {
-	credit, err := s.replaced(account, parent, name)
+// NewFile is NewUpload for PutFile of parent/name: what it will replace there, file and partial upload, counts as free. With fresh it is for PutNewFile, which
+// replaces a partial upload alone: what else may be there changes nothing.
+func (s *Store) NewFile(ctx context.Context, account, parent int64, name string, expect int64, fresh bool) (*Upload, error) {
+	credit, err := s.replaced(account, parent, name, fresh)
 	if err != nil {
 		return nil, fail("upload", err)
 	}
@@ -94,10 +95,14 @@ func (s *Store) NewFile(ctx context.Context, account, parent int64, name string,
 	return u, fail("upload", err)
 }
 
-// replaced is what the account gets back when parent/name is written.
-func (s *Store) replaced(account, parent int64, name string) (n int64, err error) {
-	const query = `SELECT COALESCE((SELECT size FROM node WHERE parent = ?1 AND name = ?3 AND account = ?2 AND kind = 3), 0) +
-		COALESCE((SELECT size FROM partial WHERE parent = ?1 AND name = ?3 AND account = ?2), 0)`
+// replaced is what the account gets back when parent/name is written; fresh: of a partial upload alone.
+func (s *Store) replaced(account, parent int64, name string, fresh bool) (n int64, err error) {
+	const part = `SELECT COALESCE((SELECT size FROM partial WHERE parent = ?1 AND name = ?3 AND account = ?2), 0)`
+	const both = part + ` + COALESCE((SELECT size FROM node WHERE parent = ?1 AND name = ?3 AND account = ?2 AND kind = 3), 0)`
+	query := both
+	if fresh {
+		query = part
+	}
 	err = s.db.ScanText(query, []int64{parent, account}, []string{name}, func(r *sqldb.Row) bool {
 		n = r.Int(0)
 		return false

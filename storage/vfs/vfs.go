@@ -31,6 +31,8 @@ type FS struct {
 	claims   sync.Mutex             // of who takes a part that a cut upload left, or gives it up
 	heldMu   sync.Mutex
 	held     map[fileID]bool // hidden files that uploads have open
+
+	reserved reserved
 }
 
 // New returns the view over a store.

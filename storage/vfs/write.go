@@ -89,7 +89,7 @@ func (w *Writer) begin(ctx context.Context) error {
 }
 
 func (w *Writer) beginFile(ctx context.Context) (err error) {
-	if w.into, err = w.t.parent(ctx, w.names); err != nil {
+	if w.into, err = w.folder(ctx); err != nil {
 		return err
 	}
 	if err := w.vacant(ctx); err != nil {
@@ -103,23 +103,32 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 	case w.o.Offset < 0:
 		return fs.ErrInvalid
 	case w.o.Append:
-		w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, -1)
+		w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, -1, w.o.Exclusive)
 		if errors.Is(err, fs.ErrNotExist) {
-			w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
+			w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect, w.o.Exclusive)
 		}
 	case w.o.Offset > 0:
-		if w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, w.o.Offset); errors.Is(err, storage.ErrInvalid) {
+		if w.u, err = s.ResumeUpload(ctx, w.t.account, w.into.ID, last, w.o.Offset, w.o.Exclusive); errors.Is(err, storage.ErrInvalid) {
 			err = ErrBeyond // the name was checked
 		}
 	case w.o.blind: // what a file of that name takes must not show in what is left of the quota
 		w.u, err = s.NewUpload(ctx, w.t.account, w.o.Expect)
 	default:
-		w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect)
+		w.u, err = s.NewFile(ctx, w.t.account, w.into.ID, last, w.o.Expect, w.o.Exclusive)
 	}
 	if err == nil && w.o.Relaxed {
 		w.u.Relax()
 	}
 	return err
+}
+
+// folder is where the file goes. To who may not see what is there, a file in place of a folder is nothing.
+func (w *Writer) folder(ctx context.Context) (storage.Node, error) {
+	n, err := w.t.parent(ctx, w.names)
+	if w.o.blind && errors.Is(err, errNotFolder) {
+		err = fs.ErrNotExist
+	}
+	return n, err
 }
 
 // vacant tells whether the file may be put under its name.
@@ -149,7 +158,7 @@ func (w *Writer) beginMessage(ctx context.Context) (err error) {
 		}
 		return errMailRoot
 	}
-	if w.into, err = w.t.parent(ctx, w.names); err != nil {
+	if w.into, err = w.folder(ctx); err != nil {
 		return err
 	}
 	p, err := w.t.find(ctx, w.names)
