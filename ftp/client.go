@@ -99,6 +99,7 @@ type client struct {
 	copyFrom   string // SITE CPFR
 	facts      facts
 	plan       *dataConn // what PASV, EPSV, PORT or EPRT prepared
+	spent      *spent    // of the transfer that was refused last; mostly nil
 	told       told      // by the last SIZE
 	askedType  string    // "A" or "I" when the client sent TYPE, for its next session
 	forget     bool      // nothing is to be remembered of this session, any more
@@ -186,6 +187,7 @@ func (c *client) end(stop func() bool) {
 	c.flush()
 	stop()
 	c.cancel(session.ErrClosed)
+	c.cutSpent()
 	c.dropPlan()
 	if t := c.cur; t != nil { // left behind by a panic
 		t.d.cut()
@@ -350,6 +352,7 @@ func (c *client) run(cmd *command, arg string) {
 		activity = strings.ToValidUTF8(activity[:maxActivity], "") + "..."
 	}
 	c.sess.Begin(activity)
+	c.cutSpent()
 	if cmd.name != "RNTO" { // RFC 959: RNTO follows RNFR immediately
 		c.renameFrom = ""
 	}
@@ -361,8 +364,10 @@ func (c *client) run(cmd *command, arg string) {
 	t, err := cmd.prepare(c, arg)
 	c.rest, c.until = 0, 0
 	if err != nil {
-		c.dropPlan()
 		c.fail(err, "", cmd.flags&creates != 0)
+		c.flush()
+		c.cutSoon(c.plan)
+		c.plan = nil
 		c.sess.Done()
 		return
 	}
@@ -411,6 +416,37 @@ func (c *client) dropPlan() {
 	if c.plan != nil {
 		c.plan.close()
 		c.plan = nil
+	}
+}
+
+// spent is the data connection of a transfer that was refused, for a moment longer.
+type spent struct {
+	d     *dataConn
+	timer *time.Timer
+}
+
+// spentLife is long enough for a reply to be read before the end of the data connection is seen: curl sometimes looks only after a second.
+const spentLife = 4 * time.Second
+
+// cutSoon ends d (or nil), which was not used, by the next command or soon after. A client that is in its handshake when the connection breaks takes it for
+// trouble of the network, tries another way, and misses the reply that says why (curl).
+func (c *client) cutSoon(d *dataConn) {
+	if d == nil {
+		return
+	}
+	c.cutSpent()
+	if d.opened {
+		d.cut()
+		return
+	}
+	c.spent = &spent{d, time.AfterFunc(spentLife, d.cut)}
+}
+
+func (c *client) cutSpent() {
+	if c.spent != nil {
+		c.spent.timer.Stop()
+		c.spent.d.cut()
+		c.spent = nil
 	}
 }
 

@@ -96,9 +96,10 @@ func (c *client) transfer(t *transfer) {
 		defer t.release()
 	}
 	err := t.run(t)
-	if err == nil {
+	switch {
+	case err == nil:
 		t.d.close()
-	} else {
+	case t.begun.Load():
 		t.d.cut()
 	}
 	c.mu.Lock()
@@ -120,6 +121,8 @@ func (c *client) transfer(t *transfer) {
 		c.reply(226, "Transfer complete.")
 	case !t.begun.Load():
 		c.fail(err, t.path, t.creates)
+		c.flush()
+		c.cutSoon(t.d)
 	default:
 		c.fail(transferError(err), "", t.creates)
 	}
