@@ -78,6 +78,8 @@ func replyOf(err error, creates bool) answer {
 			return answer{553, "Not possible here: " + reason(err) + "."}
 		}
 		return answer{550, "Not possible: " + reason(err) + "."}
+	case errors.Is(err, storage.ErrEntries):
+		return answer{552, "The account has as many files and folders as it may."}
 	case errors.Is(err, storage.ErrLimit):
 		return answer{553, "Not possible: " + reason(err) + "."}
 	case errors.Is(err, fs.ErrNotExist):

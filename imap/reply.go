@@ -51,6 +51,7 @@ var replies = []struct {
 	{fs.ErrExist, "ALREADYEXISTS", "Mailbox already exists"},
 	{fs.ErrPermission, "CANNOT", "Not permitted"},
 	{storage.ErrQuota, "OVERQUOTA", "Over quota"},
+	{storage.ErrEntries, "LIMIT", "The account has as many mailboxes and files as it may"},
 	{storage.ErrLimit, "LIMIT", "Limit reached"},
 	{storage.ErrInvalid, "CANNOT", "Invalid mailbox name"},
 	{storage.ErrConflict, "INUSE", "Changed by somebody else meanwhile, try again"},

@@ -48,6 +48,7 @@ type Usage struct {
 	Bytes    int64
 	Messages int64
 	Files    int64
+	Entries  int64 // files, folders, mailboxes and cut uploads, what every account begins with among them
 }
 
 // specialUse are the mailboxes that an account begins with; the role of INBOX is its name.
@@ -68,8 +69,8 @@ func scanAccount(r scanner, more ...any) (*Account, error) {
 
 func readAccountRow(q sqldb.Querier, id int64) (*accountRow, error) {
 	var r accountRow
-	a, err := scanAccount(q.Row(`SELECT `+accountColumns+`, bytes, messages, files, modseq, uidvalidity FROM account WHERE id = ?`, id),
-		&r.Bytes, &r.Messages, &r.Files, &r.modseq, &r.uidvalidity)
+	a, err := scanAccount(q.Row(`SELECT `+accountColumns+`, bytes, messages, files, entries, modseq, uidvalidity FROM account WHERE id = ?`, id),
+		&r.Bytes, &r.Messages, &r.Files, &r.Entries, &r.modseq, &r.uidvalidity)
 	if err != nil {
 		return nil, fmt.Errorf("account: %w", noRows(err))
 	}
@@ -111,6 +112,7 @@ func (s *Store) create(ctx context.Context, n NewAccount, made **Account) error 
 			return err
 		}
 		row := &accountRow{Account: Account{ID: id, Name: all[0].String(), Admin: n.Admin, Quota: n.Quota, MessageQuota: n.MessageQuota, Epoch: 1, Created: unix(t.now())}}
+		t.w.accounts[id] = row
 		if row.Home, err = t.putNode(Node{Account: id, Kind: KindFolder, Mode: 0o700}, 0); err != nil {
 			return err
 		}
@@ -121,7 +123,6 @@ func (s *Store) create(ctx context.Context, n NewAccount, made **Account) error 
 			id, row.Name, truth(n.Admin), n.Quota, n.MessageQuota, t.now(), row.Home, row.Mail); err != nil {
 			return err
 		}
-		t.w.accounts[id] = row
 		for i, a := range all {
 			if err := t.putAddress(id, a, i); err != nil {
 				return err
@@ -362,7 +363,6 @@ func (t *tx) putCredentials(account int64, all []Credential) error {
 
 // Usage of an account: a row that is kept, never counted.
 func (s *Store) Usage(ctx context.Context, account int64) (Usage, error) {
-	var u Usage
-	err := s.db.Row(`SELECT bytes, messages, files FROM account WHERE id = ?`, account).Scan(&u.Bytes, &u.Messages, &u.Files)
+	_, u, err := s.quota(account)
 	return u, fail("usage", err)
 }

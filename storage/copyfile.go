@@ -10,7 +10,7 @@ import (
 
 // CopyFile makes or atomically replaces the file parent/name with a copy of the file id; a partial upload of that name is forgotten. No bytes are moved, as both
 // share the blob; the copy counts in the quota like any file. With exclusive nothing may be there: else fs.ErrExist. A file copied over
-// itself stays as it is. fs.ErrExist when a folder has the name, fs.ErrNotExist, ErrQuota; ErrInvalid when id is no file.
+// itself stays as it is. fs.ErrExist when a folder has the name, fs.ErrNotExist, ErrQuota, ErrEntries; ErrInvalid when id is no file.
 func (s *Store) CopyFile(ctx context.Context, account, id, parent int64, name string, exclusive bool) (n Node, err error) {
 	if name, err = CleanName(name); err != nil {
 		return Node{}, fail("copy file", err)
@@ -50,7 +50,7 @@ func (t *tx) copyFile(account, id, parent int64, name string, exclusive bool) (N
 	if err != nil {
 		return Node{}, err
 	}
-	if err := a.fits(from.Size-old.Size-part.Size, 0); err != nil {
+	if err := t.fileFits(a, from.Size, old, part); err != nil {
 		return Node{}, err
 	}
 	if err := t.dropPartial(a, part); err != nil {

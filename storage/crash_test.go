@@ -293,7 +293,8 @@ func verifyStore(t *testing.T, s *Store) {
 		"blobs without reference":   `SELECT COUNT(*) FROM blob b WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.blob = b.id) AND NOT EXISTS (SELECT 1 FROM node n WHERE n.blob = b.id) AND NOT EXISTS (SELECT 1 FROM partial p WHERE p.blob = b.id) AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.blob = b.id) AND NOT EXISTS (SELECT 1 FROM garbage g WHERE g.blob = b.id)`,
 		"accounts mischarged": `SELECT COUNT(*) FROM account a WHERE a.bytes <> (SELECT COALESCE(SUM(m.size), 0) FROM mailbox m WHERE m.account = a.id)
 			+ (SELECT COALESCE(SUM(n.size), 0) FROM node n WHERE n.account = a.id AND n.kind = 3) + (SELECT COALESCE(SUM(p.size), 0) FROM partial p WHERE p.account = a.id)
-			OR a.messages <> (SELECT COALESCE(SUM(m.messages), 0) FROM mailbox m WHERE m.account = a.id) OR a.files <> (SELECT COUNT(*) FROM node n WHERE n.account = a.id AND n.kind = 3)`,
+			OR a.messages <> (SELECT COALESCE(SUM(m.messages), 0) FROM mailbox m WHERE m.account = a.id) OR a.files <> (SELECT COUNT(*) FROM node n WHERE n.account = a.id AND n.kind = 3)
+			OR a.entries <> (SELECT COUNT(*) FROM node n WHERE n.account = a.id) + (SELECT COUNT(*) FROM partial p WHERE p.account = a.id)`,
 	} {
 		var n int
 		if err := s.db.Row(query).Scan(&n); err != nil || n != 0 {

@@ -13,7 +13,7 @@ import (
 )
 
 // PutFile makes or atomically replaces the file parent/name with the upload; a partial upload of that name is forgotten. A folder of
-// that name: fs.ErrExist. modified zero means now. A file that is replaced keeps its id.
+// that name: fs.ErrExist. ErrQuota, ErrEntries. modified zero means now. A file that is replaced keeps its id.
 func (s *Store) PutFile(ctx context.Context, account, parent int64, name string, u *Upload, modified time.Time) (Node, error) {
 	n, err := s.putFile(ctx, account, parent, name, u, modified, false)
 	return n, fail("put file", err)
@@ -62,7 +62,7 @@ func (t *tx) putFile(account, parent int64, name string, u *Upload, modified tim
 	if err != nil {
 		return Node{}, err
 	}
-	if err := a.fits(u.size-old.Size-part.Size, 0); err != nil {
+	if err := t.fileFits(a, u.size, old, part); err != nil {
 		return Node{}, err
 	}
 	if err := t.dropPartial(a, part); err != nil {
@@ -93,6 +93,16 @@ func (t *tx) putFile(account, parent int64, name string, u *Upload, modified tim
 	}
 	t.change(watch.Change{Account: account, Node: id, Kind: watch.NodePut, ModSeq: seq})
 	return readNode(t.db, account, id)
+}
+
+// fileFits checks that a file of size bytes may come in place of the file old and the partial upload part, each zero when it is not there.
+func (t *tx) fileFits(a *accountRow, size int64, old Node, part Partial) error {
+	if old.ID == 0 && part.account == 0 {
+		if err := t.s.mayAdd(1, &a.Usage); err != nil {
+			return err
+		}
+	}
+	return a.fits(size-old.Size-part.Size, 0)
 }
 
 func (t *tx) replaceFile(a *accountRow, old Node, size, blob int64, modified time.Time, seq uint64) error {
@@ -154,7 +164,7 @@ func (s *Store) resume(ctx context.Context, account, parent int64, name string, 
 	case n > size:
 		return nil, fmt.Errorf("%w: there are %d bytes, not %d", ErrInvalid, size, n)
 	}
-	credit, err := s.replaced(account, parent, name, fresh)
+	credit, _, err := s.replaced(account, parent, name, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +173,7 @@ func (s *Store) resume(ctx context.Context, account, parent int64, name string, 
 		return nil, err
 	}
 	defer b.Close()
-	u, err := s.newUpload(account, n, credit)
+	u, err := s.newUpload(account, n, credit, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +230,7 @@ func (s *Store) SavePartial(ctx context.Context, account, parent int64, name str
 		if err != nil {
 			return err
 		}
-		if err := a.fits(u.size-old.Size, 0); err != nil {
+		if err := t.fileFits(a, u.size, Node{}, old); err != nil {
 			return err
 		}
 		if err := t.dropPartial(a, old); err != nil {
@@ -233,6 +243,7 @@ func (s *Store) SavePartial(ctx context.Context, account, parent int64, name str
 		if err != nil {
 			return err
 		}
+		t.enter(a, 1)
 		return t.exec(`INSERT INTO partial (parent, name, account, blob, size, modified) VALUES (?, ?, ?, ?, ?, ?)`, parent, name, account, blob, u.size, t.now())
 	})
 	if err != nil {
@@ -256,7 +267,7 @@ func (s *Store) trim(account, parent int64, name string, u *Upload) error {
 	if u.full {
 		most = u.size / 2
 	}
-	if left := quota - used + p.Size; quota > 0 && u.size > left {
+	if left := quota - used.Bytes + p.Size; quota > 0 && u.size > left {
 		most = min(most, max(left, 0)/2)
 	}
 	if most == 0 && u.size > 0 {
@@ -321,6 +332,7 @@ func (t *tx) dropPartial(a *accountRow, p Partial) error {
 	if err := t.exec(`DELETE FROM partial WHERE parent = ? AND name = ?`, p.Parent, p.Name); err != nil {
 		return err
 	}
+	t.enter(a, -1)
 	if err := t.charge(a, -p.Size, 0, 0); err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func TestTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if u, err := s.Usage(ctx, a.ID); err != nil || u != (Usage{}) {
+	if u, err := s.Usage(ctx, a.ID); err != nil || u != (Usage{Entries: beginning}) {
 		t.Fatal(u, err)
 	}
 	verifyStore(t, s)

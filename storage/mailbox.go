@@ -204,7 +204,7 @@ func (t *tx) createMailbox(a *accountRow, name, role string) (*mailboxRow, error
 			return nil, fmt.Errorf("%w: another mailbox is for %s", ErrConflict, role)
 		}
 	}
-	if err := t.room(a.ID, strings.Count(name, "/")+1); err != nil {
+	if err := t.room(a, strings.Count(name, "/")+1); err != nil {
 		return nil, err
 	}
 	if there != nil {
@@ -218,9 +218,12 @@ func (t *tx) createMailbox(a *accountRow, name, role string) (*mailboxRow, error
 }
 
 // room tells whether an account may have n more mailboxes.
-func (t *tx) room(account int64, n int) error {
+func (t *tx) room(a *accountRow, n int) error {
+	if err := t.s.mayAdd(n, &a.Usage); err != nil {
+		return err
+	}
 	var count int
-	if err := t.db.Row(`SELECT COUNT(*) FROM mailbox WHERE account = ?`, account).Scan(&count); err != nil {
+	if err := t.db.Row(`SELECT COUNT(*) FROM mailbox WHERE account = ?`, a.ID).Scan(&count); err != nil {
 		return err
 	}
 	if count+n > maxMailboxes {

@@ -71,6 +71,7 @@ func (t *tx) deleteMailbox(a *accountRow, m *mailboxRow, onlyEmpty bool) error {
 	if err := t.exec(`DELETE FROM node WHERE id = ?`, m.ID); err != nil {
 		return err
 	}
+	t.enter(a, -1)
 	t.change(watch.Change{Account: a.ID, Mailbox: m.ID, Node: m.ID, Kind: watch.Mailboxes, ModSeq: t.nextModSeq(a)})
 	t.after = append(t.after, t.s.wakeSweeper)
 	if children == 0 {
@@ -226,7 +227,7 @@ func (t *tx) renameMailbox(a *accountRow, m *mailboxRow, to string) error {
 			return fmt.Errorf("%w: a name below it would be too long or too deep", ErrLimit)
 		}
 	}
-	if err := t.room(a.ID, strings.Count(to, "/")); err != nil {
+	if err := t.room(a, strings.Count(to, "/")); err != nil {
 		return err
 	}
 	parent, err := t.parents(a, to)

@@ -90,8 +90,13 @@ func readChild(q sqldb.Querier, account, parent int64, name string) (Node, error
 	return n, nil
 }
 
-// putNode adds a row; kind instead of n.Kind when not 0.
+// putNode adds a row, for which the caller knows that there is room (mayAdd); kind instead of n.Kind when not 0.
 func (t *tx) putNode(n Node, kind Kind) (int64, error) {
+	a, err := t.account(n.Account)
+	if err != nil {
+		return 0, err
+	}
+	t.enter(a, 1)
 	id, err := t.newID()
 	if err != nil {
 		return 0, err
@@ -216,7 +221,7 @@ func (t *tx) depth(id, not int64) (int, error) {
 	}
 }
 
-// MakeFolder makes a folder; below /Mail use CreateMailbox. fs.ErrExist.
+// MakeFolder makes a folder; below /Mail use CreateMailbox. fs.ErrExist, ErrEntries.
 func (s *Store) MakeFolder(ctx context.Context, account, parent int64, name string) (Node, error) {
 	var n Node
 	name, err := CleanName(name)
@@ -247,6 +252,9 @@ func (t *tx) makeFolder(account, parent int64, name string) (Node, error) {
 	if _, err := readChild(t.db, account, parent, name); err == nil {
 		return Node{}, fs.ErrExist
 	} else if !isNotExist(err) {
+		return Node{}, err
+	}
+	if err := t.s.mayAdd(1, &a.Usage); err != nil {
 		return Node{}, err
 	}
 	id, err := t.putNode(Node{Account: account, Parent: parent, Kind: KindFolder, Name: name, Mode: 0o755, ModSeq: t.nextModSeq(a)}, 0)
@@ -325,6 +333,7 @@ func (t *tx) removeNode(a *accountRow, n Node) error {
 	if err := t.exec(`DELETE FROM node WHERE id = ?`, n.ID); err != nil {
 		return err
 	}
+	t.enter(a, -1)
 	if n.Kind == KindFile {
 		if err := t.charge(a, -n.Size, 0, -1); err != nil {
 			return err

@@ -81,6 +81,12 @@ func TestMigrations(t *testing.T) {
 	if err := errors.Join(s.SetPathRights(t.Context(), a.ID, "/x", CanList), s.SetJail(t.Context(), a.ID, "/y")); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.MakeFolder(t.Context(), a.ID, a.Home, "d"); err != nil {
+		t.Fatal(err)
+	}
+	if err := saveCut(t, s, a, a.Home, "part"); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +104,9 @@ func TestMigrations(t *testing.T) {
 		}
 		if x, err := s.Access(t.Context(), a.ID); err != nil || (n >= 7) != (x.At("/x") == CanList && x.Jail == "/y") {
 			t.Fatal(n, x, err)
+		}
+		if u, err := s.Usage(t.Context(), a.ID); err != nil || u.Entries != beginning+2 {
+			t.Fatal(n, u, err)
 		}
 		if _, err := s.Deliver(t.Context(), newMessage(t, s, 0, "Subject: y\r\n\r\nbody\r\n"), []Target{{Account: a.ID, Mailbox: in}}); err != nil {
 			t.Fatal(n, err)

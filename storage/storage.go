@@ -29,6 +29,9 @@ var (
 	ErrDamaged   = errors.New("damaged") // what was stored cannot be read any more, unless a backup is brought back
 )
 
+// ErrEntries is the ErrLimit of what would give an account more entries than Options.MaxEntries.
+var ErrEntries = fmt.Errorf("%w: the account has as many files, folders and mailboxes as it may", ErrLimit)
+
 // ErrLocked is Open's error when another process has the store open: a server is running.
 var ErrLocked = sqldb.ErrLocked
 
@@ -48,6 +51,7 @@ type Options struct {
 	KeysCache       int           // bytes of what SORT, THREAD and SEARCH ask of messages kept in memory; 0 means 64 MiB, below 0 none
 	NoTextIndex     bool          // searches read every message
 	GarbageAge      time.Duration // how long bytes stay readable that nothing refers to any more; 0 means one minute
+	MaxEntries      int           // of an account: see Usage.Entries; 0 means 1,000,000, below 0 no limit
 	PartialAge      time.Duration // how long cut uploads are kept; 0 means 7 days
 	JournalMax      int           // records kept; 0 means 100,000
 	JournalAge      time.Duration // and for how long; 0 means 90 days
@@ -71,6 +75,7 @@ func (o Options) withDefaults() Options {
 	def(&o.KeysCache, 64<<20)
 	def(&o.GarbageAge, time.Minute)
 	def(&o.PartialAge, 7*24*time.Hour)
+	def(&o.MaxEntries, 1_000_000)
 	def(&o.JournalMax, 100_000)
 	def(&o.JournalAge, 90*24*time.Hour)
 	return o

@@ -142,6 +142,20 @@ func (a *accountRow) fits(bytes, messages int64) error {
 	return nil
 }
 
+// mayAdd tells whether an account may have n more entries; ErrEntries.
+func (s *Store) mayAdd(n int, u *Usage) error {
+	if limit := int64(s.o.MaxEntries); n > 0 && limit > 0 && int64(n) > limit-u.Entries {
+		return ErrEntries
+	}
+	return nil
+}
+
+// enter counts n entries more, or fewer.
+func (t *tx) enter(a *accountRow, n int) {
+	t.touch(a)
+	a.Entries += int64(n)
+}
+
 // nextModSeq advances the account's change number.
 func (t *tx) nextModSeq(a *accountRow) uint64 {
 	t.touch(a)
@@ -204,8 +218,8 @@ func (t *tx) flush() error {
 	}
 	for _, a := range t.accounts {
 		a.dirty = false
-		if err := t.db.Exec(`UPDATE account SET bytes = ?, messages = ?, files = ?, modseq = ?, uidvalidity = ? WHERE id = ?`,
-			a.Bytes, a.Messages, a.Files, int64(a.modseq), int64(a.uidvalidity), a.ID); err != nil {
+		if err := t.db.Exec(`UPDATE account SET bytes = ?, messages = ?, files = ?, entries = ?, modseq = ?, uidvalidity = ? WHERE id = ?`,
+			a.Bytes, a.Messages, a.Files, a.Entries, int64(a.modseq), int64(a.uidvalidity), a.ID); err != nil {
 			return err
 		}
 	}

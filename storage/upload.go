@@ -65,7 +65,7 @@ var errEnded = errors.New("the upload has ended")
 // when it cannot fit; the reservation lives until the Upload ends. While bytes come in, quota is checked from time to time so that one
 // that can never fit is cut early; the exact check is in the transaction.
 func (s *Store) NewUpload(ctx context.Context, account int64, expect int64) (*Upload, error) {
-	u, err := s.newUpload(account, expect, 0)
+	u, err := s.newUpload(account, expect, 0, 0)
 	return u, fail("upload", err)
 }
 
@@ -76,7 +76,7 @@ func (s *Store) NewMail(ctx context.Context, account int64, expect int64) (*Uplo
 
 // NewReplacement is NewMail for Replace: credit is how many bytes the message has that will go.
 func (s *Store) NewReplacement(ctx context.Context, account, expect, credit int64) (*Upload, error) {
-	u, err := s.newUpload(account, expect, credit)
+	u, err := s.newUpload(account, expect, credit, 0)
 	if err != nil {
 		return nil, fail("upload", err)
 	}
@@ -85,37 +85,43 @@ func (s *Store) NewReplacement(ctx context.Context, account, expect, credit int6
 }
 
 // NewFile is NewUpload for PutFile of parent/name: what it will replace there, file and partial upload, counts as free. With fresh it is for PutNewFile, which
-// replaces a partial upload alone: what else may be there changes nothing.
+// replaces a partial upload alone: what else may be there changes nothing. ErrEntries at once when there is nothing to replace and no room for one more.
 func (s *Store) NewFile(ctx context.Context, account, parent int64, name string, expect int64, fresh bool) (*Upload, error) {
-	credit, err := s.replaced(account, parent, name, fresh)
+	credit, there, err := s.replaced(account, parent, name, fresh)
 	if err != nil {
 		return nil, fail("upload", err)
 	}
-	u, err := s.newUpload(account, expect, credit)
+	adds := 1
+	if there {
+		adds = 0
+	}
+	u, err := s.newUpload(account, expect, credit, adds)
 	return u, fail("upload", err)
 }
 
-// replaced is what the account gets back when parent/name is written; fresh: of a partial upload alone.
-func (s *Store) replaced(account, parent int64, name string, fresh bool) (n int64, err error) {
-	const part = `SELECT COALESCE((SELECT size FROM partial WHERE parent = ?1 AND name = ?3 AND account = ?2), 0)`
-	const both = part + ` + COALESCE((SELECT size FROM node WHERE parent = ?1 AND name = ?3 AND account = ?2 AND kind = 3), 0)`
+// replaced is what the account gets back when parent/name is written, and whether there is anything; fresh: of a partial upload alone.
+func (s *Store) replaced(account, parent int64, name string, fresh bool) (n int64, there bool, err error) {
+	const part = `SELECT size FROM partial WHERE parent = ?1 AND name = ?3 AND account = ?2`
+	const both = part + ` UNION ALL SELECT size FROM node WHERE parent = ?1 AND name = ?3 AND account = ?2 AND kind = 3`
 	query := both
 	if fresh {
 		query = part
 	}
 	err = s.db.ScanText(query, []int64{parent, account}, []string{name}, func(r *sqldb.Row) bool {
-		n = r.Int(0)
-		return false
+		n += r.Int(0)
+		there = true
+		return true
 	})
-	return n, err
+	return n, there, err
 }
 
-func (s *Store) newUpload(account, expect, credit int64) (*Upload, error) {
+// newUpload begins an upload that takes the place of credit bytes and will add so many entries.
+func (s *Store) newUpload(account, expect, credit int64, adds int) (*Upload, error) {
 	u := &Upload{s: s, account: account, credit: credit}
 	if account == 0 {
 		return u, nil
 	}
-	if err := s.reserve(u, max(expect, 0)); err != nil {
+	if err := s.reserve(u, max(expect, 0), adds); err != nil {
 		return nil, err
 	}
 	if expect > 0 {
@@ -124,12 +130,16 @@ func (s *Store) newUpload(account, expect, credit int64) (*Upload, error) {
 	return u, nil
 }
 
-// reserve sets bytes of the account's quota aside.
-func (s *Store) reserve(u *Upload, n int64) error {
-	quota, used, err := s.quota(u.account)
+// reserve sets bytes of the account's quota aside, and checks that there is room for entries.
+func (s *Store) reserve(u *Upload, n int64, adds int) error {
+	quota, usage, err := s.quota(u.account)
+	if err == nil {
+		err = s.mayAdd(adds, &usage)
+	}
 	if err != nil {
 		return err
 	}
+	used := usage.Bytes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if quota > 0 && (n > 0 || used-u.credit > quota) && n > quota-(used-u.credit)-s.reserved[u.account] {
@@ -143,17 +153,18 @@ func (s *Store) reserve(u *Upload, n int64) error {
 	return nil
 }
 
-func (s *Store) quota(account int64) (quota, used int64, err error) {
+// quota is that of an account in bytes, and what it uses.
+func (s *Store) quota(account int64) (quota int64, used Usage, err error) {
 	there := false
-	err = s.db.Scan(`SELECT quota, bytes FROM account WHERE id = ?`, []int64{account}, func(r *sqldb.Row) bool {
-		quota, used, there = r.Int(0), r.Int(1), true
+	err = s.db.Scan(`SELECT quota, bytes, messages, files, entries FROM account WHERE id = ?`, []int64{account}, func(r *sqldb.Row) bool {
+		quota, used, there = r.Int(0), Usage{r.Int(1), r.Int(2), r.Int(3), r.Int(4)}, true
 		return false
 	})
 	if err == nil && !there {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("account: %w", err)
+		return 0, Usage{}, fmt.Errorf("account: %w", err)
 	}
 	return quota, used, nil
 }
@@ -168,7 +179,7 @@ func (u *Upload) check() error {
 	if err != nil {
 		return err
 	}
-	if quota > 0 && u.size > quota-used+u.credit {
+	if quota > 0 && u.size > quota-used.Bytes+u.credit {
 		return ErrQuota
 	}
 	return nil

@@ -59,7 +59,7 @@ func (p *program) openStopped(ctx context.Context, dir string) (*caller, error) 
 		return nil, err
 	}
 	logger := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, err := storage.Open(ctx, dir, storage.Options{Logger: logger, NoTextIndex: !c.SearchIndex, PartialAge: c.FTPPartialTTL})
+	store, err := storage.Open(ctx, dir, c.store(logger))
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ type (
 		Used     int64      `json:"used"`
 		Messages int64      `json:"messages"`
 		Files    int64      `json:"files"`
+		Entries  int64      `json:"entries"` // files, folders, mailboxes and cut uploads
 		Aliases  []string   `json:"aliases"`
 		Sessions int        `json:"sessions"`
 		Created  time.Time  `json:"created"`
@@ -207,7 +208,7 @@ func (c *control) show(ctx context.Context, a *storage.Account) (accountJSON, er
 		return accountJSON{}, err
 	}
 	return accountJSON{
-		Name: a.Name, Jail: rights.Jail, Rights: rights.Rights, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files,
+		Name: a.Name, Jail: rights.Jail, Rights: rights.Rights, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files, Entries: u.Entries,
 		Aliases: aliases, Sessions: len(c.registry.Of(a.ID)), Created: a.Created,
 	}, nil
 }

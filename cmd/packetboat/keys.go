@@ -27,6 +27,7 @@ type config struct {
 
 	LimitTotal, LimitPerAddress, LimitPerAccount int
 	LimitSMTP, LimitIMAP, LimitFTP               int
+	LimitEntries                                 int           // of an account; 0: no limit
 	MaxDuration                                  time.Duration // of a session; 0: none
 
 	Throttle  bool
@@ -181,6 +182,7 @@ var keys = []key{
 		c.MaxMessage = n
 		return err
 	}},
+	{"limits.entries", "1000000", "Files, folders, mailboxes and cut uploads of one account together; empty ones count too.", limit(func(c *config) *int { return &c.LimitEntries })},
 	{"limits.login_timeout", "1m", "How long a client may take to log in.", duration(func(c *config) *time.Duration { return &c.LoginTimeout })},
 
 	{"tls.cert", "", "Certificate chain (PEM) to use instead of the local CA's; read anew when it changes.", text(func(c *config) *string { return &c.TLSCert })},

@@ -82,9 +82,8 @@ func (h *house) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	o := storage.Options{Logger: h.logger, PartialAge: h.config.FTPPartialTTL, JournalMax: h.config.HistoryMax, JournalAge: h.config.HistoryKeep, NoTextIndex: !h.config.SearchIndex}
 	err = patiently(ctx, func() (err error) {
-		h.store, err = storage.Open(ctx, h.dir, o)
+		h.store, err = storage.Open(ctx, h.dir, h.config.store(h.logger))
 		return err
 	})
 	if err != nil {
@@ -92,6 +91,15 @@ func (h *house) open(ctx context.Context) (err error) {
 	}
 	h.failed = make(chan error, 1)
 	return nil
+}
+
+// store is what the configuration says of the account store.
+func (c *config) store(logger *slog.Logger) storage.Options {
+	o := storage.Options{Logger: logger, MaxEntries: c.LimitEntries, PartialAge: c.FTPPartialTTL, JournalMax: c.HistoryMax, JournalAge: c.HistoryKeep, NoTextIndex: !c.SearchIndex}
+	if o.MaxEntries == 0 {
+		o.MaxEntries = -1
+	}
+	return o
 }
 
 // start makes the servers and sets everything going.
