@@ -112,7 +112,7 @@ func (s *Server) serve(conn net.Conn, sess *session.Session) {
 		log: s.log.With("session", sess.ID()),
 	}
 	c.resetParameters()
-	c.lr = newLineReader(conn)
+	c.lr = c.lines(conn)
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(sess.Context()))
 	stop := context.AfterFunc(sess.Context(), c.ending)
 	defer c.end(stop)
@@ -202,6 +202,13 @@ func (c *client) recover() {
 		c.reply(421, "Internal error, closing.")
 		c.hangUp("internal error")
 	}
+}
+
+// lines reads the control connection.
+func (c *client) lines(conn net.Conn) *lineReader {
+	l := newLineReader(conn)
+	l.refuse = c.write
+	return l
 }
 
 // read reads lines until the connection or the session ends.

@@ -22,6 +22,7 @@ type lineReader struct {
 	r          io.Reader
 	buf        []byte
 	start, end int
+	refuse     func(answer []byte) // sends what refuses the options of Telnet that were asked for; nil: nothing does
 }
 
 func newLineReader(r io.Reader) *lineReader { return &lineReader{r: r, buf: make([]byte, 512)} }
@@ -35,13 +36,21 @@ func (l *lineReader) buffered() int { return l.end - l.start }
 func (l *lineReader) next(block func()) ([]byte, error) {
 	scanned, skipped := 0, 0
 	for {
+		// Options come between lines, and their client may wait for the answer before it sends one. The option can be number 10, which ends no line.
+		for l.end-l.start >= 3 && l.buf[l.start] == telnetIAC && negotiates(l.buf[l.start+1]) {
+			l.decline(l.buf[l.start : l.start+3])
+			l.start += 3
+			scanned = 0
+		}
 		if i := bytes.IndexByte(l.buf[l.start+scanned:l.end], '\n'); i >= 0 {
 			line := l.buf[l.start : l.start+scanned+i]
 			l.start += scanned + i + 1
 			if skipped > 0 || len(line) > maxLine {
 				return nil, errLineTooLong
 			}
-			return bytes.TrimSuffix(line, []byte("\r")), nil
+			line = bytes.TrimSuffix(line, []byte("\r"))
+			l.decline(line)
+			return line, nil
 		}
 		scanned = l.end - l.start
 		if helloBegins(l.buf[l.start:l.end]) {
@@ -66,6 +75,16 @@ func (l *lineReader) next(block func()) ([]byte, error) {
 	}
 }
 
+// decline answers the options of Telnet in b.
+func (l *lineReader) decline(b []byte) {
+	if l.refuse == nil {
+		return
+	}
+	if answer := refusals(b); len(answer) > 0 {
+		l.refuse(answer)
+	}
+}
+
 // room makes space behind end.
 func (l *lineReader) room() {
 	switch {
@@ -85,7 +104,36 @@ const (
 	telnetIAC  = 0xff
 	telnetLast = 0xf0 // codes lie between this and IAC
 	telnetWill = 0xfb // WILL, WONT, DO, DONT carry an option
+	telnetWont = 0xfc
+	telnetDo   = 0xfd
+	telnetDont = 0xfe
 )
+
+func negotiates(code byte) bool { return code >= telnetWill && code <= telnetDont }
+
+// refusals are the answers to the options in b: RFC 1123 section 4.1.2.12: a server must be able to refuse them. None is ever on, so WONT and DONT ask for
+// nothing, and an answer to them could go on for ever (RFC 854).
+func refusals(b []byte) (out []byte) {
+	for i := 0; i+1 < len(b); i++ {
+		if b[i] != telnetIAC {
+			continue
+		}
+		i++
+		if !negotiates(b[i]) {
+			continue
+		}
+		if i++; i == len(b) {
+			break
+		}
+		switch b[i-1] {
+		case telnetWill:
+			out = append(out, telnetIAC, telnetDont, b[i])
+		case telnetDo:
+			out = append(out, telnetIAC, telnetWont, b[i])
+		}
+	}
+	return out
+}
 
 // stripTelnet removes Telnet commands from a line, in place. A bare code at the start is what is left of a Synch whose
 // IAC was sent as urgent data.
@@ -106,7 +154,7 @@ func stripTelnet(line []byte) []byte {
 		switch {
 		case i < len(line) && line[i] == telnetIAC:
 			out = append(out, telnetIAC)
-		case i < len(line) && line[i] >= telnetWill:
+		case i < len(line) && negotiates(line[i]):
 			i++
 		case i < len(line) && line[i] >= telnetLast:
 		default:

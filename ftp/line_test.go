@@ -52,6 +52,37 @@ func TestLineReader(t *testing.T) {
 	}
 }
 
+// Options of Telnet are refused once, where they stand between lines at once; what asks for nothing has no answer.
+func TestTelnetOptions(t *testing.T) {
+	for _, tt := range []struct{ in, answer, lines string }{
+		{"\xff\xfd\x01", "\xff\xfc\x01", ""},
+		{"\xff\xfb\x03\xff\xfd\x06NOOP\r\n", "\xff\xfe\x03\xff\xfc\x06", "NOOP|"},
+		{"\xff\xfd\nNOOP\r\n", "\xff\xfc\n", "NOOP|"}, // option 10 ends no line
+		{"\xff\xfc\x01\xff\xfe\x01NOOP\r\n", "", "NOOP|"},
+		{"NO\xff\xfd\x01OP\r\n", "\xff\xfc\x01", "NO\xff\xfd\x01OP|"},
+		{"\xff\xf4\xff\xf2ABOR\r\n", "", "\xff\xf4\xff\xf2ABOR|"},
+		{"DELE \xff\xff\xfd\x01\r\n", "", "DELE \xff\xff\xfd\x01|"},
+		{"DELE a\xff\xfd\r\n", "", "DELE a\xff\xfd|"},
+		{"\xff\xfd", "", ""},
+	} {
+		for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in))} {
+			var answer, lines string
+			l := newLineReader(r)
+			l.refuse = func(b []byte) { answer += string(b) }
+			for {
+				line, err := l.next(func() {})
+				if err != nil {
+					break
+				}
+				lines += string(line) + "|"
+			}
+			if answer != tt.answer || lines != tt.lines {
+				t.Errorf("%q: answered %q, lines %q", tt.in, answer, lines)
+			}
+		}
+	}
+}
+
 func TestParseLine(t *testing.T) {
 	tests := []struct{ in, verb, arg string }{
 		{"noop", "NOOP", ""},

@@ -141,7 +141,7 @@ func (c *client) startTLS() error {
 	c.wmu.Lock()
 	c.conn = conn
 	c.wmu.Unlock()
-	c.lr = newLineReader(conn)
+	c.lr = c.lines(conn)
 	c.tls = dataTLS(conf)
 	return nil
 }
