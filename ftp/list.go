@@ -29,11 +29,18 @@ type target struct {
 // target finds what arg names, behind options as of ls. Wildcards count in the last element only, and only where there is no such name.
 func (c *client) target(ctx context.Context, arg string) (target, error) {
 	name, flags := splitFlags(arg)
-	p, err := c.resolve(name)
-	if err != nil {
-		return target{}, err
+	var p string
+	var info vfs.Info
+	var err error
+	// Where there is no such name, a client wrote two blanks for one.
+	for _, name = range [...]string{name, strings.TrimLeft(name, " ")} {
+		if p, err = c.resolve(name); err != nil {
+			return target{}, err
+		}
+		if info, err = c.tree.Stat(ctx, p); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	info, err := c.tree.Stat(ctx, p)
 	if errors.Is(err, fs.ErrNotExist) && hasMeta(path.Base(p)) && !hasMeta(path.Dir(p)) {
 		dir := path.Dir(p)
 		if info, err := c.tree.Stat(ctx, dir); err != nil || !info.IsDir() {
@@ -253,7 +260,7 @@ func (c *client) cmdMlst(arg string) {
 
 // cmdStat with a path is LIST over the control connection; without one it tells of the session.
 func (c *client) cmdStat(arg string) {
-	if strings.TrimSpace(arg) == "" {
+	if strings.Trim(arg, " ") == "" {
 		c.replyStatus(nil)
 		return
 	}

@@ -22,20 +22,26 @@ type lsFlags struct {
 	numeric   bool // -n: owner and group as numbers
 }
 
-// splitFlags takes options from the front, up to "--". What follows is a name, which may begin with a dash after "--" or as ./-name.
+// splitFlags takes options from the front, up to "--". What follows is a name, which may begin with a dash after "--" or as ./-name. It keeps its blanks, as
+// names do in all commands; nothing but blanks is no name.
 func splitFlags(arg string) (name string, f lsFlags) {
-	arg = strings.TrimLeft(arg, " ")
-	for strings.HasPrefix(arg, "-") {
-		option, rest, _ := strings.Cut(arg, " ")
-		arg = strings.TrimLeft(rest, " ")
+	for {
+		trimmed := strings.TrimLeft(arg, " ")
+		if trimmed == "" {
+			return "", f
+		}
+		if trimmed[0] != '-' {
+			return arg, f
+		}
+		option, rest, _ := strings.Cut(trimmed, " ")
 		if option == "--" {
-			break
+			return rest, f
 		}
 		for _, r := range option[1:] {
 			f.set(r)
 		}
+		arg = rest
 	}
-	return arg, f
 }
 
 func (f *lsFlags) set(r rune) {
