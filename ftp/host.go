@@ -20,6 +20,7 @@ func (c *client) cmdHost(arg string) {
 		c.reply(503, "Not after login: HOST comes before USER.")
 		return
 	}
+	c.host = nil // RFC 7151 section 3.2.2: as though there had been no other, also when this one is refused
 	name, addr, ok := parseHost(arg)
 	if !ok {
 		c.reply(501, "Not a host name.")

@@ -35,6 +35,11 @@ func TestHostTLS(t *testing.T) {
 	}
 	p = h.dial()
 	p.cmd(220, "HOST other.test")
+	p.cmd(504, "HOST unknown.test") // RFC 7151 section 3.2.2: the one before counts no more
+	p.cmd(331, "USER ann")
+	p.cmd(230, "PASS secret")
+	p.cmd(220, "REIN")
+	p.cmd(220, "HOST other.test")
 	p.cmd(331, "USER ann")
 	p.cmd(530, "PASS secret") // who is not of that domain
 	p.cmd(220, "HOST other.test")
