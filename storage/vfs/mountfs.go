@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"syscall"
@@ -374,7 +375,19 @@ func (h *hosted) setModified(mt time.Time) error {
 	if _, err := h.look(); err != nil {
 		return err
 	}
-	return hostError(h.r.Chtimes(h.rel, time.Time{}, mt))
+	return hostError(h.r.Chtimes(h.rel, time.Time{}, hostTime(mt)))
+}
+
+// hostTime is the nearest time that package os can set: its nanoseconds since 1970 are 64 bits, and the zero time leaves a file's as it is.
+func hostTime(t time.Time) time.Time {
+	first, last := time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64)
+	switch {
+	case t.Before(first):
+		return first
+	case t.After(last):
+		return last
+	}
+	return t
 }
 
 // setMode sets the permission bits on the host. Of a folder the others stay (new files get its group by one of them).
