@@ -176,7 +176,7 @@ func (c *client) cmdMdtm(arg string) {
 		c.fail(err, p, false)
 		return
 	}
-	c.reply(213, info.ModTime().UTC().Format(timeLayout))
+	c.reply(213, string(appendStamp(nil, info.ModTime())))
 }
 
 func (c *client) dropEngine() {

@@ -97,8 +97,7 @@ func (f facts) append(b []byte, i vfs.Info) []byte {
 		b = append(append(append(b, "unique="...), i.Unique()...), ';')
 	}
 	if f&factMode != 0 {
-		b = append(b, "UNIX.mode=0"...)
-		b = strconv.AppendUint(b, uint64(i.Mode().Perm()), 8)
+		b = appendOctal(append(b, "UNIX.mode="...), i.Mode())
 		b = append(b, ';')
 	}
 	if f&(factOwner|factOwnerName|factGroup|factGroupName) != 0 {
@@ -120,6 +119,11 @@ func (f facts) appendOwner(b []byte) []byte {
 		}
 	}
 	return b
+}
+
+// appendOctal writes the permission bits with four digits.
+func appendOctal(b []byte, m fs.FileMode) []byte {
+	return append(b, '0', byte('0'+m>>6&7), byte('0'+m>>3&7), byte('0'+m&7))
 }
 
 // appendStamp writes YYYYMMDDHHMMSS in UTC.

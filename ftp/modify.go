@@ -108,8 +108,7 @@ func (c *client) modify(name string, changes []change) {
 		if ch.fact == "Modify" {
 			b = appendStamp(append(b, "Modify="...), info.ModTime())
 		} else {
-			b = append(b, "UNIX.mode=0"...)
-			b = strconv.AppendUint(b, uint64(info.Mode().Perm()), 8)
+			b = appendOctal(append(b, "UNIX.mode="...), info.Mode())
 		}
 		b = append(b, ';')
 	}
