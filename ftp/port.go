@@ -224,6 +224,9 @@ func parseEprt(arg string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, errAddress
 	}
 	if parts[1] != "1" && parts[1] != "2" {
+		if _, err := strconv.ParseUint(parts[1], 10, 16); err != nil {
+			return netip.AddrPort{}, errAddress
+		}
 		return netip.AddrPort{}, errFamily
 	}
 	addr, err := netip.ParseAddr(parts[2])

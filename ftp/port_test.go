@@ -44,7 +44,9 @@ func TestParseEprt(t *testing.T) {
 		{"|1|127.0.0.1|2049", "", errAddress},
 		{"1|127.0.0.1|2049|", "", errAddress},
 		{"", "", errAddress},
-		{"||||", "", errFamily},
+		{"||||", "", errAddress},
+		{"|x|127.0.0.1|2049|", "", errAddress},
+		{"|99|x|2049|", "", errFamily},
 	}
 	for _, tt := range tests {
 		got, err := parseEprt(tt.in)
