@@ -114,9 +114,10 @@ func (u *upload) receive() error {
 		}
 		u.unproven = true
 	}
-	// In the clear a FIN can be that of a dying client. Some announce by ALLO what is still to come and some, as lftp, the whole file: when less came
-	// than either, it was cut. More is no harm: the file grew, or its line ends did (TYPE A).
-	if all := kept + u.t.bytes.Load(); all < u.t.size && !u.proven() {
+	// In the clear a FIN can be that of a dying client, and clients that give up (an interrupt, a file that can no longer be read) end TLS properly. Some
+	// announce by ALLO what is still to come and some, as lftp, the whole file: when less came than either, it was cut. More is no harm: the file grew, or
+	// its line ends did (TYPE A).
+	if all := kept + u.t.bytes.Load(); all < u.t.size {
 		return refuse(426, fmt.Sprintf("Cut: %d bytes of the %d that ALLO announced.", all, u.t.size))
 	}
 	u.received = time.Now()

@@ -42,7 +42,7 @@ func (h *house) quota(n int64) {
 	}
 }
 
-// TestAnnounced: in the clear, less than ALLO announced is a cut upload; RFC 959 section 4.1.3. lftp announces the whole file also when it resumes.
+// TestAnnounced: less than ALLO announced is a cut upload, whatever ended it; RFC 959 section 4.1.3. lftp announces the whole file also when it resumes.
 func TestAnnounced(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -63,7 +63,9 @@ func TestAnnounced(t *testing.T) {
 		{"record size", false, "", []string{"ALLO 6 R 80"}, "STOR f", "12345", 426, "", 5},
 		{"the last counts", false, "", []string{"ALLO 60", "ALLO 5"}, "STOR f", "12345", 226, "12345", -1},
 		{"commands between", false, "", []string{"ALLO 6", "TYPE I", "NOOP"}, "STOR f", "12345", 426, "", 5},
-		{"less, proven", true, "", []string{"ALLO 6"}, "STOR f", "12345", 226, "12345", -1},
+		{"less, TLS", true, "", []string{"ALLO 6"}, "STOR f", "12345", 426, "", 5},
+		{"all, TLS", true, "", []string{"ALLO 5"}, "STOR f", "12345", 226, "12345", -1},
+		{"resumed, whole announced, TLS", true, "12345", []string{"ALLO 10", "REST 5"}, "STOR f", "67890", 226, "1234567890", -1},
 		{"resumed, whole announced", false, "12345", []string{"ALLO 10", "REST 5"}, "STOR f", "67890", 226, "1234567890", -1},
 		{"resumed, rest announced", false, "12345", []string{"ALLO 5", "REST 5"}, "STOR f", "67890", 226, "1234567890", -1},
 		{"resumed, cut again", false, "12345", []string{"ALLO 10", "REST 5"}, "STOR f", "678", 426, "", 8},
@@ -185,6 +187,57 @@ func TestResume(t *testing.T) {
 	joe := storagetest.Account(t, h.store, "joe@example.test")
 	if n, err := h.fs.Tree(joe).Partial(t.Context(), "/secret"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(n, err)
+	}
+}
+
+// TestNothingCame: an upload to which nothing came takes nothing of the part that it was to go on with, nor makes one of the file.
+func TestNothingCame(t *testing.T) {
+	h := newHouse(t, func(o *Options) { o.ConnectTimeout = 300 * time.Millisecond })
+	h.mounted("/m", false)
+	p := h.login()
+	for _, f := range []string{"/f", "/m/f"} {
+		h.part(f, "0123456789")
+		h.put(f+"old", "abcdef")
+		for _, begin := range []string{"NOOP", "REST 3", "REST 10"} {
+			for _, store := range []string{"STOR", "APPE"} {
+				p.cmd(map[bool]int{true: 200, false: 350}[begin == "NOOP"], "%s", begin)
+				p.epsv()
+				p.cmd(150, "%s %s", store, f)
+				p.expect(425)
+				p.send("%s", begin)
+				p.reply()
+				conn := p.open("%s %s", store, f)
+				p.send("ABOR")
+				p.expect(426)
+				p.expect(226)
+				conn.Close()
+				if n := h.kept(f); n != 10 {
+					t.Errorf("%s, %s %s: a part of %d bytes", begin, store, f, n)
+				}
+			}
+		}
+		p.epsv()
+		p.cmd(150, "APPE %sold", f)
+		p.expect(425)
+		if n := h.kept(f + "old"); n != -1 {
+			t.Errorf("%sold: a part of %d bytes", f, n)
+		}
+		p.cmd(350, "REST 10")
+		if code := p.stor("ab", "STOR %s", f); code != 226 {
+			t.Error(code)
+		}
+		if got, _ := h.get(f); got != "0123456789ab" {
+			t.Errorf("%s is %q", f, got)
+		}
+		// What comes takes the place of what was behind the marker.
+		h.part(f, "0123456789")
+		p.cmd(350, "REST 3")
+		if code := p.stor("x", "STOR %s", f); code != 226 {
+			t.Error(code)
+		}
+		if got, _ := h.get(f); got != "012x" {
+			t.Errorf("%s is %q", f, got)
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type hostWriter struct {
 	size     int64
 	flushed  int64 // the kernel was told to write these to disk
 	claimed  bool  // temp is a part that was here before
+	tail     bool  // it still has bytes behind size, which go when others come
 	prepared bool
 	full     bool // the disk, or the host's quota, took no more
 }
@@ -203,16 +204,29 @@ func (w *hostWriter) claim(ctx context.Context, n int64) error {
 	}
 	w.f, w.temp, w.claimed, w.id, w.size = f, part+".up", true, idOf(st), n
 	m.hold(w.id, true)
-	if err := f.Truncate(n); err != nil {
-		return err
-	}
+	w.tail = n < st.Size()
 	_, err = f.Seek(n, io.SeekStart)
 	return err
+}
+
+// cutTail takes away what a part has behind the offset, before anything else is written there: while nothing is, the part stays as it was.
+func (w *hostWriter) cutTail() error {
+	if !w.tail {
+		return nil
+	}
+	if err := w.f.Truncate(w.size); err != nil {
+		return err
+	}
+	w.tail = false
+	return nil
 }
 
 func (w *hostWriter) write(p []byte) (int, error) {
 	if w.prepared {
 		return 0, fs.ErrClosed
+	}
+	if err := w.cutTail(); err != nil {
+		return 0, hostError(err)
 	}
 	n, err := w.f.Write(p)
 	w.size += int64(n)
@@ -254,6 +268,9 @@ func (w *hostWriter) prepare(ctx context.Context) error {
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if err := w.cutTail(); err != nil {
+		return hostError(err)
 	}
 	if err := w.inherit(); err != nil {
 		return hostError(err)

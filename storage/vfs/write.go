@@ -38,6 +38,7 @@ type Writer struct {
 	o     CreateOptions
 	into  storage.Node // the folder or mailbox
 	u     *storage.Upload
+	kept  int64 // bytes that it began with
 	ended bool
 
 	mail *mailText // of a message
@@ -59,7 +60,7 @@ func (t *Tree) Create(ctx context.Context, path string, o CreateOptions) (*Write
 	if err != nil {
 		return nil, fail("create", path, err)
 	}
-	w.path = path
+	w.path, w.kept = path, w.Size()
 	return w, nil
 }
 
@@ -402,18 +403,19 @@ func readFull(r io.ReaderAt, p []byte, off int64) error {
 	return err
 }
 
-// Abort throws it away; keep: what came so far stays as a resumable partial upload (files only), also when ctx has ended. After
-// Commit it does nothing: defer it.
+// Abort throws it away; keep: what came so far stays as a resumable partial upload (files only), also when ctx has ended. When nothing came,
+// a part that was there before stays as it was. After Commit it does nothing: defer it.
 func (w *Writer) Abort(ctx context.Context, keep bool) error {
 	if w.ended {
 		return nil
 	}
 	w.ended = true
+	keep = keep && w.Size() > w.kept
 	if w.host != nil {
 		return w.fail(w.host.abort(ctx, keep))
 	}
 	defer w.u.Abort()
-	if !keep || w.mail != nil || w.u.Size() == 0 {
+	if !keep || w.mail != nil {
 		return nil
 	}
 	// An upload is mostly cut by the end of its session, which ends ctx.
