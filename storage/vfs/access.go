@@ -215,6 +215,18 @@ func (w *Writer) stillAllowed(ctx context.Context) error {
 	if !w.o.Exclusive && v.rights(w.names)&storage.CanOverwrite == 0 {
 		return errReplace
 	}
+	return w.stillMounted(ctx)
+}
+
+// stillMounted looks whether the path leads where it led when the upload began: what is put beside a mount that came, or went, is not seen there.
+func (w *Writer) stillMounted(ctx context.Context) error {
+	m, err := w.t.mountOf(ctx, w.names)
+	if err != nil {
+		return err
+	}
+	if w.host != nil && m != w.host.h.m || w.host == nil && m != nil {
+		return errMoved
+	}
 	return nil
 }
 

@@ -232,8 +232,8 @@ type hosted struct {
 	exact bool      // no link is followed, and names are spelled as they are on the host: rights below the mount are by path
 }
 
-// hosted tells whether names lead onto a mount; nil when they do not. Who gets one closes it.
-func (t *Tree) hosted(ctx context.Context, names []string) (*hosted, error) {
+// mountOf is the mount that names lead onto, or nil.
+func (t *Tree) mountOf(ctx context.Context, names []string) (*mount, error) {
 	all, err := t.fs.mountsOf(ctx, t.account)
 	if err != nil {
 		return nil, err
@@ -243,7 +243,15 @@ func (t *Tree) hosted(ctx context.Context, names []string) (*hosted, error) {
 	if i < 0 {
 		return nil, nil
 	}
-	m := all[i]
+	return all[i], nil
+}
+
+// hosted tells whether names lead onto a mount; nil when they do not. Who gets one closes it.
+func (t *Tree) hosted(ctx context.Context, names []string) (*hosted, error) {
+	m, err := t.mountOf(ctx, names)
+	if m == nil || err != nil {
+		return nil, err
+	}
 	v, err := t.view(ctx)
 	if err != nil {
 		return nil, err

@@ -328,6 +328,44 @@ func TestMountFolderMoves(t *testing.T) {
 	}
 }
 
+// A mount that comes or goes while something is uploaded beside it or onto it: it would not be seen where it was sent.
+func TestMountChangesMeanwhile(t *testing.T) {
+	p := newPort(t)
+	ctx := p.ctx()
+	p.ok(p.Mkdir(ctx, "/d"))
+	begin := func(at string) *vfs.Writer {
+		t.Helper()
+		w, err := p.Create(ctx, at, vfs.CreateOptions{Expect: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, "text"); err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	beside, on := begin("/d/x"), begin("/m/x")
+	if _, err := p.store.AddMount(ctx, p.account.ID, "/d", t.TempDir(), false); err != nil {
+		t.Fatal(err)
+	}
+	remove := func(at string) {
+		t.Helper()
+		_, err := p.store.RemoveMount(ctx, p.account.ID, at)
+		p.ok(err)
+	}
+	remove("/m")
+	for at, w := range map[string]*vfs.Writer{"/d/x": beside, "/m/x": on} {
+		_, err := w.Commit(ctx)
+		p.refused(err, storage.ErrConflict, at)
+		w.Abort(ctx, true)
+	}
+	p.same(p.entries("."), []string(nil))
+	p.same(p.list("/d"), []string(nil))
+	remove("/d")
+	_, err := p.Stat(ctx, "/d/x")
+	p.refused(err, fs.ErrNotExist, "/d/x")
+}
+
 // canary is a folder outside of every mount, with what nobody may read or change.
 type canary struct {
 	dir  string

@@ -372,10 +372,7 @@ func (w *hostWriter) place() error {
 // inPlace tells whether the folder still is where the path leads: an upload takes hours, and what is moved out of the mount meanwhile is none of its business
 // any more.
 func (w *hostWriter) inPlace() error {
-	w.h.m.mu.Lock()
-	gone, stale := w.h.m.gone, w.h.base.stale
-	w.h.m.mu.Unlock()
-	if gone || stale {
+	if w.gone() {
 		return errMoved
 	}
 	at, err := w.h.r.Stat(path.Dir(w.h.rel))
@@ -392,10 +389,17 @@ func (w *hostWriter) inPlace() error {
 	return nil
 }
 
-// abort ends it. Of what filled the disk, half is kept. A part that was here before stays also without keep, longer than it was or as long.
+// gone tells whether it is mounted no more, or another folder is.
+func (w *hostWriter) gone() bool {
+	w.h.m.mu.Lock()
+	defer w.h.m.mu.Unlock()
+	return w.h.m.gone || w.h.base.stale
+}
+
+// abort ends it. Of what filled the disk, half is kept, and nothing in a folder that is mounted no more, where nobody would find and sweep it. A part that was here before stays also without keep, longer than it was or as long.
 func (w *hostWriter) abort(ctx context.Context, keep bool) error {
 	defer w.drop()
-	if !keep && !w.claimed || w.size == 0 {
+	if (!keep || w.gone()) && !w.claimed || w.size == 0 {
 		return nil
 	}
 	// An upload is mostly cut by the end of its session, which ends ctx.
