@@ -4,13 +4,15 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,8 +38,37 @@ type house struct {
 	client *tls.Config
 }
 
-// portBase gives each test of the package ports of its own, below the system's own range.
-var portBase = 20000 + os.Getpid()%100*100
+// portBase is the first of the ports that the tests of the package choose themselves, below the system's own range.
+var portBase, portMark = freePorts(160)
+
+// freePorts finds n ports in a row that nobody listens on. The listener before them is the mark by which other runs of the tests know that they are taken.
+func freePorts(n int) (first int, mark net.Listener) {
+	for {
+		base := 10_000 + rand.IntN(22_000/(n+1))*(n+1)
+		mark, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base))
+		if err == nil && allFree(base+1, n) {
+			return base + 1, mark
+		}
+		if err == nil {
+			mark.Close()
+		}
+	}
+}
+
+func allFree(first, n int) bool {
+	for port := first; port < first+n; port++ {
+		for _, host := range []string{"127.0.0.1", "::1"} {
+			ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return false
+			}
+			if err == nil {
+				ln.Close()
+			}
+		}
+	}
+	return true
+}
 
 func newHouse(t testing.TB, change ...func(*Options)) *house {
 	t.Helper()

@@ -84,20 +84,12 @@ func (c *client) hostCertificate(conf *tls.Config) {
 	if c.host == nil {
 		return
 	}
-	name, choose := c.host.name, conf.GetCertificate
+	name, own := c.host.name, conf.Clone()
 	conf.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if hello.ServerName == "" {
 			hello.ServerName = name
 		}
-		if choose != nil {
-			return choose(hello)
-		}
-		for i := range conf.Certificates {
-			if hello.SupportsCertificate(&conf.Certificates[i]) == nil {
-				return &conf.Certificates[i], nil
-			}
-		}
-		return nil, nil // the first of conf.Certificates
+		return chooseCertificate(own, hello)
 	}
 }
 

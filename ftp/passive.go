@@ -41,7 +41,7 @@ func (p *PortPool) open(port *passivePort, now time.Time) bool {
 			continue
 		}
 		if err != nil {
-			p.log().Warn("a passive port cannot be opened", "port", port.number, "address", host, "err", err)
+			p.log().Warn("a passive port cannot be opened", "port", port.number, "address", host, "error", err)
 			if before == 0 { // on one address alone it would answer some clients and not others
 				p.shut(port)
 				return false
@@ -90,7 +90,7 @@ func (p *PortPool) accept(port *passivePort, ln net.Listener) {
 			return
 		}
 		if !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) { // the next transfer opens it anew
-			p.log().Warn("a passive port is broken and was closed", "port", port.number, "err", err)
+			p.log().Warn("a passive port is broken and was closed", "port", port.number, "error", err)
 			p.mu.Lock()
 			p.shut(port)
 			p.mu.Unlock()
@@ -124,7 +124,7 @@ func (p *PortPool) welcome(port *passivePort, tcp *net.TCPConn) {
 		stop()
 		switch {
 		case err != nil:
-			p.log().Warn("data connection refused", "port", port.number, "remote", from, "err", err)
+			p.log().Warn("data connection refused", "port", port.number, "remote", from, "error", err)
 			turnAway(tcp)
 		case client.IsValid():
 			p.deliver(port, tcp, plainAddr(client.Addr()))

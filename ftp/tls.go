@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,20 +66,28 @@ func uploadTLS(data *tls.Config) *tls.Config {
 	}
 	conf.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { // no resumption, then
 		conf.SessionTicketsDisabled = slices.Contains(hello.SupportedVersions, tls.VersionTLS13)
-		if data.GetCertificate != nil {
-			if cert, err := data.GetCertificate(hello); cert != nil || err != nil {
-				return cert, err
-			}
-		}
-		for i := range data.Certificates {
-			if hello.SupportsCertificate(&data.Certificates[i]) == nil {
-				return &data.Certificates[i], nil
-			}
-		}
-		return &data.Certificates[0], nil
+		return chooseCertificate(data, hello)
 	}
 	conf.Certificates = nil // else it would not be asked when there is no SNI
 	return conf
+}
+
+// chooseCertificate is what crypto/tls chooses itself, for those who set GetCertificate for another purpose.
+func chooseCertificate(conf *tls.Config, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if conf.GetCertificate != nil {
+		if cert, err := conf.GetCertificate(hello); cert != nil || err != nil {
+			return cert, err
+		}
+	}
+	for i := range conf.Certificates {
+		if hello.SupportsCertificate(&conf.Certificates[i]) == nil {
+			return &conf.Certificates[i], nil
+		}
+	}
+	if len(conf.Certificates) == 0 {
+		return nil, errors.New("tls: no certificate")
+	}
+	return &conf.Certificates[0], nil
 }
 
 // provenTLS is dataTLS whose tickets are of use only to who resumed: whoever comes to a data connection first is sent one in the handshake, before he can

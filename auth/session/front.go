@@ -185,7 +185,7 @@ func (l *fronted) refuse(c net.Conn, why string, err error) {
 		return
 	}
 	l.silent.Add(-n)
-	l.log.Warn("connection refused", "on", l.Addr().String(), "remote", addrPort(c.RemoteAddr()), "reason", why, "err", err, "refused", n)
+	l.log.Warn("connection refused", "on", l.Addr().String(), "remote", addrPort(c.RemoteAddr()), "reason", why, "error", err, "refused", n)
 }
 
 // Close stops accepting and closes what was not handed over yet.

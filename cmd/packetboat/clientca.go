@@ -71,7 +71,7 @@ func (ca *clientCAs) current(base *tls.Config) *tls.Config {
 		ca.checked = now
 		if info, err := os.Stat(ca.file); err == nil && !info.ModTime().Equal(ca.changed) {
 			if err := ca.read(); err != nil {
-				ca.logger.Error("cannot read the new CAs of clients, going on with the old ones", "file", ca.file, "err", err)
+				ca.logger.Error("cannot read the new CAs of clients, going on with the old ones", "file", ca.file, "error", err)
 			}
 		}
 	}

@@ -80,7 +80,7 @@ func (cs *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cs.checked = now
 		if info, err := os.Stat(cs.certFile); err == nil && !info.ModTime().Equal(cs.changed) {
 			if err := cs.read(); err != nil {
-				cs.logger.Error("cannot read the new certificate, going on with the old one", "file", cs.certFile, "err", err)
+				cs.logger.Error("cannot read the new certificate, going on with the old one", "file", cs.certFile, "error", err)
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func (cs *certificates) renew(ctx context.Context, dir string, c *config) error 
 		case <-tick.C:
 		}
 		if err := ensureServer(filepath.Join(dir, "tls"), c); err != nil {
-			cs.logger.Error("cannot renew the server's certificate", "err", err)
+			cs.logger.Error("cannot renew the server's certificate", "error", err)
 		}
 	}
 }

@@ -177,7 +177,7 @@ func (h *house) checkAnonymous() {
 		return
 	}
 	if _, err := h.store.AccountByLogin(context.Background(), h.config.FTPAnonymous); err != nil {
-		h.logger.Warn("nobody can log in as anonymous: ftp.anonymous names no account", "name", h.config.FTPAnonymous, "err", err)
+		h.logger.Warn("nobody can log in as anonymous: ftp.anonymous names no account", "name", h.config.FTPAnonymous, "error", err)
 	}
 }
 
@@ -291,7 +291,7 @@ func (h *house) recall() error {
 func (h *house) record(i session.Info) {
 	detail, err := json.Marshal(i)
 	if err != nil {
-		h.logger.Error("cannot write down a finished session", "session", i.ID, "err", err)
+		h.logger.Error("cannot write down a finished session", "session", i.ID, "error", err)
 		return
 	}
 	h.store.Journal(storage.Record{At: i.Ended, Kind: "session", Account: i.AccountID, Subject: i.ID, Detail: detail})
@@ -304,7 +304,7 @@ func (h *house) run(ctx context.Context) error {
 	case <-ctx.Done():
 		h.logger.Info("ending: saying goodbye to the sessions", "sessions", len(h.registry.List()))
 	case fault = <-h.failed:
-		h.logger.Error("ending: a part failed", "err", fault)
+		h.logger.Error("ending: a part failed", "error", fault)
 	}
 	notifyService("STOPPING=1")
 	return errors.Join(fault, h.close())
@@ -319,7 +319,7 @@ func (h *house) close() error {
 	if h.registry != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), h.config.DrainTimeout)
 		if err := h.registry.Drain(ctx); err != nil {
-			h.logger.Warn("some sessions were cut", "err", err)
+			h.logger.Warn("some sessions were cut", "error", err)
 		}
 		cancel()
 	}

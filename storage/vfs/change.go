@@ -252,7 +252,12 @@ func (t *Tree) renameNode(ctx context.Context, p *place, to []string, replace bo
 }
 
 func within(folder, names []string) bool {
-	return len(names) > len(folder) && slices.Equal(names[:len(folder)], folder)
+	return len(names) > len(folder) && under(folder, names)
+}
+
+// under tells whether names lead to a folder or below it.
+func under(folder, names []string) bool {
+	return len(names) >= len(folder) && slices.Equal(names[:len(folder)], folder)
 }
 
 func (t *Tree) renameMailbox(ctx context.Context, from, to []string) error {

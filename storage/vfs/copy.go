@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/packetboat/packetboat/storage"
@@ -28,14 +29,8 @@ func (t *Tree) copy(ctx context.Context, a, b []string, o CreateOptions) error {
 		if inMail(names) || o.blind {
 			return errCopy
 		}
-		mounts, err := t.fs.mountsOf(ctx, t.account)
-		if err != nil {
-			return err
-		}
-		for _, m := range mounts {
-			if len(names) >= len(m.names) && slices.Equal(names[:len(m.names)], m.names) {
-				return errCopy
-			}
+		if m, err := t.mountOf(ctx, names); m != nil || err != nil {
+			return errors.Join(err, unless(err, errCopy))
 		}
 	}
 	p, err := t.find(ctx, a)

@@ -23,8 +23,9 @@ type mounts struct {
 // mount is a host folder in an account's tree, shared by all sessions.
 type mount struct {
 	storage.Mount
-	fs    *FS
-	names []string // of its path
+	fs     *FS
+	names  []string    // of its path
+	claims *sync.Mutex // of who takes a part that a cut upload left, or gives it up; one for all mounts of an account, as two may be of one folder
 
 	mu    sync.Mutex
 	root  *hostRoot       // nil: not open
@@ -72,19 +73,22 @@ func (f *FS) readMounts(ctx context.Context) (*mounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := map[int64]*mount{}
+	known, claims := map[int64]*mount{}, map[int64]*sync.Mutex{}
 	if old != nil {
 		for _, all := range old.byAccount {
 			for _, m := range all {
-				known[m.ID] = m
+				known[m.ID], claims[m.Account] = m, m.claims
 			}
 		}
 	}
 	now := &mounts{epoch: epoch, byAccount: map[int64][]*mount{}}
 	for _, r := range rows {
 		m := known[r.ID]
+		if claims[r.Account] == nil {
+			claims[r.Account] = new(sync.Mutex)
+		}
 		if m == nil {
-			m = &mount{Mount: r, fs: f, names: strings.Split(r.Path[1:], "/"), noted: map[string]bool{}}
+			m = &mount{Mount: r, fs: f, names: strings.Split(r.Path[1:], "/"), claims: claims[r.Account], noted: map[string]bool{}}
 		}
 		delete(known, r.ID)
 		now.byAccount[r.Account] = append(now.byAccount[r.Account], m)
@@ -232,16 +236,13 @@ type hosted struct {
 	exact bool      // no link is followed, and names are spelled as they are on the host: rights below the mount are by path
 }
 
-// mountOf is the mount that names lead onto, or nil.
+// mountOf is the mount on which names lead; nil when there is none.
 func (t *Tree) mountOf(ctx context.Context, names []string) (*mount, error) {
 	all, err := t.fs.mountsOf(ctx, t.account)
-	if err != nil {
-		return nil, err
-	}
 	// Names are compared as they are: a host that does not tell the case of letters apart begins below.
-	i := slices.IndexFunc(all, func(m *mount) bool { return len(names) >= len(m.names) && slices.Equal(names[:len(m.names)], m.names) })
-	if i < 0 {
-		return nil, nil
+	i := slices.IndexFunc(all, func(m *mount) bool { return under(m.names, names) })
+	if err != nil || i < 0 {
+		return nil, err
 	}
 	return all[i], nil
 }
@@ -249,7 +250,7 @@ func (t *Tree) mountOf(ctx context.Context, names []string) (*mount, error) {
 // hosted tells whether names lead onto a mount; nil when they do not. Who gets one closes it.
 func (t *Tree) hosted(ctx context.Context, names []string) (*hosted, error) {
 	m, err := t.mountOf(ctx, names)
-	if m == nil || err != nil {
+	if err != nil || m == nil {
 		return nil, err
 	}
 	v, err := t.view(ctx)
@@ -348,7 +349,7 @@ func change(h *hosted, err error, call func(*hosted) error) error {
 func (t *Tree) mounted(ctx context.Context, names []string) (bool, error) {
 	all, err := t.fs.mountsOf(ctx, t.account)
 	return slices.ContainsFunc(all, func(m *mount) bool {
-		return len(m.names) >= len(names) && slices.Equal(m.names[:len(names)], names)
+		return under(names, m.names)
 	}), err
 }
 
@@ -445,11 +446,8 @@ func (t *Tree) OnMount(ctx context.Context, path string) bool {
 	if err != nil {
 		return false
 	}
-	h, err := t.hosted(ctx, names)
-	if h != nil {
-		h.close()
-	}
-	return h != nil && err == nil
+	m, err := t.mountOf(ctx, names)
+	return m != nil && err == nil
 }
 
 func (t *Tree) available(ctx context.Context, path string) (int64, error) {

@@ -66,8 +66,8 @@ func (h *hosted) partial() (int64, error) {
 
 // dropPartial throws away what a cut upload of a name left; fs.ErrNotExist.
 func (h *hosted) dropPartial(d *hostDir, name string) error {
-	h.m.fs.claims.Lock()
-	defer h.m.fs.claims.Unlock()
+	h.m.claims.Lock()
+	defer h.m.claims.Unlock()
 	part := h.m.partName(name)
 	if err := h.m.recover(d, part); err != nil {
 		return err

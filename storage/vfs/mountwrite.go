@@ -175,8 +175,8 @@ func (w *hostWriter) copyBody(ctx context.Context, b *File, n int64) error {
 // A part that another upload goes on with already is not there.
 func (w *hostWriter) claim(ctx context.Context, n int64) error {
 	m, part := w.h.m, w.h.m.partName(w.name)
-	m.fs.claims.Lock()
-	defer m.fs.claims.Unlock()
+	m.claims.Lock()
+	defer m.claims.Unlock()
 	if err := m.recover(w.d, part); err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (t *Tree) partsInTree(ctx context.Context, v *view) (parts []Part, more boo
 
 // showsPart tells whether it may be said that there is a part of a name in a folder.
 func (v *view) showsPart(folder []string, name string) bool {
-	if len(folder) < len(v.root) || !slices.Equal(folder[:len(v.root)], v.root) {
+	if !under(v.root, folder) {
 		return false
 	}
 	names := append(slices.Clip(folder), name)

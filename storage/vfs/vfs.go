@@ -11,8 +11,8 @@ import (
 
 // Options of an FS; the zero value is usable.
 type Options struct {
-	MaxMessage int64 // bytes of an .eml upload; 0: 50 MiB. Less than 4 GiB, the store's limit.
-	Logger     *slog.Logger
+	MaxMessage int64        // bytes of an .eml upload; 0: 50 MiB. Less than 4 GiB, the store's limit.
+	Logger     *slog.Logger // nil: discard
 }
 
 const (
@@ -28,9 +28,8 @@ type FS struct {
 
 	mounts   atomic.Pointer[mounts] // nil: not read yet
 	mountsMu sync.Mutex             // of who reads them
-	claims   sync.Mutex             // of who takes a part that a cut upload left, or gives it up
-	heldMu   sync.Mutex
-	held     map[fileID]bool // hidden files that uploads have open
+	heldMu   sync.Mutex             // guards held
+	held     map[fileID]bool        // hidden files that uploads have open
 
 	reserved reserved
 }

@@ -90,7 +90,7 @@ func (w *Writer) begin(ctx context.Context) error {
 }
 
 func (w *Writer) beginFile(ctx context.Context) (err error) {
-	if w.into, err = w.folder(ctx); err != nil {
+	if w.into, err = w.t.parent(ctx, w.names); err != nil {
 		return err
 	}
 	if err := w.vacant(ctx); err != nil {
@@ -123,15 +123,6 @@ func (w *Writer) beginFile(ctx context.Context) (err error) {
 	return err
 }
 
-// folder is where the file goes. To who may not see what is there, a file in place of a folder is nothing.
-func (w *Writer) folder(ctx context.Context) (storage.Node, error) {
-	n, err := w.t.parent(ctx, w.names)
-	if w.o.blind && errors.Is(err, errNotFolder) {
-		err = fs.ErrNotExist
-	}
-	return n, err
-}
-
 // vacant tells whether the file may be put under its name.
 func (w *Writer) vacant(ctx context.Context) error {
 	if w.o.blind {
@@ -159,7 +150,7 @@ func (w *Writer) beginMessage(ctx context.Context) (err error) {
 		}
 		return errMailRoot
 	}
-	if w.into, err = w.folder(ctx); err != nil {
+	if w.into, err = w.t.parent(ctx, w.names); err != nil {
 		return err
 	}
 	p, err := w.t.find(ctx, w.names)
