@@ -65,6 +65,7 @@ type client struct {
 	busy    bool
 	queue   []string
 	queued  int           // bytes in queue
+	abors   int           // ABORs in queue
 	room    chan struct{} // capacity 1: the queue got shorter
 	cur     *transfer     // runs now
 	left    chan struct{} // closed when the peer closed the control connection
@@ -172,7 +173,7 @@ func (c *client) lost(err error) {
 func (c *client) end(stop func() bool) {
 	c.mu.Lock()
 	if c.sess.Ending() != nil {
-		c.queue, c.queued = nil, 0
+		c.queue, c.queued, c.abors = nil, 0, 0
 	}
 	if c.engTimer != nil {
 		c.engTimer.Stop()
@@ -260,13 +261,17 @@ func (c *client) onLine(line string) {
 		if len(c.queue) < maxQueue && c.queued+len(line) <= maxQueueBytes {
 			c.queue = append(c.queue, line)
 			c.queued += len(line)
-			// RFC 959 section 4.1.3: ABOR acts at once; it is answered in its turn.
-			if t := c.cur; verb == "ABOR" && t != nil {
-				c.mu.Unlock()
-				t.abort(refuse(426, "Transfer aborted."))
-				return
+			t := c.cur
+			if verb == "ABOR" {
+				c.abors++
+			} else {
+				t = nil
 			}
 			c.mu.Unlock()
+			// RFC 959 section 4.1.3: ABOR acts at once; it is answered in its turn.
+			if t != nil {
+				t.abort(errAbor)
+			}
 			return
 		}
 		c.mu.Unlock()
@@ -283,7 +288,11 @@ func (c *client) onLine(line string) {
 func (c *client) start(t *transfer) {
 	c.mu.Lock()
 	c.busy, c.cur = true, t
+	aborted := c.abors > 0
 	c.mu.Unlock()
+	if aborted { // it waits behind the command that began the transfer
+		t.abort(errAbor)
+	}
 	if c.sess.Ending() != nil && !errors.Is(c.sess.Ending(), session.ErrDrain) {
 		t.abort(refuse(426, "Transfer cut."))
 	}
@@ -306,6 +315,11 @@ func (c *client) start(t *transfer) {
 			line := c.queue[0]
 			c.queue = c.queue[1:]
 			c.queued -= len(line)
+			if c.abors > 0 {
+				if verb, _ := parseLine([]byte(line)); verb == "ABOR" {
+					c.abors--
+				}
+			}
 			c.mu.Unlock()
 			c.wake()
 			c.exec(line)
@@ -320,6 +334,8 @@ func (c *client) wake() {
 	default:
 	}
 }
+
+var errAbor = refuse(426, "Transfer aborted.")
 
 const notLoggedIn = "Log in with USER and PASS first."
 
@@ -409,7 +425,7 @@ func (c *client) hangUp(why string) {
 	c.sess.SetEnd(why)
 	c.mu.Lock()
 	c.closing = true
-	c.queue, c.queued = nil, 0
+	c.queue, c.queued, c.abors = nil, 0, 0
 	c.mu.Unlock()
 	c.flush()
 	c.wake()

@@ -551,3 +551,18 @@ func TestUniqueTogether(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestAborQueued: an ABOR ends the transfer that was asked for before it, also when that waits behind another.
+func TestAborQueued(t *testing.T) {
+	h := newHouse(t)
+	h.put("/a", "12345")
+	p := h.login()
+	p.epsv()
+	io.WriteString(p.conn, "RETR a\r\nABOR\r\nEPSV\r\nRETR a\r\nABOR\r\nEPSV\r\nSTOR b\r\nNOOP\r\nABOR\r\nNOOP\r\n")
+	for _, code := range []int{150, 426, 226, 229, 150, 426, 226, 229, 150, 426, 200, 226, 200} {
+		p.expect(code)
+	}
+	if got := p.retr("RETR a"); got != "12345" {
+		t.Errorf("then %q", got)
+	}
+}
