@@ -296,6 +296,14 @@ func (c *client) start(t *transfer) {
 	if c.sess.Ending() != nil && !errors.Is(c.sess.Ending(), session.ErrDrain) {
 		t.abort(refuse(426, "Transfer cut."))
 	}
+	select {
+	case <-c.left:
+		// Nobody is there for whom to begin (RFC 959 section 4.1.1), but a client that said all it wanted to, QUIT too, and reads the replies.
+		if c.isDeaf() || !c.quitQueued() {
+			t.abort(errLost)
+		}
+	default:
+	}
 	if c.onTransfer {
 		c.transfer(t)
 		return

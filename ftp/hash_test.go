@@ -234,3 +234,34 @@ func TestHashPass(t *testing.T) {
 		}
 	})
 }
+
+// TestHashForNobody: digests that wait behind another are not computed when the client has gone; for one that said QUIT and still reads they are.
+func TestHashForNobody(t *testing.T) {
+	h := newHouse(t)
+	srv := New(h.fs, h.door, Options{PassivePorts: h.pool})
+	addr := h.serve(srv)
+	h.put("/f", "content")
+	for range cap(srv.hashing.slots) { // nobody comes to compute
+		srv.hashing.slots <- struct{}{}
+	}
+	login := func() *peer {
+		p := h.dialAt(addr)
+		p.cmd(331, "USER ann@example.test")
+		p.cmd(230, "PASS secret")
+		return p
+	}
+	gone := login()
+	gone.send("EPSV\r\nHASH f\r\nXMD5 f\r\nXSHA512 f\r\nNLST\r\nXCRC f")
+	gone.raw.Close()
+	eventually(t, "it is gone", func() bool { return len(h.reg.List()) == 0 })
+	polite := login()
+	polite.send("TYPE I\r\nHASH f\r\nXMD5 f\r\nXSHA512 f\r\nQUIT")
+	polite.raw.CloseWrite()
+	polite.expect(200)
+	for range cap(srv.hashing.slots) {
+		<-srv.hashing.slots
+	}
+	for _, code := range []int{213, 250, 250, 221} {
+		polite.expect(code)
+	}
+}
