@@ -192,7 +192,7 @@ func (p *program) accountShow() *cobra.Command {
 				}
 				return p.table([][]string{
 					{"name", a.Name}, {"state", stateText(a)}, {"aliases", dash(strings.Join(a.Aliases, ", "))},
-					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", messagesText(a)}, {"files", fmt.Sprint(a.Files)}, {"entries", fmt.Sprint(a.Entries)}, {"rights", rightsText(a)},
+					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", messagesText(a)}, {"files", fmt.Sprint(a.Files)}, {"entries", fmt.Sprintf("%d (files, folders, mailboxes)", a.Entries)}, {"rights", rightsText(a)},
 					{"sessions", fmt.Sprint(a.Sessions)}, {"created", a.Created.Local().Format("2006-01-02 15:04:05")},
 				})
 			})

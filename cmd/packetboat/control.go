@@ -162,6 +162,8 @@ var plain = strings.NewReplacer(
 	fs.ErrExist.Error(), "exists already",
 	fs.ErrNotExist.Error(), "there is none",
 	fs.ErrPermission.Error(), "not possible",
+	storage.ErrInvalid.Error()+": ", "", // what follows says what is wrong, with a name or otherwise
+	": storage: ", ": ",
 )
 
 // words are an error as the verbs print it.

@@ -61,6 +61,7 @@ func TestDoctorFTP(t *testing.T) {
 			[]string{"OK PASV: a client at 198.51.100.1 that reaches 192.168.0.5 is told 203.0.113.7 (public)", "OK PASV: a client at 192.168.0.1 that reaches 192.168.0.5 is told 192.168.0.5"}, nil},
 		{"client named", "listen = \"all\"\n[ftp]\npublic_addresses = \"10.0.0.0/8=10.0.0.5\"", lan, nil, consultation{clients: []string{"10.7.7.7", "2001:db8::7"}},
 			[]string{"OK PASV: a client at 10.7.7.7 that reaches 192.168.0.5 is told 10.0.0.5"}, []string{"198.51.100.1"}},
+		{"client beyond loopback", "", lan, nil, consultation{clients: []string{"198.51.100.9"}}, []string{"WARN PASV: a client at 198.51.100.9 reaches no address that is listened on"}, nil},
 		{"IPv6 client", `listen = "all"`, []string{"fd00::5/64"}, nil, consultation{clients: []string{"fd00::7"}}, []string{"OK PASV: a client at fd00::7 has EPSV"}, nil},
 		{"container", `listen = "all"`, []string{"127.0.0.1/8", "172.17.0.2/16"}, map[string]string{".dockerenv": ""}, consultation{clients: []string{"198.51.100.1", "192.168.1.7", "172.17.0.1"}},
 			[]string{"INFO container: this is one (Docker)", "FAIL PASV: a client at 198.51.100.1", "WARN PASV: a client at 192.168.1.7 that reaches 172.17.0.2 is told 172.17.0.2 (a private address), the container's own", "OK PASV: a client at 172.17.0.1"}, nil},

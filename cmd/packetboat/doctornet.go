@@ -80,6 +80,9 @@ func (d *ftpDoctor) advertised(q consultation, contained bool) {
 	for _, client := range d.clients(q) {
 		local, ok := d.reached(client)
 		if !ok {
+			if len(q.clients) > 0 { // it was asked about
+				d.say(stateWarn, "PASV", fmt.Sprintf("a client at %s reaches no address that is listened on", client), "Set listen = \"all\", or to the address that it is to reach.")
+			}
 			continue
 		}
 		told := ftp.Advertised(list, client, local)

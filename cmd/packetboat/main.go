@@ -53,13 +53,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	verb, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case !p.ran || errors.As(err, &usage):
-		fmt.Fprintf(stderr, "packetboat: %v\nSee packetboat --help.\n", err)
+		fmt.Fprintf(stderr, "packetboat: %v\nSee %s --help.\n", err, verb.CommandPath())
 		return exitUsage
 	default:
 		fmt.Fprintf(stderr, "packetboat: %v\n", err)
@@ -90,6 +90,8 @@ func (p *program) root() *cobra.Command {
   packetboat session kill ID             end one of them
   packetboat token add ann --name phone  a password for one device
   packetboat mailbox stats ann           her mailboxes, and the search index
+  packetboat mount add ann /d /srv/d     a folder of this machine among her files
+  packetboat doctor ftp                  can FTP clients reach this server?
 
 The verbs work on a running server (through control.sock in its data folder)
 and on a stopped one alike.`,
