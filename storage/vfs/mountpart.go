@@ -115,6 +115,35 @@ func (t *Tree) partsOnMounts(ctx context.Context, v *view) (parts []Part, more b
 	return parts, more, nil
 }
 
+// forgetPart forgets a part that was noted and is not there any more. An upload that is cut in this moment notes its part when it is there, so looking once
+// more afterwards misses none. One that an upload goes on with stays noted: it is a part again when the upload, or the server, is cut.
+func (h *hosted) forgetPart(ctx context.Context) error {
+	if h.keepsPart() {
+		return nil
+	}
+	err := h.m.fs.store.ForgetMountPart(ctx, h.m.ID, h.below())
+	if err == nil && h.keepsPart() {
+		err = h.m.fs.store.NoteMountPart(ctx, h.m.ID, h.below())
+	}
+	return err
+}
+
+// keepsPart tells whether there is a part, or an upload that goes on with one.
+func (h *hosted) keepsPart() bool {
+	d, name, err := h.r.parent(h.rel)
+	if err != nil {
+		return false
+	}
+	defer d.close()
+	part := h.m.partName(name)
+	for _, f := range []string{part, part + ".up", part} { // it may go from one name to the other meanwhile
+		if _, err := d.lstat(f); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // partOnMount forgets one that is not there any more.
 func (t *Tree) partOnMount(ctx context.Context, m *mount, names []string) (Part, error) {
 	h, err := t.hosted(ctx, names)
@@ -124,7 +153,7 @@ func (t *Tree) partOnMount(ctx context.Context, m *mount, names []string) (Part,
 	return on(h, err, func(h *hosted) (p Part, err error) {
 		st, err := h.part()
 		if errors.Is(err, fs.ErrNotExist) {
-			return p, errors.Join(err, t.store.ForgetMountPart(ctx, m.ID, h.below()))
+			return p, errors.Join(err, h.forgetPart(ctx))
 		}
 		if err != nil {
 			return p, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,7 +82,7 @@ func (m *mount) sweepParts(ctx context.Context) error {
 			return err
 		}
 		for _, below := range noted {
-			err := m.sweepPart(below)
+			err := m.sweepPart(ctx, below)
 			if errors.Is(err, fs.ErrNotExist) {
 				err = m.fs.store.ForgetMountPart(ctx, m.ID, below)
 			}
@@ -93,15 +94,20 @@ func (m *mount) sweepParts(ctx context.Context) error {
 	}
 }
 
-// sweepPart is fs.ErrNotExist when there is no part of a file. While an upload goes on with one there is none either: it is noted again when it is cut.
-func (m *mount) sweepPart(below string) error {
-	h, err := m.at(nil)
+// sweepPart forgets the part of a file if it is not there any more; fs.ErrNotExist when there is no such folder.
+func (m *mount) sweepPart(ctx context.Context, below string) error {
+	names := strings.Split(below, "/")
+	h, err := m.at(append(slices.Clip(m.names), names...))
 	return change(h, err, func(h *hosted) error {
-		if err := h.find(strings.Split(below, "/")); err != nil {
+		if err := h.find(names); err != nil {
 			return err
 		}
-		_, err := h.part()
-		return err
+		d, _, err := h.r.parent(h.rel)
+		if err != nil {
+			return hostError(err)
+		}
+		d.close()
+		return h.forgetPart(ctx)
 	})
 }
 

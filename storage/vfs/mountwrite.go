@@ -412,16 +412,16 @@ func (w *hostWriter) abort(ctx context.Context, keep bool) error {
 			return hostError(err)
 		}
 	}
-	err := w.h.m.fs.store.NoteMountPart(ctx, w.h.m.ID, w.h.below())
-	if err == nil {
-		err = w.f.Sync()
-	}
+	err := w.f.Sync()
 	if err == nil {
 		err = w.d.rename(w.temp, w.d, w.h.m.partName(w.name))
 	}
 	if err == nil {
 		w.temp = ""
 		err = w.d.sync()
+	}
+	if err == nil { // after it is there: see forgetPart
+		err = w.h.m.fs.store.NoteMountPart(ctx, w.h.m.ID, w.h.below())
 	}
 	return hostError(err)
 }
