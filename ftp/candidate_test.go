@@ -91,13 +91,9 @@ func TestUnprovenEnds(t *testing.T) {
 	}
 	defer silent.Close()
 	p.cmd(150, "RETR a")
-	start := time.Now()
 	fmt.Fprint(p.conn, "ABOR\r\n")
-	p.expect(426)
+	p.expect(426) // and not 425, as when the wait for the connection ends by itself
 	p.expect(226)
-	if time.Since(start) > time.Second {
-		t.Errorf("ABOR took %v", time.Since(start))
-	}
 	// The plan may be made before PROT: then one connection has to do.
 	p.cmd(200, "PROT C")
 	addr = p.epsv()

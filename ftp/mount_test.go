@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // mounted puts a folder of the host into ann's tree.
@@ -71,10 +70,11 @@ func TestCutUploadOnMount(t *testing.T) {
 	}
 	p := h.login()
 	conn := p.open("STOR /m/f")
+	before := h.reg.List()[0].BytesIn
 	if _, err := io.WriteString(conn, "0123456789"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond) // else the RST overtakes the bytes
+	eventually(t, "the bytes are there, which the RST would overtake", func() bool { return h.reg.List()[0].BytesIn >= before+10 })
 	conn.(*net.TCPConn).SetLinger(0)
 	conn.Close()
 	p.expect(426)

@@ -387,9 +387,9 @@ func TestQuitBeforeEnd(t *testing.T) {
 	h := newHouse(t)
 	p := h.login()
 	conn := p.open("STOR a")
+	before := h.reg.List()[0].BytesIn
 	io.WriteString(p.conn, "QUIT\r\n")
-	eventually(t, "QUIT is waiting", func() bool { return h.reg.List()[0].BytesIn > 0 })
-	time.Sleep(20 * time.Millisecond)
+	eventually(t, "QUIT was read", func() bool { return h.reg.List()[0].BytesIn > before })
 	io.WriteString(conn, "12345")
 	p.raw.CloseWrite()
 	conn.Close()
