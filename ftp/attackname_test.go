@@ -53,7 +53,8 @@ func TestControlCharacters(t *testing.T) {
 			conn.SetDeadline(time.Now().Add(20 * time.Second))
 			all, _ := io.ReadAll(conn)
 			conn.Close()
-			for line := range strings.Lines(string(all)) {
+			said := strings.ReplaceAll(string(all), "\xff\xfe\x01", "") // an option of Telnet is refused where it stands between lines
+			for line := range strings.Lines(said) {
 				if !replyLine.MatchString(line) {
 					t.Errorf("%q is answered %q", hostile, line)
 				}

@@ -22,7 +22,7 @@ type lineReader struct {
 	r          io.Reader
 	buf        []byte
 	start, end int
-	refuse     func(answer []byte) // sends what refuses the options of Telnet that were asked for; nil: nothing does
+	refuse     func(answer []byte) // sends what refuses an option of Telnet; nil: nothing does
 }
 
 func newLineReader(r io.Reader) *lineReader { return &lineReader{r: r, buf: make([]byte, 512)} }
@@ -36,9 +36,11 @@ func (l *lineReader) buffered() int { return l.end - l.start }
 func (l *lineReader) next(block func()) ([]byte, error) {
 	scanned, skipped := 0, 0
 	for {
-		// Options come between lines, and their client may wait for the answer before it sends one. The option can be number 10, which ends no line.
-		for l.end-l.start >= 3 && l.buf[l.start] == telnetIAC && negotiates(l.buf[l.start+1]) {
-			l.decline(l.buf[l.start : l.start+3])
+		// Their client may wait for the answer before it sends a line. The option can be number 10, which ends no line.
+		for skipped == 0 && l.end-l.start >= 3 && l.buf[l.start] == telnetIAC && negotiates(l.buf[l.start+1]) {
+			if answer := refusal(l.buf[l.start+1], l.buf[l.start+2]); answer != nil && l.refuse != nil {
+				l.refuse(answer)
+			}
 			l.start += 3
 			scanned = 0
 		}
@@ -48,9 +50,7 @@ func (l *lineReader) next(block func()) ([]byte, error) {
 			if skipped > 0 || len(line) > maxLine {
 				return nil, errLineTooLong
 			}
-			line = bytes.TrimSuffix(line, []byte("\r"))
-			l.decline(line)
-			return line, nil
+			return bytes.TrimSuffix(line, []byte("\r")), nil
 		}
 		scanned = l.end - l.start
 		if helloBegins(l.buf[l.start:l.end]) {
@@ -72,16 +72,6 @@ func (l *lineReader) next(block func()) ([]byte, error) {
 		if n == 0 && err != nil {
 			return nil, err
 		}
-	}
-}
-
-// decline answers the options of Telnet in b.
-func (l *lineReader) decline(b []byte) {
-	if l.refuse == nil {
-		return
-	}
-	if answer := refusals(b); len(answer) > 0 {
-		l.refuse(answer)
 	}
 }
 
@@ -111,28 +101,17 @@ const (
 
 func negotiates(code byte) bool { return code >= telnetWill && code <= telnetDont }
 
-// refusals are the answers to the options in b: RFC 1123 section 4.1.2.12: a server must be able to refuse them. None is ever on, so WONT and DONT ask for
-// nothing, and an answer to them could go on for ever (RFC 854).
-func refusals(b []byte) (out []byte) {
-	for i := 0; i+1 < len(b); i++ {
-		if b[i] != telnetIAC {
-			continue
-		}
-		i++
-		if !negotiates(b[i]) {
-			continue
-		}
-		if i++; i == len(b) {
-			break
-		}
-		switch b[i-1] {
-		case telnetWill:
-			out = append(out, telnetIAC, telnetDont, b[i])
-		case telnetDo:
-			out = append(out, telnetIAC, telnetWont, b[i])
-		}
+// refusal is the answer to an option: RFC 1123 section 4.1.2.12: a server must be able to refuse it. None is ever on, so WONT and DONT ask for
+// nothing, and an answer to them could go on for ever (RFC 854). Only what stands between two lines is answered: within one, the same bytes can
+// be of a name that is no UTF-8.
+func refusal(code, option byte) []byte {
+	switch code {
+	case telnetWill:
+		return []byte{telnetIAC, telnetDont, option}
+	case telnetDo:
+		return []byte{telnetIAC, telnetWont, option}
 	}
-	return out
+	return nil
 }
 
 // stripTelnet removes Telnet commands from a line, in place. A bare code at the start is what is left of a Synch whose
