@@ -488,7 +488,7 @@ func (c *client) resolve(path string) (string, error) {
 		return "", err
 	}
 	if len(p) > maxPath {
-		return "", &errorAnswer{answer: answer{553, "The path is too long."}}
+		return "", fmt.Errorf("%w: the path is too long", storage.ErrInvalid)
 	}
 	return p, nil
 }

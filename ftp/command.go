@@ -7,7 +7,7 @@ const (
 	preAuth flags = 1 << iota // may come before login
 	needArg                   // 501 without an argument
 	secret                    // the argument is shown nowhere
-	creates                   // makes a name: 552 and 553 are among its replies
+	creates                   // stores or renames a file: 553 is among its replies (RFC 959 section 5.4)
 	alias                     // not in HELP
 )
 
@@ -89,7 +89,7 @@ func commandTable() []*command {
 		{name: "PWD", run: (*client).cmdPwd},
 		{name: "CWD", flags: needArg, syntax: "path", run: (*client).cmdCwd},
 		{name: "CDUP", run: (*client).cmdCdup},
-		{name: "MKD", flags: needArg | creates, syntax: "path", run: (*client).cmdMkd},
+		{name: "MKD", flags: needArg, syntax: "path", run: (*client).cmdMkd},
 		{name: "RMD", flags: needArg, syntax: "path", run: (*client).cmdRmd},
 		{name: "DELE", flags: needArg, syntax: "path", run: (*client).cmdDele},
 		{name: "RNFR", flags: needArg, syntax: "path", run: (*client).cmdRnfr},
@@ -103,7 +103,7 @@ func commandTable() []*command {
 		{name: "XPWD", flags: alias, run: (*client).cmdPwd},
 		{name: "XCWD", flags: needArg | alias, syntax: "path", run: (*client).cmdCwd},
 		{name: "XCUP", flags: alias, run: (*client).cmdCdup},
-		{name: "XMKD", flags: needArg | creates | alias, syntax: "path", run: (*client).cmdMkd},
+		{name: "XMKD", flags: needArg | alias, syntax: "path", run: (*client).cmdMkd},
 		{name: "XRMD", flags: needArg | alias, syntax: "path", run: (*client).cmdRmd},
 		{name: "SMNT", flags: alias, run: refused(502, "Not implemented.")},
 

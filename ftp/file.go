@@ -58,7 +58,7 @@ func (c *client) cmdMkd(arg string) {
 		err = c.call("MKD", p)
 	}
 	if err != nil {
-		c.fail(err, p, true)
+		c.fail(err, p, false)
 		return
 	}
 	c.reply(257, quote(p)+" created.")

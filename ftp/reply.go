@@ -58,7 +58,7 @@ func notShown(r rune) bool {
 func quote(path string) string { return `"` + strings.ReplaceAll(path, `"`, `""`) + `"` }
 
 // replyOf turns an error into a reply. It is the only place that knows the codes of errors. creates is true for the commands
-// that make a name, to which RFC 959 gives 552 and 553. Texts of errors are not shown, since they may hold paths
+// to which RFC 959 section 5.4 gives 553; MKD has 550 like the rest. Texts of errors are not shown, since they may hold paths
 // of the host, with the exception of those about names.
 func replyOf(err error, creates bool) answer {
 	var known *errorAnswer
@@ -80,8 +80,10 @@ func replyOf(err error, creates bool) answer {
 		return answer{550, "Not possible: " + reason(err) + "."}
 	case errors.Is(err, storage.ErrEntries):
 		return answer{552, "The account has as many files and folders as it may."}
-	case errors.Is(err, storage.ErrLimit):
+	case errors.Is(err, storage.ErrLimit) && creates:
 		return answer{553, "Not possible: " + reason(err) + "."}
+	case errors.Is(err, storage.ErrLimit):
+		return answer{550, "Not possible: " + reason(err) + "."}
 	case errors.Is(err, fs.ErrNotExist):
 		return answer{550, "No such file or folder."}
 	case errors.Is(err, fs.ErrExist):

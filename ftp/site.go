@@ -95,7 +95,7 @@ func (c *client) siteMkdir(arg string) {
 		}
 	}
 	if err != nil {
-		c.fail(err, p, true)
+		c.fail(err, p, false)
 		return
 	}
 	c.reply(200, quote(p)+" is there.")
