@@ -71,7 +71,7 @@ func TestBounce(t *testing.T) {
 	own := h.dialAt(h.listen(func(o *Options) { o.OwnPorts = []int{int(server)} }))
 	own.cmd(331, "USER ann@example.test")
 	own.cmd(230, "PASS secret")
-	own.cmd(501, "EPRT |1|127.0.0.1|%d|", server)
+	own.cmd(504, "EPRT |1|127.0.0.1|%d|", server)
 	// A second plan takes the place of the first one; a refused one leaves none behind.
 	mine := setLure(t, "127.0.0.1:0")
 	p.cmd(200, "EPRT |1|127.0.0.1|%d|", mine.port())

@@ -177,9 +177,9 @@ func TestFrontEndTLS(t *testing.T) {
 func TestOwnPorts(t *testing.T) {
 	h := newHouse(t, func(o *Options) { o.OwnPorts = []int{10143} })
 	p := h.login()
-	p.cmd(501, "PORT 127,0,0,1,39,159") // 10143
-	p.cmd(501, "EPRT |1|127.0.0.1|10143|")
-	p.cmd(501, "EPRT |1|127.0.0.1|%d|", portBase+5) // of the passive range
+	p.cmd(504, "PORT 127,0,0,1,39,159") // 10143
+	p.cmd(504, "EPRT |1|127.0.0.1|10143|")
+	p.cmd(504, "EPRT |1|127.0.0.1|%d|", portBase+5) // of the passive range
 	p.cmd(200, "EPRT |1|127.0.0.1|10144|")
 }
 

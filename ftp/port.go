@@ -139,11 +139,11 @@ func (c *client) active(target netip.AddrPort, err error) {
 		c.log.Warn("data connection to a foreign address refused", "address", target.Addr().String())
 		c.reply(501, "Data connections go to your own address only.")
 	case target.Port() < minPort:
-		c.reply(501, "Ports below 1024 are refused.")
+		c.reply(504, "Ports below 1024 are refused.") // the code that RFC 2577 section 3 suggests
 	case c.srv.own(target):
 		// A client on this host would have the server speak to itself, with words that the client uploaded.
 		c.log.Warn("data connection to a port of this server refused", "port", target.Port())
-		c.reply(501, "That port is the server's own.")
+		c.reply(504, "That port is the server's own.")
 	default:
 		c.dropPlan()
 		c.plan = c.newData()
