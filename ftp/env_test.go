@@ -39,15 +39,19 @@ type house struct {
 }
 
 // portBase is the first of the ports that the tests of the package choose themselves, below the system's own range.
-var portBase, portMark = freePorts(160)
+var portBase = freePorts(160)
 
-// freePorts finds n ports in a row that nobody listens on. The listener before them is the mark by which other runs of the tests know that they are taken.
-func freePorts(n int) (first int, mark net.Listener) {
+// portMark listens on the port before, by which other runs of the tests know that these are taken.
+var portMark net.Listener
+
+// freePorts finds n ports in a row that nobody listens on.
+func freePorts(n int) (first int) {
 	for {
 		base := 10_000 + rand.IntN(22_000/(n+1))*(n+1)
 		mark, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base))
 		if err == nil && allFree(base+1, n) {
-			return base + 1, mark
+			portMark = mark
+			return base + 1
 		}
 		if err == nil {
 			mark.Close()
