@@ -108,6 +108,12 @@ func reason(err error) string {
 	if errors.As(err, &path) {
 		text = path.Err.Error()
 	}
+	// "storage: remove: permission denied: why": who reads the reply knows what was asked for, and it says in front what kind of refusal it is.
+	if rest, ok := strings.CutPrefix(text, "storage: "); ok {
+		if _, why, ok := strings.Cut(rest, ": "); ok {
+			text = strings.TrimPrefix(why, fs.ErrPermission.Error()+": ")
+		}
+	}
 	return strings.TrimSuffix(oneLine(text), ".")
 }
 
