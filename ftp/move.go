@@ -163,36 +163,35 @@ func (u *upload) commit() error {
 	if err := u.w.Prepare(u.ctx); err != nil {
 		return err
 	}
-	o := &u.t.c.srv.o
+	var why error // as storage wraps it in its own words
+	look := storage.Look{Whole: func() error {
+		why = u.whole()
+		return why
+	}}
+	if !u.proven() {
+		look.NotBefore = u.received.Add(u.t.c.srv.o.PlainGrace)
+	}
+	u.w.Last(look)
+	if _, err := u.w.Commit(u.ctx); why == nil {
+		return err
+	}
+	return why
+}
+
+// whole tells why the upload must not become visible; nil: it may.
+func (u *upload) whole() error {
 	proven := u.proven()
-	if !proven && !u.t.c.alive(o.PlainGrace-time.Since(u.received)) {
+	if !proven && !u.t.c.alive() {
 		return errLost
 	}
 	if why := u.t.d.abortedBy(); why != nil && !(proven && why == errLost) {
 		return why
 	}
-	_, err := u.w.Commit(u.ctx)
-	return err
+	return nil
 }
 
-// graceStep is the clock of those who wait out PlainGrace.
-const graceStep = time.Millisecond
-
-// alive tells whether the peer holds its end of the control connection for as long as wait, or left with a QUIT.
-func (c *client) alive(wait time.Duration) bool {
-	if c.quitQueued() {
-		return true
-	}
-	if wait > 0 {
-		// Uploads that wait at the same time go on at the same time, so that they share one transaction of the store.
-		now := time.Now()
-		timer := time.NewTimer(now.Add(wait).Truncate(graceStep).Add(graceStep).Sub(now))
-		defer timer.Stop()
-		select {
-		case <-c.left:
-		case <-timer.C:
-		}
-	}
+// alive tells whether the peer holds its end of the control connection, or left with a QUIT.
+func (c *client) alive() bool {
 	if c.quitQueued() {
 		return true
 	}

@@ -49,7 +49,7 @@ type Options struct {
 	LaxDataEnd bool
 
 	// PlainGrace is how long, from the end of an upload in the clear, the control connection must be alive for the upload to count as
-	// whole; 0: 1 ms, negative: none. Making large files durable takes longer anyway.
+	// whole, at most storage.MaxLookWait; 0: 1 ms, negative: none. Making large files durable takes longer anyway.
 	PlainGrace time.Duration
 
 	Rates *Rates // how fast transfers may be; nil: as fast as they can

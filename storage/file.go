@@ -32,10 +32,10 @@ func (s *Store) putFile(ctx context.Context, account, parent int64, name string,
 	if err := u.Prepare(ctx); err != nil {
 		return Node{}, err
 	}
-	err = s.doing(ctx, u.relaxed, func(t *tx) error {
+	err = s.done(&job{ctx: ctx, relaxed: u.relaxed, look: u.look, run: func(t *tx) (err error) {
 		n, err = t.putFile(account, parent, name, u, modified, exclusive)
 		return err
-	})
+	}})
 	if err != nil {
 		return Node{}, err
 	}

@@ -148,11 +148,10 @@ func (s *Store) Deliver(ctx context.Context, u *Upload, targets []Target) ([]App
 	}
 	var res []Appended
 	var took bool
-	err := s.do(ctx, func(t *tx) error {
-		var err error
+	err := s.done(&job{ctx: ctx, look: u.look, run: func(t *tx) (err error) {
 		res, took, err = t.deliver(u, targets)
 		return err
-	})
+	}})
 	if err != nil {
 		return nil, fail("deliver", err)
 	}

@@ -38,6 +38,7 @@ type Upload struct {
 	index   *mime.Index
 
 	relaxed  bool // Relax was called
+	look     *Look
 	full     bool // a Write found the disk full
 	prepared bool
 	ended    bool

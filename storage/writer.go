@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/packetboat/packetboat/storage/sqldb"
 	"github.com/packetboat/packetboat/storage/watch"
@@ -16,6 +17,7 @@ type job struct {
 	ctx     context.Context
 	run     func(*tx) error // may run more than once: a batch is begun anew when another job of it fails
 	relaxed bool            // it need not be on disk when it is answered
+	look    *Look           // nil: none
 	err     error
 	done    chan struct{}
 }
@@ -41,14 +43,17 @@ var errClosed = fmt.Errorf("%w: the store is closed", ErrTemporary)
 // durable and published. Once fn has begun, the end of ctx does not stop it.
 //
 // fn must decide whether it fails before it changes anything: to fail later is right too, but makes the whole batch begin anew.
-func (s *Store) do(ctx context.Context, fn func(*tx) error) error { return s.doing(ctx, false, fn) }
+func (s *Store) do(ctx context.Context, fn func(*tx) error) error {
+	return s.done(&job{ctx: ctx, run: fn})
+}
 
-// doing is do; a relaxed transaction is not waited for until it is on disk, unless one that is not relaxed shares its batch.
-func (s *Store) doing(ctx context.Context, relaxed bool, fn func(*tx) error) error {
+// done is do for a job. A relaxed one is not waited for until it is on disk, unless one that is not relaxed shares its batch.
+func (s *Store) done(j *job) error {
+	ctx := j.ctx
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, run: fn, relaxed: relaxed, done: make(chan struct{})}
+	j.done = make(chan struct{})
 	select {
 	case <-s.stop:
 		return errClosed
@@ -76,40 +81,58 @@ func (s *Store) doing(ctx context.Context, relaxed bool, fn func(*tx) error) err
 }
 
 // write is the writer's goroutine. It takes whatever waits, runs it in one transaction and answers after the commit: while one batch
-// is being synced the next gathers, so that nobody waits for a timer.
+// is being synced the next gathers, so that nobody waits for a timer. Uploads that are too young to be looked at are left for a later one.
 func (s *Store) write() {
 	defer close(s.stopped)
 	batch := make([]*job, 0, s.o.BatchMax)
+	var pending []*job
 	for {
-		batch = batch[:0]
-		select {
-		case j := <-s.jobs:
-			batch = append(batch, j)
-		case <-s.journal.hint:
-		case <-s.stop:
-			for {
-				select {
-				case j := <-s.jobs:
-					s.w.batch([]*job{j})
-					continue
-				default:
-				}
-				break
-			}
-			for (!s.journal.empty() || !s.visits.idle()) && s.w.batch(nil) {
-			}
-			return
-		}
-	fill:
-		for len(batch) < s.o.BatchMax {
+		if len(pending) == 0 {
 			select {
 			case j := <-s.jobs:
-				batch = append(batch, j)
-			default:
-				break fill
+				pending = append(pending, j)
+			case <-s.journal.hint:
+			case <-s.stop:
+				s.writeRest()
+				return
 			}
 		}
+		var young time.Duration
+		pending = s.gather(pending)
+		if pending, batch, young = ripe(pending, batch[:0], s.o.BatchMax); len(batch) == 0 && young > 0 {
+			nap(min(young, napStep))
+			continue
+		}
 		s.w.batch(batch)
+	}
+}
+
+// gather adds what waits to pending.
+func (s *Store) gather(pending []*job) []*job {
+	for len(pending) < 2*s.o.BatchMax {
+		select {
+		case j := <-s.jobs:
+			pending = append(pending, j)
+		default:
+			return pending
+		}
+	}
+	return pending
+}
+
+// writeRest writes what waits when the store is closed.
+func (s *Store) writeRest() {
+	for {
+		select {
+		case j := <-s.jobs:
+			nap(j.wait(time.Now()))
+			s.w.batch([]*job{j})
+			continue
+		default:
+		}
+		break
+	}
+	for (!s.journal.empty() || !s.visits.idle()) && s.w.batch(nil) {
 	}
 }
 
@@ -182,7 +205,9 @@ func (w *writer) attempt(jobs []*job) (bad int, err error) {
 	t := newTx(w)
 	for i, j := range jobs {
 		t.wrote, t.by = false, watch.Origin(j.ctx)
-		j.err = t.protect(j.run)
+		if j.err = j.whole(); j.err == nil { // early, as it costs less
+			j.err = t.protect(j.run)
+		}
 		if j.err == nil || !t.wrote && !sqldb.Temporary(j.err) {
 			continue
 		}
@@ -192,6 +217,15 @@ func (w *writer) attempt(jobs []*job) (bad int, err error) {
 			return -1, fmt.Errorf("%w: %w", ErrTemporary, j.err)
 		}
 		return i, j.err
+	}
+	for i, j := range jobs {
+		if j.err != nil {
+			continue
+		}
+		if err := j.whole(); err != nil {
+			w.undo()
+			return i, err
+		}
 	}
 	if err := t.flush(); err != nil {
 		w.undo()

@@ -10,9 +10,12 @@ import (
 	"path"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/packetboat/packetboat/storage"
 )
 
 // hostWriter is a file on its way onto a mount. Until it is whole it is a hidden file in the folder that it will be in, so that one rename makes it visible:
@@ -36,6 +39,7 @@ type hostWriter struct {
 	tail     bool  // it still has bytes behind size, which go when others come
 	prepared bool
 	full     bool // the disk, or the host's quota, took no more
+	look     *storage.Look
 }
 
 // fileID is what a file of the host is, whatever it is called.
@@ -329,6 +333,9 @@ func (w *hostWriter) commit(ctx context.Context) (Info, error) {
 	if err := w.inPlace(); err != nil {
 		return Info{}, err
 	}
+	if err := w.lookAgain(ctx); err != nil {
+		return Info{}, err
+	}
 	st, err := w.f.Stat()
 	if err == nil {
 		err = w.place()
@@ -348,6 +355,19 @@ func (w *hostWriter) commit(ctx context.Context) (Info, error) {
 	i := w.h.hostInfo(w.h.names[len(w.h.names)-1], st)
 	w.drop()
 	return i, nil
+}
+
+// lookAgain is the last look.
+func (w *hostWriter) lookAgain(ctx context.Context) error {
+	if w.look == nil {
+		return nil
+	}
+	select {
+	case <-time.After(min(time.Until(w.look.NotBefore), storage.MaxLookWait)):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return w.look.Whole()
 }
 
 // place gives the file its name.

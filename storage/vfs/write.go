@@ -262,6 +262,15 @@ func (w *Writer) Prepare(ctx context.Context) error {
 	return w.fail(w.u.Prepare(ctx))
 }
 
+// Last sets the last look before Commit makes it visible; its NotBefore is waited for.
+func (w *Writer) Last(l storage.Look) {
+	if w.host != nil {
+		w.host.look = &l
+	} else {
+		w.u.Last(l)
+	}
+}
+
 // Commit makes it visible under its path, durable when it returns (unless Relaxed). A message that is none (no header field) is refused: fs.ErrInvalid
 // with a clear text. The Info of a message has the name that it got; the path is an alias of it from now on.
 func (w *Writer) Commit(ctx context.Context) (Info, error) {

@@ -1,0 +1,45 @@
+package ftp
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+)
+
+// TestDies: of clients that die at the end of what they sent, their control connection first, nothing is whole. What came before that was noticed is a part.
+func TestDies(t *testing.T) {
+	h := newHouse(t)
+	tree := h.fs.Tree(h.ann)
+	for _, sessions := range []int{1, 16} {
+		var all sync.WaitGroup
+		for i := range sessions {
+			all.Go(func() {
+				for k := range 200 / sessions {
+					p := h.login()
+					conn := p.open("STOR dies-%d-%d-%d", sessions, i, k)
+					io.WriteString(conn, "all of it")
+					p.raw.Close()
+					conn.Close()
+				}
+			})
+		}
+		all.Wait()
+		eventually(t, "the sessions end", func() bool { return len(h.reg.List()) == 0 })
+		parts := 0
+		for i := range sessions {
+			for k := range 200 / sessions {
+				name := fmt.Sprintf("/dies-%d-%d-%d", sessions, i, k)
+				if _, ok := h.get(name); ok {
+					t.Error(name, "is whole")
+				}
+				if n, err := tree.Partial(t.Context(), name); err == nil && n == 9 {
+					parts++
+				}
+			}
+		}
+		if parts == 0 {
+			t.Error("no part was kept")
+		}
+	}
+}
