@@ -123,7 +123,7 @@ func (d *dataConn) connect() error {
 }
 
 func (d *dataConn) newWire(tcp *net.TCPConn) *wire {
-	return &wire{tcp: tcp, stall: d.c.srv.o.StallTimeout, lax: d.c.srv.o.LaxDataEnd, stop: d.ctx.Done(), slow: func() { d.c.sess.Count(0, 0) }}
+	return &wire{tcp: tcp, tls: d.secure, stall: d.c.srv.o.StallTimeout, lax: d.c.srv.o.LaxDataEnd, stop: d.ctx.Done(), slow: func() { d.c.sess.Count(0, 0) }}
 }
 
 // reach waits for the client's connection, or dials.

@@ -129,13 +129,17 @@ func (u *upload) receive() error {
 func (u *upload) proven() bool { return u.t.d.tls != nil && !u.t.c.srv.o.LaxDataEnd && !u.unproven }
 
 // nothing tells whether the upload is of no bytes and would take none away. Node loses the close_notify of a connection on which nothing was written, so
-// such an upload is taken as one in the clear is; cutting a connection off at its beginning must not empty a file.
+// such an upload is taken as one in the clear is; cutting a connection off at its beginning must not empty a file. Who sent the beginning of a record had
+// something to send.
 func (u *upload) nothing() bool {
-	if u.t.bytes.Load() > 0 || u.t.off > 0 {
+	if u.t.bytes.Load() > 0 || u.t.off > 0 || u.t.d.wire.records.inside() {
 		return false
 	}
 	if u.w.New() {
 		return true
+	}
+	if _, err := u.t.c.tree.Partial(u.ctx, u.t.path); !errors.Is(err, fs.ErrNotExist) {
+		return false // some of it came before
 	}
 	info, err := u.t.c.tree.Stat(u.ctx, u.t.path)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0

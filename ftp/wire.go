@@ -29,6 +29,7 @@ type wire struct {
 	slow   func()          // called when a stalled write turns out to be a slow one
 	kernel int             // what the kernel held to be sent when the write began
 
+	records    records // what came, under TLS
 	tls        bool
 	collecting bool
 	rbuf, wbuf *[wireBuffer]byte // nil until used
@@ -37,7 +38,37 @@ type wire struct {
 }
 
 // collect begins to collect, after the handshake.
-func (w *wire) collect() { w.collecting, w.tls = true, true }
+func (w *wire) collect() { w.collecting = true }
+
+// records follows the TLS records that come by (RFC 8446 section 5.1).
+type records struct {
+	header [5]byte // of the one that comes, as far as it came
+	n      int     // bytes of header
+	left   int     // bytes of the record behind its header
+}
+
+func (r *records) pass(p []byte) {
+	for len(p) > 0 {
+		if r.n < len(r.header) {
+			k := copy(r.header[r.n:], p)
+			r.n += k
+			p = p[k:]
+			if r.n < len(r.header) {
+				return
+			}
+			r.left = int(r.header[3])<<8 | int(r.header[4])
+		}
+		k := min(r.left, len(p))
+		r.left -= k
+		p = p[k:]
+		if r.left == 0 {
+			r.n = 0
+		}
+	}
+}
+
+// inside tells whether the end of a record is missing.
+func (r *records) inside() bool { return r.n > 0 }
 
 func (w *wire) readBy() { w.by(w.tcp.SetReadDeadline) }
 
@@ -82,6 +113,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	w.readBy()
 	if !w.collecting {
 		n, err := w.tcp.Read(p)
+		if w.tls {
+			w.records.pass(p[:n])
+		}
 		return n, err
 	}
 	if w.rbuf == nil {
@@ -90,6 +124,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.tcp.Read(w.rbuf[:])
 	w.r, w.w = 0, n
 	if n > 0 {
+		w.records.pass(w.rbuf[:n])
 		w.r = copy(p, w.rbuf[:n])
 		return w.r, nil
 	}

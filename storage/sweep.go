@@ -41,7 +41,7 @@ func (s *Store) Run(ctx context.Context) error {
 	var indexing sync.WaitGroup
 	defer indexing.Wait()
 	indexing.Go(func() { s.runTexts(ctx) })
-	short := time.NewTicker(max(time.Second, s.o.GarbageAge/2))
+	short := time.NewTicker(max(time.Second, min(s.o.GarbageAge, s.o.PartialAge)/2))
 	defer short.Stop()
 	long := time.NewTicker(time.Hour)
 	defer long.Stop()

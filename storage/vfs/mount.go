@@ -471,7 +471,8 @@ func (t *Tree) available(ctx context.Context, path string) (int64, error) {
 // Run keeps house on the mounts until ctx ends: it closes folders that nobody uses, and removes hidden files that cut uploads left and that are
 // too old (storage.Options.PartialAge). An FS without it works, and leaves them.
 func (f *FS) Run(ctx context.Context) error {
-	tick := time.NewTicker(rootIdle)
+	every := min(sweepEvery, max(time.Second, f.store.PartialAge()/2)) // parts that are kept for seconds go within seconds
+	tick := time.NewTicker(min(rootIdle, every))
 	defer tick.Stop()
 	var swept time.Time
 	for {
@@ -482,7 +483,7 @@ func (f *FS) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		f.closeIdle(time.Now().Add(-rootIdle))
-		if time.Since(swept) > sweepEvery {
+		if time.Since(swept) >= every {
 			swept = time.Now()
 			// What could not be swept now will be the next time.
 			if err := f.SweepMounts(ctx); err != nil && !errors.Is(err, context.Canceled) {
