@@ -130,3 +130,17 @@ func TestHostileSubjects(t *testing.T) {
 		}
 	}
 }
+
+// TestReasons: replies say what is wrong, and not which part of the server found it.
+func TestReasons(t *testing.T) {
+	p := newHouse(t).login()
+	for _, name := range []string{"a", "b"} {
+		for i := range 40 {
+			p.cmd(257, "MKD %s", strings.Repeat("/"+name, i+1))
+		}
+	}
+	p.cmd(350, "RNFR /a")
+	if text := p.cmd(553, "RNTO %s/c", strings.Repeat("/b", 40)); !strings.HasSuffix(text, ": Not possible: limit reached: the tree is 64 deep.\r\n") {
+		t.Errorf("%q", text)
+	}
+}
