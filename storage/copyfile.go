@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"fmt"
-	"io/fs"
 
 	"github.com/packetboat/packetboat/storage/watch"
 )
@@ -23,10 +22,6 @@ func (s *Store) CopyFile(ctx context.Context, account, id, parent int64, name st
 }
 
 func (t *tx) copyFile(account, id, parent int64, name string, exclusive bool) (Node, error) {
-	a, err := t.account(account)
-	if err != nil {
-		return Node{}, err
-	}
 	from, err := readNode(t.db, account, id)
 	if err != nil {
 		return Node{}, err
@@ -34,24 +29,12 @@ func (t *tx) copyFile(account, id, parent int64, name string, exclusive bool) (N
 	if from.Kind != KindFile {
 		return Node{}, fmt.Errorf("%w: only files are copied", ErrInvalid)
 	}
-	if err := t.fileGoes(a, parent); err != nil {
-		return Node{}, err
-	}
-	old, err := readChild(t.db, account, parent, name)
+	a, old, part, err := t.placeFor(account, parent, name, from.Size, exclusive)
 	switch {
-	case err == nil && (exclusive || old.Kind != KindFile):
-		return Node{}, fs.ErrExist
-	case err == nil && old.ID == id:
+	case err != nil:
+		return Node{}, err
+	case old.ID == id:
 		return old, nil
-	case err != nil && !isNotExist(err):
-		return Node{}, err
-	}
-	part, err := t.partial(account, parent, name)
-	if err != nil {
-		return Node{}, err
-	}
-	if err := t.fileFits(a, from.Size, old, part); err != nil {
-		return Node{}, err
 	}
 	if err := t.dropPartial(a, part); err != nil {
 		return Node{}, err

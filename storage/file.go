@@ -44,25 +44,8 @@ func (s *Store) putFile(ctx context.Context, account, parent int64, name string,
 }
 
 func (t *tx) putFile(account, parent int64, name string, u *Upload, modified time.Time, exclusive bool) (Node, error) {
-	a, err := t.account(account)
+	a, old, part, err := t.placeFor(account, parent, name, u.size, exclusive)
 	if err != nil {
-		return Node{}, err
-	}
-	if err := t.fileGoes(a, parent); err != nil {
-		return Node{}, err
-	}
-	old, err := readChild(t.db, account, parent, name)
-	switch {
-	case err == nil && (exclusive || old.Kind != KindFile):
-		return Node{}, fs.ErrExist
-	case err != nil && !isNotExist(err):
-		return Node{}, err
-	}
-	part, err := t.partial(account, parent, name)
-	if err != nil {
-		return Node{}, err
-	}
-	if err := t.fileFits(a, u.size, old, part); err != nil {
 		return Node{}, err
 	}
 	if err := t.dropPartial(a, part); err != nil {
@@ -93,6 +76,27 @@ func (t *tx) putFile(account, parent int64, name string, u *Upload, modified tim
 	}
 	t.change(watch.Change{Account: account, Node: id, Kind: watch.NodePut, ModSeq: seq})
 	return readNode(t.db, account, id)
+}
+
+// placeFor checks that a file of size bytes can be put at parent/name, and finds what it takes the place of: a file and a partial upload, each zero when it is not there.
+func (t *tx) placeFor(account, parent int64, name string, size int64, exclusive bool) (a *accountRow, old Node, part Partial, err error) {
+	if a, err = t.account(account); err != nil {
+		return a, old, part, err
+	}
+	if err = t.fileGoes(a, parent); err != nil {
+		return a, old, part, err
+	}
+	old, err = readChild(t.db, account, parent, name)
+	switch {
+	case err == nil && (exclusive || old.Kind != KindFile):
+		return a, old, part, fs.ErrExist
+	case err != nil && !isNotExist(err):
+		return a, old, part, err
+	}
+	if part, err = t.partial(account, parent, name); err == nil {
+		err = t.fileFits(a, size, old, part)
+	}
+	return a, old, part, err
 }
 
 // fileFits checks that a file of size bytes may come in place of the file old and the partial upload part, each zero when it is not there.
