@@ -226,7 +226,7 @@ func TestDeafControl(t *testing.T) {
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("after %d bytes: %v", sent, err)
 	}
-	if most > 4<<20 {
+	if most > 16<<20 {
 		t.Errorf("the server held %d bytes", most)
 	}
 	eventually(t, "it is gone", func() bool { return len(h.reg.List()) == 0 })

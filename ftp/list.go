@@ -216,7 +216,7 @@ func (l *lister) sendTree(top *target) error {
 			if entries++; entries > maxTreeEntries || held > maxTreePending || f.depth > maxTreeDepth {
 				return refuse(451, "Cut short: the tree is too large for LIST -R.")
 			}
-			if info.IsDir() {
+			if info.IsDir() && !info.IsLink() { // as ls does: links may lead in circles
 				below := folder{path.Join(f.rel, info.Name()), f.depth + 1}
 				pending = append(pending, below)
 				held += len(below.rel)

@@ -164,3 +164,23 @@ func TestOddEntriesOnMount(t *testing.T) {
 		t.Error(all, err)
 	}
 }
+
+// LIST -R does not follow links, which may lead in circles; as an entry each is shown for what it leads to.
+func TestTreeOfLinks(t *testing.T) {
+	h := newHouse(t)
+	dir := h.mounted("/m", false)
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "sub"), 0o755), os.WriteFile(filepath.Join(dir, "sub", "file"), nil, 0o644),
+		os.Symlink(".", filepath.Join(dir, "sub", "circle")), os.Symlink("sub", filepath.Join(dir, "again"))); err != nil {
+		t.Fatal(err)
+	}
+	p := h.login()
+	list := p.retr("LIST -R /m")
+	if strings.Count(list, " file\r\n") != 1 || strings.Contains(list, "again:") || strings.Contains(list, "circle:") {
+		t.Error(list)
+	}
+	for _, name := range []string{" again\r\n", " circle\r\n", "sub:\r\n"} {
+		if !strings.Contains(list, name) {
+			t.Errorf("no %q in %s", name, list)
+		}
+	}
+}

@@ -20,6 +20,7 @@ type Info struct {
 
 	host bool   // it is on a mount: id is its inode
 	dev  uint64 // where host is set: the device
+	link bool   // a listing saw it through a link of the host
 }
 
 // The perm facts (RFC 3659 section 7.5.5): a append, c create in it, d delete, e enter, f rename, l list, m make folders,
@@ -48,6 +49,9 @@ func (i Info) Sys() any           { return nil }
 // IsMessage tells whether it is a message, and IsMailbox whether it is a folder that can hold messages.
 func (i Info) IsMessage() bool { return i.kind == 0 }
 func (i Info) IsMailbox() bool { return i.kind == storage.KindMailbox }
+
+// IsLink tells of an entry of a listing whether it is a link on the host, of whose target the rest of the Info tells.
+func (i Info) IsLink() bool { return i.link }
 
 // Unique is RFC 3659's unique fact: the same for the same file or message, whatever it is called.
 func (i Info) Unique() string {

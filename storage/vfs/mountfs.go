@@ -132,7 +132,8 @@ func (h *hosted) entry(d *hostDir, e fs.DirEntry) (Info, bool) {
 		}
 	}
 	st, err := e.Info()
-	if err == nil && st.Mode()&fs.ModeSymlink != 0 {
+	link := err == nil && st.Mode()&fs.ModeSymlink != 0
+	if link {
 		if h.exact {
 			return Info{}, false
 		}
@@ -141,7 +142,9 @@ func (h *hosted) entry(d *hostDir, e fs.DirEntry) (Info, bool) {
 	if err != nil || !st.IsDir() && !st.Mode().IsRegular() {
 		return Info{}, false
 	}
-	return h.hostInfo(name, st), true
+	i := h.hostInfo(name, st)
+	i.link = link
+	return i, true
 }
 
 // open opens a file for reading.
