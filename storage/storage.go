@@ -103,7 +103,8 @@ type Store struct {
 	keys    keysCache
 	access  accessCache
 
-	dir        string        // absolute
+	dir        string // absolute
+	disk       func(dir string) (free, total int64, err error)
 	mountEpoch atomic.Uint64 // counts changes of anybody's mounts
 	aclEpoch   atomic.Uint64 // counts changes of anybody's rights
 	annotated  atomic.Int64  // seq of the last change of an annotation
@@ -140,12 +141,13 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: open: %w", err)
 	}
-	db, err := sqldb.Open(ctx, dir, texts, sqldb.Options{})
+	_, total, err := diskSpace(dir)
+	db, err := sqldb.Open(ctx, dir, texts, sqldb.Options{ShortLog: err == nil && total < smallDisk})
 	if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
 	s := &Store{
-		dir: dir, o: o, began: time.Now(), log: o.Logger, db: db, blobs: o.Blobs,
+		dir: dir, disk: diskSpace, o: o, began: time.Now(), log: o.Logger, db: db, blobs: o.Blobs,
 		jobs: make(chan *job, 4*o.BatchMax), stop: make(chan struct{}), stopped: make(chan struct{}),
 		work:     make(chan struct{}, 1),
 		reserved: map[int64]int64{}, holding: map[blob.Key]struct{}{},

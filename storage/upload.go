@@ -172,10 +172,17 @@ func (s *Store) quota(account int64) (quota int64, used Usage, err error) {
 
 // check cuts an upload that can never fit.
 func (u *Upload) check() error {
-	if u.account == 0 || u.size-u.checked < checkStep {
+	if u.size-u.checked < checkStep {
 		return nil
 	}
 	u.checked = u.size
+	if err := u.s.room(u.staged == nil); err != nil {
+		u.full = true
+		return err
+	}
+	if u.account == 0 {
+		return nil
+	}
 	quota, used, err := u.s.quota(u.account)
 	if err != nil {
 		return err
@@ -364,6 +371,9 @@ func (u *Upload) Prepare(ctx context.Context) error {
 }
 
 func (u *Upload) prepare() error {
+	if err := u.s.room(u.staged == nil); err != nil {
+		return err
+	}
 	if u.mail {
 		if u.size > math.MaxUint32 {
 			return fmt.Errorf("%w: a message must be smaller than 4 GiB", ErrLimit)
