@@ -46,6 +46,7 @@ For production: packetboat serve --base-port 0 --listen all --domain example.org
 
 func (p *program) serve(ctx context.Context) error {
 	started := time.Now()
+	collectLess()
 	dir, err := p.flags.dataDir()
 	if err != nil {
 		return err
