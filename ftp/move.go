@@ -71,6 +71,7 @@ type upload struct {
 	w        *vfs.Writer
 	ctx      context.Context
 	from     io.Reader // what is stored, when it is not just what comes over the data connection
+	begun    time.Time // when the data connection was there
 	received time.Time // when the proper end came; zero before
 	unproven bool      // it came in a way that proves nothing under TLS either
 }
@@ -100,6 +101,7 @@ func (u *upload) receive() error {
 	if err := u.t.d.open(); err != nil {
 		return err
 	}
+	u.begun = time.Now()
 	from := u.from
 	if from == nil {
 		from = u.t.d
@@ -162,7 +164,7 @@ var (
 
 // commit: in the clear an upload that was cut by the death of the client looks like a whole one, a FIN. Its control connection dies
 // with it, a moment earlier or later (Linux closes the sockets of a killed process last opened first), so that is looked at as late as possible: when
-// the bytes are durable, and not before PlainGrace is over, just before they become visible.
+// the bytes are durable, and not before the grace is over, just before they become visible.
 func (u *upload) commit() error {
 	if err := u.w.Prepare(u.ctx); err != nil {
 		return err
@@ -173,13 +175,42 @@ func (u *upload) commit() error {
 		return why
 	}}
 	if !u.proven() {
-		look.NotBefore = u.received.Add(u.t.c.srv.o.PlainGrace)
+		look.NotBefore = u.received.Add(u.grace())
+		u.t.c.waitFor(look.NotBefore.Add(-storage.MaxLookWait))
 	}
 	u.w.Last(look)
 	if _, err := u.w.Commit(u.ctx); why == nil {
 		return err
 	}
 	return why
+}
+
+// maxGrace is more than the time that a busy machine lets pass between the sockets of a process that it ends.
+const maxGrace = 20 * time.Millisecond
+
+// grace is a quarter of the time that the upload took, between PlainGrace and maxGrace: the longer it went on, the likelier it is that its client died in the middle
+// of it, and the less does its user notice.
+func (u *upload) grace() time.Duration {
+	least := u.t.c.srv.o.PlainGrace
+	if least < 0 {
+		return 0
+	}
+	return max(least, min(u.received.Sub(u.begun)/4, maxGrace))
+}
+
+// waitFor waits until then, or for the end of the control connection.
+func (c *client) waitFor(then time.Time) {
+	wait := time.Until(then)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-c.left:
+	case <-c.ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // whole tells why the upload must not become visible; nil: it may.

@@ -48,8 +48,9 @@ type Options struct {
 	// control connection is alive. For clients that never send it.
 	LaxDataEnd bool
 
-	// PlainGrace is how long, from the end of an upload in the clear, the control connection must be alive for the upload to count as
-	// whole, at most storage.MaxLookWait; 0: 1 ms, negative: none. Making large files durable takes longer anyway.
+	// PlainGrace is how long at least, from the end of an upload in the clear, the control connection must be alive for the upload to count as
+	// whole; 0: 1 ms, negative: none. It is a quarter of the upload's time when that is more, up to 20 ms. Making large files durable takes longer
+	// anyway.
 	PlainGrace time.Duration
 
 	Rates *Rates // how fast transfers may be; nil: as fast as they can
