@@ -24,23 +24,31 @@ var policy = map[string][]string{
 	"storage/blob":      {},
 	"storage/watch":     {},
 	"storage/mime":      {},
+	"smtp/resolve":      {}, // asks the DNS
+	"smtp/verify":       {}, // SPF, DKIM, DMARC, ARC, lists: knows mail, nothing of ours
 	"storage/textindex": {}, // knows texts and ids: what a message's text is, mime says, and when to build, storage
 	// L1: transactions, knows no protocol
 	"storage": {"storage/sqldb", "storage/blob", "storage/watch", "storage/mime", "storage/textindex"},
 	// L2: the door, the view
-	"auth":        {"auth/session", "storage"},
-	"storage/vfs": {"storage", "storage/mime"},
+	"auth":          {"auth/session", "storage"},
+	"storage/vfs":   {"storage", "storage/mime"},
+	"smtp/outbound": {"auth/session", "storage", "storage/mime", "smtp/verify", "smtp/resolve"},
+	"smtp/sieve":    {"storage", "storage/mime"},
+	"smtp/webhook":  {"storage"},
 	// L3: servers, never one another
-	"imap/wire":    {},
-	"imap/deflate": {},
-	"imap":         {"imap/wire", "imap/deflate", "auth", "auth/session", "storage", "storage/mime", "storage/watch", "storage/vfs"},
-	"smtp":         {"auth", "auth/session", "storage", "storage/mime"},
-	"ftp":          {"auth", "auth/session", "storage", "storage/vfs"},
+	"imap/wire":        {},
+	"imap/deflate":     {},
+	"imap":             {"imap/wire", "imap/deflate", "auth", "auth/session", "storage", "storage/mime", "storage/watch", "storage/vfs"},
+	"smtp":             {"auth", "auth/session", "storage", "storage/mime", "smtp/verify", "smtp/sieve"},
+	"smtp/managesieve": {"auth", "auth/session", "storage", "smtp/sieve"},
+	"console":          {"auth", "auth/session", "storage"},
+	"ftp":              {"auth", "auth/session", "storage", "storage/vfs"},
 	// L4: wires all
-	"cmd/packetboat": {"auth", "auth/session", "storage", "storage/vfs", "imap", "smtp", "ftp"},
+	"cmd/packetboat": {"auth", "auth/session", "storage", "storage/vfs", "imap", "smtp", "smtp/resolve", "smtp/verify", "smtp/outbound", "smtp/sieve", "smtp/webhook", "smtp/managesieve", "console", "ftp"},
 	// for tests only
 	"auth/session/sessiontest": {"auth/session"},
 	"storage/storagetest":      {"storage"},
+	"smtp/resolve/resolvetest": {},
 	"storage/blob/blobtest":    {"storage/blob"},
 }
 

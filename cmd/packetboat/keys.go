@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -77,6 +78,15 @@ type config struct {
 
 	HistoryKeep time.Duration
 	HistoryMax  int
+
+	dnsConfig
+	receiveConfig
+	submissionConfig
+	sieveConfig
+	outboundConfig
+	trustConfig
+	queueConfig
+	consoleConfig
 }
 
 // portRange is first..last; the zero value means automatic.
@@ -91,7 +101,32 @@ type key struct {
 	set  func(c *config, v string) error
 }
 
-var keys = []key{
+// keys is the whole table, in the order in which the template shows it: a section begins where its first key is.
+var keys = bySection(baseKeys, dnsKeys, receiveKeys, submissionKeys, sieveKeys, outboundKeys, trustKeys, queueKeys, consoleKeys)
+
+// bySection puts the keys of a section together.
+func bySection(parts ...[]key) []key {
+	all := slices.Concat(parts...)
+	first := map[string]int{}
+	for i, k := range all {
+		if _, ok := first[k.section()]; !ok {
+			first[k.section()] = i
+		}
+	}
+	slices.SortStableFunc(all, func(a, b key) int { return cmp.Compare(first[a.section()], first[b.section()]) })
+	return all
+}
+
+// section is what stands before the dot, "" for a key that has none.
+func (k key) section() string {
+	s, _, ok := strings.Cut(k.name, ".")
+	if !ok {
+		return ""
+	}
+	return s
+}
+
+var baseKeys = []key{
 	{"domain", "packetboat.test", "The mail domain of the first start. Further ones: packetboat domain add.", func(c *config, v string) error {
 		return domainInto(&c.Domain, v)
 	}},
