@@ -11,9 +11,9 @@ import (
 // recipient is what a RCPT said and whom it meant.
 type recipient struct {
 	path             string
-	notify, original string // NOTIFY and ORCPT (RFC 3461)
-	detail           string // of user+detail (RFC 5233)
-	account          *storage.Account
+	notify, original string           // NOTIFY and ORCPT (RFC 3461)
+	detail           string           // of user+detail (RFC 5233)
+	account          *storage.Account // nil: it is of another domain
 	inbox            int64
 }
 
@@ -23,6 +23,10 @@ func (t *transaction) rcpt(ctx context.Context, r recipient) *reply {
 		return errNotUTF8
 	}
 	route, err := t.c.srv.store.Resolve(ctx, r.path)
+	if errors.Is(err, storage.ErrNotLocal) && t.mayRelay() {
+		t.recipients = append(t.recipients, r)
+		return say(250, "2.1.5", "recipient ok")
+	}
 	if err != nil {
 		return t.c.refused(t.unresolved(r.path, err))
 	}
@@ -39,12 +43,12 @@ func (t *transaction) rcpt(ctx context.Context, r recipient) *reply {
 	return say(250, "2.1.5", "recipient ok")
 }
 
+// mayRelay tells whether mail for other domains is taken: of our accounts, and of nobody else.
+func (t *transaction) mayRelay() bool { return t.c.srv.o.Mode == Submission && t.c.account != nil }
+
 // unresolved is why nobody here has an address.
 func (t *transaction) unresolved(path string, err error) *reply {
 	switch {
-	case errors.Is(err, storage.ErrNotLocal) && t.c.srv.o.Mode == Submission:
-		// Mail for other domains is not taken before there is somebody who sends it: nothing is kept in silence.
-		return say(451, "4.3.3", "this server cannot send to other domains yet")
 	case errors.Is(err, storage.ErrNotLocal):
 		return say(550, "5.7.1", "<%s>: relaying denied", clean(path, 200))
 	case errors.Is(err, fs.ErrNotExist):

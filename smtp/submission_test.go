@@ -164,7 +164,7 @@ var submissions = []struct{ name, script string }{
 		a> MAIL FROM:<>
 		a< 250 *
 		a> RCPT TO:<ann@example.org>
-		a< 451 4.3.3 *
+		a< 250 2.1.5 *
 		a> RCPT TO:<nobody@example.test>
 		a< 550 5.1.1 *
 		a> RCPT TO:<ann@example.test>

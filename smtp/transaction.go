@@ -75,14 +75,7 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 		}
 		return r // RSET or QUIT between two chunks
 	}
-	targets := t.targets()
-	for _, g := range targets {
-		if r := t.full(ctx, t.account(g.Account), u.Size()); r != nil {
-			return t.c.refused(r)
-		}
-	}
-	// The message is complete: what ends the session now must not leave in doubt whether it was delivered.
-	if r := t.deliver(context.WithoutCancel(ctx), u, targets); r != nil {
+	if r := t.deliver(ctx, id, u); r != nil {
 		return t.c.refused(r)
 	}
 	t.c.errors = 0 // a client that gets mail through knows what it does
