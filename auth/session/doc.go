@@ -1,5 +1,5 @@
 // Package session knows who is connected. Every TCP connection of every
-// listener is one Session, from accept (before TLS, before any library sees
+// listener, and every one that Dial makes, is one Session, from accept (before TLS, before any library sees
 // the connection) until its socket is closed. What a protocol knows of its
 // session is a client of it; the protocols look their session up with From and
 // tell it what they do.
@@ -17,6 +17,8 @@
 //	s.Ending()                              between commands, and when a Read gives os.ErrDeadlineExceeded: say goodbye and close
 //	s.Park("IDLE INBOX")                    within a command that only waits
 //	s.SetEnd("logout"); conn.Close()
+//
+// Dial makes connections of ours to peers, which are sessions too.
 //
 // What holds:
 //

@@ -66,15 +66,19 @@ func (h *history) run() {
 	}
 }
 
-// lostReason says in words what a socket's last Read said.
-func lostReason(err error) string {
+// lostReason says in words what a socket's last Read said; outgoing when the peer is the server.
+func lostReason(err error, outgoing bool) string {
+	peer := "client"
+	if outgoing {
+		peer = "server"
+	}
 	switch {
 	case err == nil:
 		return ErrClosed.Error()
 	case errors.Is(err, io.EOF):
-		return "closed by the client"
+		return "closed by the " + peer
 	case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE):
-		return "reset by the client"
+		return "reset by the " + peer
 	case errors.Is(err, net.ErrClosed):
 		return ErrClosed.Error()
 	}

@@ -11,6 +11,7 @@ type counts struct {
 	total    int
 	protocol map[Protocol]int
 	peer     map[netip.Addr]int
+	outgoing int // counted apart from all others
 }
 
 func newCounts() counts {
@@ -43,6 +44,15 @@ func (c *counts) remove(protocol Protocol, remote netip.Addr) {
 	if c.peer[peer]--; c.peer[peer] == 0 {
 		delete(c.peer, peer)
 	}
+}
+
+// addOutgoing is add for a connection of ours to a peer: no stranger can use up its places, and it takes none of theirs.
+func (c *counts) addOutgoing(l Limits) error {
+	if l.Outgoing > 0 && c.outgoing >= l.Outgoing {
+		return overLimit("to other servers", l.Outgoing, "limits.outgoing")
+	}
+	c.outgoing++
+	return nil
 }
 
 // overLimit names the limit in words for the peer and by its key for the administrator.

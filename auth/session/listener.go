@@ -37,6 +37,7 @@ type listener struct {
 	net.Listener
 	o        ListenerOptions
 	registry *Registry
+	outgoing bool // a connection of ours (Dial): there is no Listener
 	closing  sync.Once
 	closed   chan struct{}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ type Limits struct {
 	PerAddress  int // IPv6: per /64. Loopback counts like any other address.
 	PerAccount  int
 	PerProtocol map[Protocol]int
+	Outgoing    int // connections that Dial opened; the limits above do not count them
 }
 
 // Options of a Registry. The zero value is usable and limits nothing.
@@ -126,6 +128,11 @@ func (r *Registry) admit(l *listener, c net.Conn) (*Session, error) {
 	if err := r.count.add(r.o.Limits, l.o.Protocol, remote.Addr()); err != nil {
 		return nil, err
 	}
+	return r.enterLocked(l, c, remote), nil
+}
+
+// enterLocked makes a session of a connection that was counted and puts it into the list.
+func (r *Registry) enterLocked(l *listener, c net.Conn, remote netip.AddrPort) *Session {
 	s := &Session{
 		registry: r,
 		listener: l,
@@ -146,7 +153,7 @@ func (r *Registry) admit(l *listener, c net.Conn) (*Session, error) {
 	}
 	r.sessions[s.id] = s
 	r.admitted++
-	return s, nil
+	return s
 }
 
 // newID makes ids that sort by time; the caller holds mu, as the entropy needs.
@@ -215,7 +222,11 @@ func (r *Registry) remove(s *Session) {
 	}
 	delete(r.sessions, s.id)
 	r.leaveLocked(s)
-	r.count.remove(s.Protocol(), s.remote.Addr())
+	if s.listener.outgoing {
+		r.count.outgoing--
+	} else {
+		r.count.remove(s.Protocol(), s.remote.Addr())
+	}
 	r.emptyLocked()
 }
 
@@ -236,7 +247,7 @@ func (s *Session) finish() {
 	s.state = Ended
 	s.ended = s.registry.o.Now().UnixNano()
 	if s.reason == "" {
-		s.reason = lostReason(s.conn.lost)
+		s.reason = lostReason(s.conn.lost, s.listener.outgoing)
 	}
 	cause := s.cause
 	s.scheduleLocked()

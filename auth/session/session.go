@@ -472,7 +472,8 @@ type Info struct {
 	ID         string    `json:"id"`
 	Protocol   Protocol  `json:"protocol"`
 	Listener   string    `json:"listener"`
-	Remote     string    `json:"remote"` // address:port
+	Direction  string    `json:"direction,omitempty"` // "out" for a connection of ours to a peer, "" for one that came
+	Remote     string    `json:"remote"`              // address:port
 	Local      string    `json:"local"`
 	Front      string    `json:"front,omitempty"` // address:port of the front end that it came through (Fronted)
 	TLS        string    `json:"tls,omitempty"`   // "TLS 1.3 TLS_AES_128_GCM_SHA256", "" in plaintext
@@ -514,6 +515,9 @@ func (s *Session) Info() Info {
 		Commands:   s.commands.Load(),
 		Started:    s.started,
 		LastActive: s.started.Add(time.Duration(max(s.fresh.Load(), s.wrote.Load()) - s.conn.opened)),
+	}
+	if s.listener.outgoing {
+		i.Direction = "out"
 	}
 	if f := s.Front(); f.IsValid() {
 		i.Front = f.String()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -38,9 +39,9 @@ func (p *program) sessionList() *cobra.Command {
 					fmt.Fprintln(p.stderr, "the server is not running: no sessions")
 				}
 				now := time.Now()
-				rows := [][]string{{"ID", "LISTENER", "ACCOUNT", "FROM", "TLS", "CLIENT", "STATE", "ACTIVITY", "OPEN", "IN", "OUT", "SINCE", "IDLE"}}
+				rows := [][]string{{"ID", "LISTENER", "ACCOUNT", "PEER", "TLS", "CLIENT", "STATE", "ACTIVITY", "OPEN", "IN", "OUT", "SINCE", "IDLE"}}
 				for _, s := range all {
-					rows = append(rows, []string{s.ID, s.Listener, dash(s.Account), host(s.Remote), yes(s.TLS != ""), dash(s.Client), string(s.State),
+					rows = append(rows, []string{s.ID, s.Listener, dash(s.Account), peer(s), yes(s.TLS != ""), dash(s.Client), string(s.State),
 						dash(s.Activity), dash(s.Open), size(s.BytesIn), size(s.BytesOut), ago(now.Sub(s.Started)), ago(now.Sub(s.LastActive))})
 				}
 				return p.table(rows)
@@ -71,6 +72,14 @@ func host(addr string) string {
 	return h
 }
 
+// peer is the other end of a session, with an arrow where we opened the connection.
+func peer(s session.Info) string {
+	if s.Direction == "out" {
+		return "-> " + host(s.Remote)
+	}
+	return host(s.Remote)
+}
+
 func (p *program) sessionShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
@@ -86,7 +95,7 @@ func (p *program) sessionShow() *cobra.Command {
 					return p.printJSON(s)
 				}
 				return p.table([][]string{
-					{"id", s.ID}, {"protocol", string(s.Protocol)}, {"listener", s.Listener}, {"remote", s.Remote}, {"local", s.Local}, {"front end", dash(s.Front)},
+					{"id", s.ID}, {"protocol", string(s.Protocol)}, {"listener", s.Listener}, {"remote", s.Remote}, {"direction", cmp.Or(s.Direction, "in")}, {"local", s.Local}, {"front end", dash(s.Front)},
 					{"tls", dash(s.TLS)}, {"client", dash(s.Client)}, {"account", dash(s.Account)}, {"logged in by", loginText(s)}, {"state", string(s.State)},
 					{"activity", dash(s.Activity)}, {"open", dash(s.Open)}, {"in", size(s.BytesIn)}, {"out", size(s.BytesOut)}, {"commands", fmt.Sprint(s.Commands)},
 					{"started", s.Started.Local().Format("2006-01-02 15:04:05")}, {"last active", s.LastActive.Local().Format("2006-01-02 15:04:05")},
@@ -147,9 +156,9 @@ func (p *program) sessionHistory() *cobra.Command {
 				if p.json {
 					return p.printJSON(all)
 				}
-				rows := [][]string{{"ENDED", "ID", "LISTENER", "ACCOUNT", "FROM", "CLIENT", "LASTED", "COMMANDS", "IN", "OUT", "REASON"}}
+				rows := [][]string{{"ENDED", "ID", "LISTENER", "ACCOUNT", "PEER", "CLIENT", "LASTED", "COMMANDS", "IN", "OUT", "REASON"}}
 				for _, s := range all {
-					rows = append(rows, []string{s.Ended.Local().Format("2006-01-02 15:04:05"), s.ID, s.Listener, dash(s.Account), host(s.Remote), dash(s.Client),
+					rows = append(rows, []string{s.Ended.Local().Format("2006-01-02 15:04:05"), s.ID, s.Listener, dash(s.Account), peer(s), dash(s.Client),
 						lasted(s.Ended.Sub(s.Started)), fmt.Sprint(s.Commands), size(s.BytesIn), size(s.BytesOut), dash(s.EndReason)})
 				}
 				return p.table(rows)

@@ -277,7 +277,7 @@ func (h *house) recall() error {
 	}
 	for _, r := range slices.Backward(list) {
 		var i session.Info
-		if json.Unmarshal(r.Detail, &i) != nil || i.AccountID == 0 || i.Via == auth.AnonymousName { // guests proved nothing
+		if json.Unmarshal(r.Detail, &i) != nil || i.AccountID == 0 || i.Direction != "" || i.Via == auth.AnonymousName { // other servers and guests proved nothing
 			continue
 		}
 		if from, err := netip.ParseAddrPort(i.Remote); err == nil {
