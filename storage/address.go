@@ -53,9 +53,16 @@ func readSet[T comparable](q sqldb.Querier, query string, args ...any) (map[T]bo
 	return set, err
 }
 
-// AddDomain adds one of ours; no error when it is one already. ErrInvalid.
+// AddDomain adds one of ours, with the keys that its mail is signed with; no error when it is one already. ErrInvalid.
 func (s *Store) AddDomain(ctx context.Context, name string) error {
 	d, err := parseDomain(strings.TrimSuffix(name, "."))
+	if err != nil {
+		return fail("add domain", err)
+	}
+	if s.local(d) == nil {
+		return nil
+	}
+	keys, err := s.makeDKIM()
 	if err != nil {
 		return fail("add domain", err)
 	}
@@ -71,7 +78,10 @@ func (s *Store) AddDomain(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return t.exec(`INSERT INTO domain (name, is_default, id) VALUES (?, ?, ?)`, d, truth(n == 0), id)
+		if err := t.exec(`INSERT INTO domain (name, is_default, id) VALUES (?, ?, ?)`, d, truth(n == 0), id); err != nil {
+			return err
+		}
+		return t.putDKIM(d, keys, DKIMActive)
 	})
 	return fail("add domain", err)
 }
@@ -95,6 +105,10 @@ func (s *Store) RemoveDomain(ctx context.Context, name string) error {
 		if used > 0 {
 			return fmt.Errorf("%w: %d addresses are in it", fs.ErrPermission, used)
 		}
+		if err := t.exec(`DELETE FROM dkim_key WHERE domain = ?`, d); err != nil {
+			return err
+		}
+		t.dkimChanged()
 		if err := t.exec(`DELETE FROM domain WHERE name = ?`, d); err != nil || !wasDefault {
 			return err
 		}

@@ -2,21 +2,30 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
+// testRSA is made once: finding one takes a while.
+var testRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 // openTest opens a store with one domain.
 func openTest(t testing.TB, dir string, o Options) *Store {
 	t.Helper()
+	if o.RSAKey == nil {
+		o.RSAKey = testRSA
+	}
 	s, err := Open(context.Background(), dir, o)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"crypto/rsa"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -44,7 +45,8 @@ type Options struct {
 	Blobs     blob.Store // nil: disk, in DIR/blobs
 	InlineMax int        // blobs up to this many bytes are rows; 0 means 96 KiB
 	Now       func() time.Time
-	BatchMax  int // jobs in one transaction; 0 means 256
+	RSAKey    func() (*rsa.PrivateKey, error) // makes the RSA keys that mail is signed with; nil: 2048 bits. Tests give one that is made already.
+	BatchMax  int                             // jobs in one transaction; 0 means 256
 
 	SnapshotEntries int           // entries of mailbox pictures kept in memory, 56 bytes each; 0 means 1,000,000
 	MailCache       int           // bytes of envelopes, structures and headers kept in memory; 0 means 128 MiB, below 0 none
@@ -107,6 +109,7 @@ type Store struct {
 	disk       func(dir string) (free, total int64, err error)
 	mountEpoch atomic.Uint64 // counts changes of anybody's mounts
 	aclEpoch   atomic.Uint64 // counts changes of anybody's rights
+	dkimEpoch  atomic.Uint64 // counts changes of anybody's keys
 	annotated  atomic.Int64  // seq of the last change of an annotation
 
 	jobs    chan *job     // to the writer
