@@ -30,11 +30,11 @@ type client struct {
 	errors  int              // commands that were wrong
 
 	// For the engine.
-	feed    []byte // lines that it reads next
-	instead []byte // goes out in the place of the next line that it writes
-	hush    int    // lines of it that do not go out
-	path    string // of the MAIL or RCPT that it reads
-	size    int64  // of the MAIL that it reads
+	feed    []byte    // lines that it reads next
+	instead []byte    // goes out in the place of the next line that it writes
+	hush    int       // lines of it that do not go out
+	from    *sender   // of the MAIL that it reads
+	to      *envelope // of the RCPT that it reads
 	chunk   *chunks
 	over    bool // nothing is read or written any more
 	closed  bool
@@ -104,7 +104,7 @@ func (c *client) context() context.Context { return c.ses.Context() }
 // reset forgets the transaction.
 func (c *client) reset() {
 	c.mail = nil
-	c.path, c.size = "", 0
+	c.from, c.to = nil, nil
 }
 
 // forget is what STARTTLS does to what is known (RFC 3207 section 4.2).

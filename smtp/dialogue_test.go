@@ -23,6 +23,7 @@ var dialogues = []struct{ name, script string }{
 		250-STARTTLS
 		250-SMTPUTF8
 		250-DSN
+		250-RRVS
 		250-SIZE 1048576
 		250 LIMITS RCPTMAX=5
 		END
@@ -270,8 +271,8 @@ var dialogues = []struct{ name, script string }{
 		a< 555 5.5.4 *
 		a> MAIL FROM:<a@b.example> BODY=8BITMIME BODY=7BIT
 		a< 501 5.5.4 *
-		a> MAIL FROM:<a@b.example> BODY=BINARYMIME
-		a< 504 5.5.4 *
+		a> MAIL FROM:<a@b.example> BODY=9BIT
+		a< 501 5.5.4 *
 		a> MAIL FROM:<a@b.example> RET=SOME
 		a< 501 5.5.4 *
 		a> MAIL FROM:<a@b.example> AUTH=
@@ -284,6 +285,24 @@ var dialogues = []struct{ name, script string }{
 		a< 555 5.5.4 *
 		a> RCPT TO:<ann@example.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;ann+40example.test
 		a< 250 2.1.5 *
+	`},
+	{"recipients valid since", `
+		# RFC 7293: a mailbox that was another's when the sender knew it gets nothing.
+		a = mx
+		a< 220 *
+		a> EHLO x
+		a<< 250-RRVS
+		a<< 250 LIMITS *
+		a> MAIL FROM:<a@b.example>
+		a< 250 *
+		a> RCPT TO:<ann@example.test> RRVS=2001-02-03T04:05:06Z
+		a< 550 5.7.17 *
+		a> RCPT TO:<ann@example.test> RRVS=2001-02-03T04:05:06Z;C
+		a< 550 5.7.17 *
+		a> RCPT TO:<postmaster@example.test> RRVS=2001-02-03T04:05:06Z
+		a< 250 *
+		a> RCPT TO:<ann@example.test> RRVS=2101-02-03T04:05:06Z
+		a< 250 *
 	`},
 	{"bad senders", `
 		a = mx

@@ -7,24 +7,19 @@ import (
 	"net"
 	"time"
 
-	"github.com/emersion/go-sasl"
 	gosmtp "github.com/emersion/go-smtp"
 )
 
 // engine makes the go-smtp server that stands between gate and client. What it would do wrong it never gets to
-// see: lines without a limit, AUTH, STARTTLS, BDAT, paths, and the bytes of messages.
+// see: lines without a limit, AUTH, STARTTLS, BDAT, paths, parameters, and the bytes of messages. What EHLO tells is ours too: to the engine
+// each greeting is a HELO.
 func (s *Server) engine() *gosmtp.Server {
 	e := gosmtp.NewServer(gosmtp.BackendFunc(func(c *gosmtp.Conn) (gosmtp.Session, error) {
 		return &engineSession{c.Conn().(*client)}, nil
 	}))
 	e.Domain = s.o.Name
 	e.MaxLineLength = 0 // its reader counts what it read ahead; wire has the limit
-	e.MaxMessageBytes = s.o.MaxMessage
 	e.MaxRecipients = s.o.MaxRecipients
-	e.TLSConfig = s.o.TLS // for the word in EHLO only
-	e.AllowInsecureAuth = true
-	e.EnableSMTPUTF8 = true
-	e.EnableDSN = true
 	e.ErrorLog = engineLog{s.o.Logger}
 	return e
 }
@@ -43,13 +38,16 @@ func (s *engineSession) reply(r *reply) error {
 	return nil
 }
 
-func (s *engineSession) Mail(_ string, o *gosmtp.MailOptions) error {
-	m := sender{path: s.c.path, size: s.c.size, utf8: o.UTF8, ret: string(o.Return), envid: o.EnvelopeID}
-	return s.reply(s.c.begin(m))
+func (s *engineSession) Mail(string, *gosmtp.MailOptions) error {
+	m := s.c.from
+	s.c.from = nil
+	return s.reply(s.c.begin(*m))
 }
 
-func (s *engineSession) Rcpt(_ string, o *gosmtp.RcptOptions) error {
-	return s.reply(s.c.mail.rcpt(s.c.context(), recipient{path: s.c.path, notify: notify(o), original: original(o)}))
+func (s *engineSession) Rcpt(string, *gosmtp.RcptOptions) error {
+	to := s.c.to
+	s.c.to = nil
+	return s.reply(s.c.mail.rcpt(s.c.context(), recipient{envelope: *to}))
 }
 
 // Data takes the message from the wire, not from go-smtp's reader, which gets a lone dot afterwards.
@@ -91,17 +89,6 @@ func (s *engineSession) Data(io.Reader) error {
 
 func (s *engineSession) Reset()        { s.c.reset() }
 func (s *engineSession) Logout() error { s.c.reset(); return nil }
-
-// AuthMechanisms is what EHLO tells.
-func (s *engineSession) AuthMechanisms() []string {
-	if s.c.srv.o.Mode != Submission {
-		return nil
-	}
-	return s.c.srv.door.Mechanisms(s.c.ses)
-}
-
-// Auth is never called: the gate answers AUTH.
-func (s *engineSession) Auth(string) (sasl.Server, error) { return nil, gosmtp.ErrAuthUnsupported }
 
 func isReply(err error) bool { _, ok := err.(*reply); return ok }
 

@@ -200,10 +200,25 @@ func (c *client) hello(verb, arg string) {
 	// Names are not judged: devices send junk (RFC 5321 section 4.1.4 forbids refusing for it).
 	c.helo, c.esmtp = clean(name, 255), verb == "EHLO"
 	c.ses.SetClient(name)
+	c.instead = c.greeting()
+	c.feed = []byte("HELO client\r\n")
+}
+
+// greeting is the answer to EHLO, HELO and LHLO. RFC 5321 section 4.1.1.1: the first word is the server's name.
+func (c *client) greeting() []byte {
 	if !c.esmtp {
-		c.instead = say(250, "", "%s", c.srv.o.Name).append(nil)
+		return say(250, "", "%s", c.srv.o.Name).append(nil)
 	}
-	c.feed = fmt.Appendf(nil, "%s %s\r\n", verb, strings.ReplaceAll(c.helo, " ", "?"))
+	b := fmt.Appendf(nil, "250-%s greets %s\r\n", c.srv.o.Name, c.helo)
+	words := c.offers()
+	for i, w := range words {
+		mark := byte('-')
+		if i == len(words)-1 {
+			mark = ' '
+		}
+		b = fmt.Appendf(b, "250%c%s\r\n", mark, w)
+	}
+	return b
 }
 
 func (c *client) noop(string, string) { c.answer(say(250, "2.0.0", "ok")) }
@@ -252,7 +267,7 @@ func (c *client) starttls(string, string) {
 	c.feed, c.hush = []byte("RSET\r\n"), 1
 }
 
-// mailFrom checks MAIL. The engine sees the parameters of RFC 3461 and 6152; path and size are ours.
+// mailFrom checks MAIL. The engine sees that it came; what it says is ours.
 func (c *client) mailFrom(_, arg string) {
 	if c.mail != nil {
 		c.bad(say(503, "5.5.1", "MAIL came already"))
@@ -268,16 +283,13 @@ func (c *client) mailFrom(_, arg string) {
 		c.bad(say(501, "5.1.7", "bad sender address"))
 		return
 	}
-	params, size, refusal := checkParams(rest, mailParams)
-	if refusal == nil {
-		c.size, refusal = parseSize(size, c.srv.o.MaxMessage)
-	}
-	if refusal != nil {
+	m := &sender{path: path}
+	if refusal := readMail(c, m, rest); refusal != nil {
 		c.bad(refusal)
 		return
 	}
-	c.path = path
-	c.feed = fmt.Appendf(nil, "MAIL FROM:<> %s\r\n", strings.Join(params, " "))
+	c.from = m
+	c.feed = []byte("MAIL FROM:<>\r\n")
 }
 
 func (c *client) rcptTo(_, arg string) {
@@ -294,13 +306,13 @@ func (c *client) rcptTo(_, arg string) {
 		c.bad(say(501, "5.1.3", "bad recipient address"))
 		return
 	}
-	params, _, refusal := checkParams(rest, rcptParams)
-	if refusal != nil {
+	r := &envelope{path: path}
+	if refusal := readParams(c, r, rest, rcptParams); refusal != nil {
 		c.bad(refusal)
 		return
 	}
-	c.path = path
-	c.feed = fmt.Appendf(nil, "RCPT TO:<recipient@invalid> %s\r\n", strings.Join(params, " "))
+	c.to = r
+	c.feed = []byte("RCPT TO:<recipient@invalid>\r\n")
 }
 
 // bdat is the first chunk of a message, or one that may not come: then its bytes are thrown away, for
@@ -357,13 +369,6 @@ func (c *client) Write(p []byte) (int, error) {
 		return n, nil
 	case c.instead != nil:
 		p, c.instead = c.instead, nil
-	case bytes.HasPrefix(p, []byte("250-Hello ")):
-		// RFC 5321 section 4.1.1.1: the first word is the server's name.
-		p = fmt.Appendf(nil, "250-%s greets %s", c.srv.o.Name, p[len("250-Hello "):])
-	case bytes.Equal(p, []byte("250-STARTTLS\r\n")):
-		if _, on := c.ses.TLS(); on {
-			return n, nil
-		}
 	}
 	if err := c.wire.put(p); err != nil {
 		c.over = true

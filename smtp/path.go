@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"strings"
 	"unicode/utf8"
-
-	gosmtp "github.com/emersion/go-smtp"
 )
 
 // maxPath is how long a path may be with its brackets: RFC 5321 section 4.5.3.1.3 asks for 256 octets;
@@ -121,22 +119,6 @@ func validQuoted(s string) bool {
 	return true
 }
 
-// validXtext checks xtext that is not empty: RFC 3461 section 4.
-func validXtext(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '+':
-			if i+2 >= len(s) || strings.Trim(s[i+1:i+3], "0123456789ABCDEF") != "" {
-				return false
-			}
-			i += 2
-		case c <= ' ' || c > '~' || c == '=':
-			return false
-		}
-	}
-	return s != ""
-}
-
 func ascii(s string) bool {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
@@ -144,86 +126,4 @@ func ascii(s string) bool {
 		}
 	}
 	return true
-}
-
-// sender is what MAIL said.
-type sender struct {
-	path       string // "" is the null sender
-	size       int64  // SIZE (RFC 1870), 0 when not told
-	utf8       bool   // SMTPUTF8 (RFC 6531)
-	ret, envid string // RET and ENVID (RFC 3461)
-}
-
-// The parameters of MAIL and RCPT.
-var (
-	mailParams = []string{"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"}
-	rcptParams = []string{"NOTIFY", "ORCPT"}
-)
-
-// checkParams splits the parameters and refuses those that are unknown or come twice. rest is what go-smtp may see; it
-// checks the values.
-func checkParams(s string, known []string) (rest []string, size string, refusal *reply) {
-	seen := map[string]bool{}
-	for _, f := range strings.Fields(s) {
-		name, value, _ := strings.Cut(f, "=")
-		name = strings.ToUpper(name)
-		ok := false
-		for _, k := range known {
-			ok = ok || k == name
-		}
-		switch {
-		case !ok:
-			// RFC 5321 section 4.1.1.11: 555 is for parameters that are not implemented.
-			return nil, "", say(555, "5.5.4", "parameter %s is not known", clean(name, 40))
-		case seen[name]:
-			return nil, "", say(501, "5.5.4", "parameter %s comes twice", name)
-		case name == "AUTH" && !validXtext(value):
-			return nil, "", say(501, "5.5.4", "AUTH needs a mailbox as xtext or <>")
-		case name == "AUTH": // RFC 4954 section 5: it may be ignored, and nobody is trusted here
-		case name == "SIZE":
-			size = value
-			if value == "" {
-				size = "?"
-			}
-		case name == "SMTPUTF8" && f != name && len(f) > len(name):
-			return nil, "", say(501, "5.5.4", "parameter SMTPUTF8 has no value")
-		default:
-			rest = append(rest, f)
-		}
-		seen[name] = true
-	}
-	return rest, size, nil
-}
-
-// parseSize reads SIZE (RFC 1870 section 3: up to 20 digits) and compares it with the limit.
-func parseSize(s string, limit int64) (int64, *reply) {
-	if s == "" {
-		return 0, nil
-	}
-	if strings.Trim(s, "0123456789") != "" || len(s) > 20 {
-		return 0, say(501, "5.5.4", "SIZE is no number")
-	}
-	var n int64
-	for _, d := range []byte(s) {
-		if n = n*10 + int64(d-'0'); n > limit {
-			return 0, errTooLarge
-		}
-	}
-	return n, nil
-}
-
-// notify and original give the parameters of RCPT (RFC 3461) as storage keeps them.
-func notify(o *gosmtp.RcptOptions) string {
-	words := make([]string, len(o.Notify))
-	for i, n := range o.Notify {
-		words[i] = string(n)
-	}
-	return strings.Join(words, ",")
-}
-
-func original(o *gosmtp.RcptOptions) string {
-	if o.OriginalRecipient == "" {
-		return ""
-	}
-	return strings.ToLower(string(o.OriginalRecipientType)) + ";" + o.OriginalRecipient
 }

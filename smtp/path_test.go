@@ -75,24 +75,10 @@ func FuzzPath(f *testing.F) {
 		if validMailbox(path) && strings.ContainsAny(path, "\r\n\x00") {
 			t.Fatalf("%q is valid", path)
 		}
-		checkParams(rest, mailParams)
 		if local, domain, err := storage.ParseAddress(path); err == nil && strings.ContainsAny(local+domain, "\r\n\x00") {
 			t.Fatalf("%q is an address", path)
 		}
 	})
-}
-
-func TestParseSize(t *testing.T) {
-	for s, want := range map[string]int64{"": 0, "0": 0, "100": 100, "0000000000000000100": 100} {
-		if n, r := parseSize(s, 100); n != want || r != nil {
-			t.Errorf("%q: %d, %v", s, n, r)
-		}
-	}
-	for s, code := range map[string]int{"101": 552, "99999999999999999999": 552, "?": 501, "-1": 501, "000000000000000000000": 501} {
-		if _, r := parseSize(s, 100); r == nil || r.code != code {
-			t.Errorf("%q: %v", s, r)
-		}
-	}
 }
 
 func TestParseChunk(t *testing.T) {

@@ -10,11 +10,10 @@ import (
 
 // recipient is what a RCPT said and whom it meant.
 type recipient struct {
-	path             string
-	notify, original string           // NOTIFY and ORCPT (RFC 3461)
-	detail           string           // of user+detail (RFC 5233)
-	account          *storage.Account // nil: it is of another domain
-	inbox            int64
+	envelope
+	detail  string           // of user+detail (RFC 5233)
+	account *storage.Account // nil: it is of another domain
+	inbox   int64
 }
 
 // rcpt is RCPT.
@@ -31,6 +30,9 @@ func (t *transaction) rcpt(ctx context.Context, r recipient) *reply {
 		return t.c.refused(t.unresolved(r.path, err))
 	}
 	r.account, r.detail = route.Account, route.Detail
+	if refusal := r.owned(r.account); refusal != nil {
+		return t.c.refused(refusal)
+	}
 	if refusal := t.full(ctx, r.account, t.sender.size); refusal != nil {
 		return t.c.refused(refusal)
 	}

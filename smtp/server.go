@@ -20,6 +20,7 @@ type Mode uint8
 const (
 	MX         Mode = iota // mail from other servers for our accounts, port 25; no AUTH, no relay
 	Submission             // mail of our accounts, ports 587 and 465 (RFC 6409); AUTH first
+	LMTP                   // mail for our accounts from an MTA in front of us (RFC 2033); no AUTH, no relay
 )
 
 // Options of a Server; the zero value is usable, as an MX without TLS.
