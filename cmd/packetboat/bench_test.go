@@ -37,7 +37,7 @@ func openBench(b *testing.B) *benchHouse {
 	dir := b.TempDir()
 	for base := 12000; base < 30000; base += 1200 { // until one whose ports are free
 		f := configFlags{domain: "bench.test", basePort: strconv.Itoa(base), set: []string{
-			"auth.throttle=off", "limits.per_address=0", "limits.per_account=0", "limits.total=0", "server.drain_timeout=1s"}}
+			"auth.throttle=off", "limits.per_address=0", "limits.per_account=0", "limits.total=0", "server.drain_timeout=1s", "dns.servers=127.0.0.1:1"}}
 		c, all, err := f.load(dir)
 		if err != nil {
 			b.Fatal(err)

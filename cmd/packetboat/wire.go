@@ -21,6 +21,7 @@ import (
 	"github.com/packetboat/packetboat/ftp"
 	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/vfs"
 )
@@ -41,6 +42,7 @@ type house struct {
 	registry *session.Registry
 	door     *auth.Door
 	ports    *ftp.PortPool
+	resolver *resolve.Resolver // the one that asks the DNS
 	socket   net.Listener
 	servers  []served
 
@@ -133,6 +135,7 @@ func (h *house) start() (err error) {
 	h.ports.FrontEnds, h.ports.Logger = c.fronts(passivePorts), h.logger
 	h.tree = vfs.New(h.store, vfs.Options{MaxMessage: c.MaxMessage, Logger: h.logger})
 	h.checkAnonymous()
+	h.openResolver()
 	h.makeServers()
 
 	var background, accepting context.Context
@@ -141,6 +144,7 @@ func (h *house) start() (err error) {
 	h.spawn("store", func() error { return h.store.Run(background) })
 	h.spawn("tree", func() error { return h.tree.Run(background) })
 	h.spawn("certificate", func() error { return h.certs.renew(background, h.dir, h.config) })
+	h.spawn("dns", func() error { return h.watchDNS(background, dnsSilent, dnsWell) })
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
 		Handler:           (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor}).handler(),
