@@ -184,7 +184,7 @@ var dialogues = []struct{ name, script string }{
 		a>- "\r\n"
 		a< 500 5.5.1 *
 		a> LHLO x
-		a< 502 5.5.1 *
+		a< 500 5.5.1 *
 		a> STARTTLS now
 		a< 501 5.5.4 *
 		a> STARTTLSX

@@ -84,7 +84,15 @@ func (s *engineSession) Data(io.Reader) error {
 		c.lose(err)
 		return errReplied
 	}
-	return s.reply(r)
+	if k != nil && !k.last || m.lost != nil {
+		return s.reply(r) // the message was given up, or refused before its last chunk came
+	}
+	_ = s.reply(r)
+	c.instead = c.verdicts(c.mail, r)
+	if r.failed() {
+		return errReplied
+	}
+	return nil
 }
 
 func (s *engineSession) Reset()        { s.c.reset() }

@@ -20,6 +20,8 @@ const (
 	mail                    // MAIL came
 	rcpts                   // and a RCPT was taken
 	alone                   // takes no arguments
+	lmtp                    // on LMTP and nowhere else
+	smtp                    // not on LMTP
 )
 
 // rule is a command. run answers it, or feeds the engine with the line that it is to see.
@@ -29,10 +31,11 @@ type rule struct {
 }
 
 var rules = map[string]rule{
-	"EHLO":     {0, (*client).hello},
-	"HELO":     {0, (*client).hello},
+	"EHLO":     {smtp, (*client).hello},
+	"HELO":     {smtp, (*client).hello},
+	"LHLO":     {lmtp, (*client).hello}, // RFC 2033 section 4.1
 	"STARTTLS": {alone, (*client).starttls},
-	"AUTH":     {hello, (*client).auth},
+	"AUTH":     {hello | smtp, (*client).auth},
 	"MAIL":     {hello | login, (*client).mailFrom},
 	"RCPT":     {hello | login | mail, (*client).rcptTo},
 	"DATA":     {hello | login | mail | rcpts | alone, (*client).pass},
@@ -47,7 +50,7 @@ var rules = map[string]rule{
 // absent are commands of other servers.
 var absent = map[string]bool{
 	"EXPN": true, "SEND": true, "SOML": true, "SAML": true, "TURN": true, "ETRN": true, "ATRN": true,
-	"LHLO": true, "XCLIENT": true, "XFORWARD": true, "BURL": true,
+	"XCLIENT": true, "XFORWARD": true, "BURL": true,
 }
 
 // web are the first words of what is no SMTP client: somebody's browser was sent here.
@@ -165,10 +168,14 @@ func (c *client) dispatch(verb, arg string) {
 // refuses tells why a command may not come now.
 func (c *client) refuses(r rule, arg string) *reply {
 	switch n := r.needs; {
+	case n&lmtp != 0 && c.srv.o.Mode != LMTP:
+		return say(500, "5.5.1", "this is no LMTP server: send EHLO")
+	case n&smtp != 0 && c.srv.o.Mode == LMTP:
+		return say(500, "5.5.1", "this is an LMTP server: send LHLO") // RFC 2033 section 4.1
 	case n&alone != 0 && arg != "":
 		return say(501, "5.5.4", "no parameters allowed")
 	case n&hello != 0 && c.helo == "":
-		return say(503, "5.5.1", "send EHLO first")
+		return say(503, "5.5.1", "send %s first", c.srv.o.Mode.hello())
 	case n&login != 0 && c.srv.o.Mode == Submission && c.account == nil:
 		// RFC 4954 section 6, RFC 3207 section 4, RFC 6409 section 4.3.
 		if !c.srv.door.PlaintextAllowed(c.ses) {
@@ -177,6 +184,8 @@ func (c *client) refuses(r rule, arg string) *reply {
 		return say(530, "5.7.0", "authentication required")
 	case n&mail != 0 && c.mail == nil:
 		return say(503, "5.5.1", "send MAIL first")
+	case n&rcpts != 0 && len(c.mail.recipients) == 0 && c.srv.o.Mode == LMTP:
+		return say(503, "5.5.1", "no valid recipients") // RFC 2033 section 4.2
 	case n&rcpts != 0 && len(c.mail.recipients) == 0:
 		return say(554, "5.5.1", "no valid recipients") // RFC 5321 section 3.3
 	}
@@ -198,7 +207,7 @@ func (c *client) hello(verb, arg string) {
 		return
 	}
 	// Names are not judged: devices send junk (RFC 5321 section 4.1.4 forbids refusing for it).
-	c.helo, c.esmtp = clean(name, 255), verb == "EHLO"
+	c.helo, c.esmtp = clean(name, 255), verb != "HELO"
 	c.ses.SetClient(name)
 	c.instead = c.greeting()
 	c.feed = []byte("HELO client\r\n")
@@ -233,7 +242,7 @@ func (c *client) vrfy(_, arg string) {
 }
 
 func (c *client) help(string, string) {
-	c.answer(say(214, "2.0.0", "EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"))
+	c.answer(say(214, "2.0.0", "%s STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT", c.srv.o.Mode.hello()))
 }
 
 // starttls changes to TLS (RFC 3207). The engine is only told to forget its transaction.

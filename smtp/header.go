@@ -189,6 +189,10 @@ func literal(c *client) string {
 func protocol(c *client, utf8 bool) string {
 	word := "SMTP"
 	switch {
+	case c.srv.o.Mode == LMTP && utf8:
+		word = "UTF8LMTP"
+	case c.srv.o.Mode == LMTP:
+		word = "LMTP"
 	case utf8:
 		word = "UTF8SMTP"
 	case c.esmtp:

@@ -28,6 +28,7 @@ type house struct {
 	mx       string // addresses
 	sub      string // with STARTTLS
 	subs     string // with implicit TLS
+	lmtp     string
 }
 
 var secret = sync.OnceValues(func() ([]storage.Credential, error) { return auth.Credentials("secret") })
@@ -69,6 +70,8 @@ func open(t testing.TB, o smtp.Options, policy auth.Plaintext) *house {
 	h.sub = listen("submission", o)
 	o.ImplicitTLS = true
 	h.subs = listen("submissions", o)
+	o.ImplicitTLS, o.Mode, o.BareNewline = false, smtp.LMTP, ""
+	h.lmtp = listen("lmtp", o)
 	return h
 }
 
@@ -84,7 +87,7 @@ func (h *house) env(t testing.TB) sessiontest.Env {
 	_, client := sessiontest.TLS(t)
 	return sessiontest.Env{
 		Dial: map[string]func(context.Context) (net.Conn, error){
-			"mx": sessiontest.TCP(h.mx), "sub": sessiontest.TCP(h.sub), "subs": sessiontest.OverTLS(h.subs, client),
+			"mx": sessiontest.TCP(h.mx), "sub": sessiontest.TCP(h.sub), "subs": sessiontest.OverTLS(h.subs, client), "lmtp": sessiontest.TCP(h.lmtp),
 		},
 		TLS:      client,
 		Registry: h.registry,

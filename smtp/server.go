@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/packetboat/packetboat/auth"
@@ -23,6 +24,14 @@ const (
 	LMTP                   // mail for our accounts from an MTA in front of us (RFC 2033); no AUTH, no relay
 )
 
+// hello are the commands that begin a session.
+func (m Mode) hello() string {
+	if m == LMTP {
+		return "LHLO"
+	}
+	return "EHLO"
+}
+
 // Options of a Server; the zero value is usable, as an MX without TLS.
 type Options struct {
 	Name        string      // the server's name in the greeting, in EHLO and in Received; "" means localhost
@@ -33,7 +42,9 @@ type Options struct {
 	MaxMessage int64
 	// MaxRecipients of one message; 0 means 1000. RFC 5321 section 4.5.3.1.8 asks for 100 at least.
 	MaxRecipients int
-	BareNewline   BareNewline // "": Reject on MX, Normalize on submission
+	BareNewline   BareNewline // "": Reject on MX and LMTP, Normalize on submission
+	// Trusted are whom an LMTP server serves: it asks nobody for a password. nil: this machine.
+	Trusted Networks
 	// Patience is how long a line may take from when it is waited for until its end, and each 64 KiB of a message; 0 means
 	// 10 min, negative: for ever. RFC 5321 section 4.5.3.2.7 wants 5 min between commands, which is the listener's idle timeout; this is for
 	// who sends a byte before each of those is over.
@@ -62,6 +73,9 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	}
 	if o.Patience == 0 {
 		o.Patience = 10 * time.Minute
+	}
+	if o.Mode == LMTP && o.Trusted == nil {
+		o.Trusted = Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	if o.BareNewline == "" && o.Mode == Submission {
 		o.BareNewline = Normalize
@@ -115,8 +129,14 @@ func (e *entrance) Accept() (net.Conn, error) {
 		c := &client{srv: e.srv, ses: ses, log: e.srv.o.Logger.With("session", ses.ID())}
 		c.wire.conn = conn
 		c.wire.patience = e.srv.o.Patience
+		if e.srv.o.Mode == LMTP {
+			c.instead = say(220, "", "%s LMTP Service Ready", e.srv.o.Name).append(nil)
+		}
 		if e.srv.o.ImplicitTLS {
 			c.wire.begin = c.implicit
+		}
+		if c.strange() {
+			c.wire.begin = c.turnAway
 		}
 		return c, nil
 	}

@@ -23,6 +23,7 @@ type transaction struct {
 	c          *client
 	sender     sender
 	recipients []recipient
+	each       []*reply // LMTP: what became of each recipient, when they differ
 }
 
 // begin is MAIL.
@@ -75,7 +76,7 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 		}
 		return r // RSET or QUIT between two chunks
 	}
-	if r := t.deliver(ctx, id, u); r != nil {
+	if r := t.finish(ctx, id, u); r != nil {
 		return t.c.refused(r)
 	}
 	t.c.errors = 0 // a client that gets mail through knows what it does

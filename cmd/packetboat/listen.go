@@ -17,7 +17,7 @@ type listenerSpec struct {
 }
 
 var listenerTable = []listenerSpec{
-	{"mx", 25}, {"submission", 587}, {"submissions", 465},
+	{"mx", 25}, {"submission", 587}, {"submissions", 465}, {"lmtp", 2033},
 	{"imap", 143}, {"imaps", 993},
 	{"ftp", 21}, {"ftps", 990},
 }

@@ -200,11 +200,11 @@ func (h *house) makeServers() {
 			bare = ""
 		}
 		conf := users
-		if mode == smtp.MX {
+		if mode != smtp.Submission {
 			conf = tls
 		}
 		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit,
-			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Logger: h.logger})
+			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, Logger: h.logger})
 	}
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
@@ -233,6 +233,7 @@ func (h *house) makeServers() {
 		"mx":          {session.SMTP, c.SMTPIdle, -1, smtp.Refusal, mail(smtp.MX, false)},
 		"submission":  {session.SMTP, c.SMTPIdle, c.LoginTimeout, smtp.Refusal, mail(smtp.Submission, false)},
 		"submissions": {session.SMTP, c.SMTPIdle, c.LoginTimeout, nil, mail(smtp.Submission, true)},
+		"lmtp":        {session.SMTP, c.SMTPIdle, -1, smtp.Refusal, mail(smtp.LMTP, false)},
 		"imap":        {session.IMAP, c.IMAPIdle, c.LoginTimeout, imap.Refusal, boxes(false)},
 		"imaps":       {session.IMAP, c.IMAPIdle, c.LoginTimeout, nil, boxes(true)},
 		"ftp":         {session.FTP, c.FTPIdle, c.LoginTimeout, ftp.Refusal, files(false)},

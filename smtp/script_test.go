@@ -1,0 +1,37 @@
+package smtp_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session/sessiontest"
+)
+
+// Each file of testdata is a dialogue in a house of its own. PLAIN(ann) stands for ann's initial response, B64(text) for base64.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := open(t, limits, auth.PlaintextNever)
+			env := h.env(t)
+			maps.Copy(env.Do, scriptCommands(h))
+			sessiontest.Play(t, expand(string(text)), env)
+		})
+	}
+}
+
+// scriptCommands are what scripts can do beside talking.
+func scriptCommands(*house) map[string]func(testing.TB, ...string) {
+	return map[string]func(testing.TB, ...string){}
+}
