@@ -28,6 +28,7 @@ type client struct {
 	account *storage.Account // after AUTH
 	mail    *transaction     // between MAIL and the end of the message
 	errors  int              // commands that were wrong
+	notes   int              // refusals that the journal was told
 
 	// For the engine.
 	feed    []byte    // lines that it reads next

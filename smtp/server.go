@@ -49,6 +49,7 @@ type Options struct {
 	// 10 min, negative: for ever. RFC 5321 section 4.5.3.2.7 wants 5 min between commands, which is the listener's idle timeout; this is for
 	// who sends a byte before each of those is over.
 	Patience time.Duration
+	Judge    *Judge // decides about messages before they are taken; nil: nobody does
 	Logger   *slog.Logger
 	Now      func() time.Time
 }

@@ -23,7 +23,9 @@ type transaction struct {
 	c          *client
 	sender     sender
 	recipients []recipient
-	each       []*reply // LMTP: what became of each recipient, when they differ
+	each       []*reply   // LMTP: what became of each recipient, when they differ
+	queue      string     // the id of the message, from data on
+	verdict    *judgement // what was found of it; nil: it was not judged
 }
 
 // begin is MAIL.
@@ -40,12 +42,6 @@ func (c *client) begin(m sender) *reply {
 	return say(250, "2.1.0", "sender ok")
 }
 
-// refused notes a refusal that somebody may ask about. Its text ends with the session's id, by which the log tells more.
-func (c *client) refused(r *reply) *reply {
-	c.log.Info("refused", "reply", r.Error(), "account", c.ses.Account().Name)
-	return &reply{r.code, r.enhanced, clean(r.text, maxReply-40) + " (" + c.ses.ID() + ")"}
-}
-
 // failure notes an error of ours.
 func (c *client) failure(what string, err error) *reply {
 	r := replyTo(err)
@@ -55,17 +51,12 @@ func (c *client) failure(what string, err error) *reply {
 	return r
 }
 
-// data takes the message and delivers it.
+// data takes the message, has it judged and delivers it.
 func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 	t.c.ses.SetActivity(t.activity())
-	id := ulid.MustNew(ulid.Timestamp(t.c.srv.o.Now()), ulid.DefaultEntropy()).String()
-	// SIZE is not reserved: whoever announces much and sends slowly would fill the mailbox with nothing.
-	u, err := t.c.srv.store.NewMail(ctx, t.only(), -1)
+	t.queue = ulid.MustNew(ulid.Timestamp(t.c.srv.o.Now()), ulid.DefaultEntropy()).String()
+	u, err := t.take(ctx, body)
 	if err != nil {
-		return t.c.refused(t.c.failure("new message", err))
-	}
-	defer u.Abort()
-	if err := t.fill(u, id, body); err != nil {
 		if errors.Is(err, errLost) {
 			t.c.log.Info("message lost on its way in", "error", err)
 			return replyTo(err)
@@ -76,12 +67,17 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 		}
 		return r // RSET or QUIT between two chunks
 	}
-	if r := t.finish(ctx, id, u); r != nil {
+	defer u.Abort()
+	if t.verdict != nil && t.verdict.Discard {
+		t.accepted("discarded", u.Size())
+		return say(250, "2.0.0", "taken as %s", t.queue)
+	}
+	if r := t.finish(ctx, t.queue, u); r != nil {
 		return t.c.refused(r)
 	}
 	t.c.errors = 0 // a client that gets mail through knows what it does
-	t.c.log.Info("message delivered", "queue", id, "from", t.sender.path, "recipients", len(t.recipients), "bytes", u.Size())
-	return say(250, "2.0.0", "delivered as %s", id)
+	t.accepted("accepted", u.Size())
+	return say(250, "2.0.0", "delivered as %s", t.queue)
 }
 
 func (t *transaction) activity() string {
@@ -91,32 +87,54 @@ func (t *transaction) activity() string {
 	return "DATA " + itoa(len(t.recipients)) + " recipients"
 }
 
-// fill writes the message with what we add to it.
-func (t *transaction) fill(u *storage.Upload, id string, body io.Reader) error {
+// take makes an upload of the message, with what we add to it in front: as it comes in when nothing is to be judged, else once it was.
+func (t *transaction) take(ctx context.Context, body io.Reader) (*storage.Upload, error) {
 	buf := headers.Get().(*[headerBuffer]byte)
 	defer headers.Put(buf)
 	h, err := readHeader(body, buf[:0])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if h.count("received") > maxReceived {
-		return say(554, "5.4.6", "message goes in circles")
+		return nil, say(554, "5.4.6", "message goes in circles")
 	}
 	var added []byte
 	if t.c.srv.o.Mode == Submission {
-		if added, err = t.submit(id, h); err != nil {
-			return err
+		if added, err = t.submit(t.queue, h); err != nil {
+			return nil, err
 		}
 	}
-	if _, err := u.Write(h.appendWithout(append(t.trace(id), added...), "return-path")); err != nil {
+	if t.judged() {
+		return t.spooled(ctx, h, added, body)
+	}
+	return t.fill(ctx, -1, t.top(added), h, func(u *storage.Upload) error {
+		if h.ended {
+			return nil
+		}
+		_, err := u.ReadFrom(body)
 		return err
+	})
+}
+
+// top is what stands in front of a message: the trace fields, and what was added.
+func (t *transaction) top(added []byte) []byte { return append(t.trace(t.queue), added...) }
+
+// fill writes a message: what is in front, the fields, the first piece of the body, and what more writes.
+func (t *transaction) fill(ctx context.Context, size int64, top []byte, h *header, more func(u *storage.Upload) error) (*storage.Upload, error) {
+	// SIZE is not reserved: whoever announces much and sends slowly would fill the mailbox with nothing.
+	u, err := t.c.srv.store.NewMail(ctx, t.only(), size)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := u.Write(h.rest); err != nil {
-		return err
+	if _, err = u.Write(h.appendWithout(top, "return-path")); err == nil {
+		_, err = u.Write(h.rest)
 	}
-	if h.ended {
-		return nil
+	if err == nil {
+		err = more(u)
 	}
-	_, err = u.ReadFrom(body)
-	return err
+	if err != nil {
+		u.Abort()
+		return nil, err
+	}
+	return u, nil
 }

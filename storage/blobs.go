@@ -54,7 +54,7 @@ func (t *tx) putBlob(u *Upload) (int64, error) {
 	if u.mail {
 		t.mails++
 		t.mailBytes += min(u.size, textPart)
-		err = t.exec(`INSERT INTO mail (blob, envelope, structure, parts, keys, preview) VALUES (?, ?, ?, ?, ?, ?)`, id, u.envelope, u.struc, u.parts, u.keys, u.preview)
+		err = t.exec(`INSERT INTO mail (blob, envelope, structure, parts, keys, preview, verdict) VALUES (?, ?, ?, ?, ?, ?, ?)`, id, u.envelope, u.struc, u.parts, u.keys, u.preview, u.verdict)
 	}
 	return id, err
 }

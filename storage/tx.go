@@ -18,6 +18,7 @@ type rows struct {
 	accounts  map[int64]*accountRow
 	mailboxes map[int64]*mailboxRow
 	lastID    int64 // 0: not read yet
+	seenRoom  int64 // how many rows may be added to seen before they are counted again
 }
 
 // rowsMax bounds each map; one that is full is emptied between batches.
@@ -27,6 +28,7 @@ func (r *rows) reset() {
 	r.accounts = map[int64]*accountRow{}
 	r.mailboxes = map[int64]*mailboxRow{}
 	r.lastID = 0
+	r.seenRoom = 0
 }
 
 // accountRow is an account with its counters.

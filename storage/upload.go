@@ -50,6 +50,7 @@ type Upload struct {
 	parts    []byte
 	keys     []byte
 	preview  []byte
+	verdict  []byte      // SetVerdict
 	parked   *parked     // set: mem, head, envelope, struc, parts, keys and preview lie elsewhere
 	reader   blob.Reader // for ReadAt after Prepare
 }
