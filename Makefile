@@ -2,13 +2,14 @@
 # make check  the quick part: format, vet, lint, import policy, unit tests
 # make bench  the benchmarks; figures go to docs/performance.md
 # make bench-imap  IMAP beside Debian's Dovecot, in one run; needs root and half an hour
+# make bench-smtp  SMTP beside Debian's Postfix with Dovecot; needs root and half an hour; BENCH_QUICK=1 for a few minutes
 # make bench-ftp   FTP beside Debian's vsftpd, Pure-FTPd and ProFTPD; needs root and half an hour; BENCH_QUICK=1 for a few minutes
 # make build  the static binary, bin/packetboat
 
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test check unit race e2e tools bench bench-imap bench-ftp fuzz build clean
+.PHONY: test check unit race e2e tools bench bench-imap bench-ftp bench-smtp fuzz build clean
 
 test: tools lint race e2e
 
@@ -37,8 +38,12 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 
 bench-imap: tools
-	@command -v dovecot >/dev/null || apt-get install -y -qq --no-install-recommends dovecot-imapd
+	@[ -e /usr/lib/dovecot/lmtp ] || apt-get install -y -qq --no-install-recommends dovecot-imapd dovecot-lmtpd
 	$(GO) test -tags 'e2e bench' -count 1 -timeout 3h -v ./cmd/packetboat -run TestBenchIMAP
+
+bench-smtp: tools
+	@[ -e /usr/lib/dovecot/lmtp ] || apt-get install -y -qq --no-install-recommends dovecot-imapd dovecot-lmtpd
+	$(GO) test -tags 'e2e bench' -count 1 -timeout 3h -v ./cmd/packetboat -run TestBenchSMTP
 
 bench-ftp:
 	@sh .ci/ftp-peers

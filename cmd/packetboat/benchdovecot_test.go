@@ -19,18 +19,19 @@ func procFile(name string) string {
 	return string(b)
 }
 
-// dovecot is Debian's Dovecot with a configuration of its own: any user, one password, mail_fsync=always so that what it has acknowledged is on
-// disk, as packetboat's is.
+// dovecot is Debian's Dovecot with a configuration of its own: any user, one password.
 type dovecot struct {
 	dir         string
 	plain, tls  int
 	cmd         *exec.Cmd
 	conf, store string // store: the driver of mail_location
+	lmtp        string // its socket
 }
 
 const dovecotPassword = "dovecot-bench"
 
-func startDovecot(t *testing.T, driver, cert, key string) *dovecot {
+// startDovecot starts one that also takes mail by LMTP. fsync is its mail_fsync.
+func startDovecot(t *testing.T, driver, fsync, cert, key string) *dovecot {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("Dovecot is started with users of its own, which needs root")
@@ -45,7 +46,7 @@ func startDovecot(t *testing.T, driver, cert, key string) *dovecot {
 	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		os.Chmod(d, 0o755)
 	}
-	d := &dovecot{dir: dir, plain: freePort(t), tls: freePort(t), store: driver}
+	d := &dovecot{dir: dir, plain: freePort(t), tls: freePort(t), store: driver, lmtp: filepath.Join(dir, "run", "lmtp")}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
 	if err := os.Mkdir(filepath.Join(dir, "mail"), 0o700); err != nil {
@@ -56,7 +57,7 @@ func startDovecot(t *testing.T, driver, cert, key string) *dovecot {
 	}
 	d.conf = writeOwn(t, filepath.Join(dir, "dovecot.conf"), fmt.Sprintf(`base_dir = %[1]s/run
 state_dir = %[1]s/state
-protocols = imap
+protocols = imap lmtp
 log_path = %[1]s/log
 listen = 127.0.0.1
 ssl = yes
@@ -68,7 +69,7 @@ mail_uid = %[5]s
 mail_gid = %[5]s
 first_valid_uid = 1
 first_valid_gid = 1
-mail_fsync = always
+mail_fsync = %[9]s
 default_client_limit = 20000
 default_process_limit = 8000
 default_vsz_limit = 4G
@@ -96,7 +97,12 @@ service imap-login {
 service imap {
   process_limit = 8000
 }
-`, dir, cert, key, driver, mailUser, dovecotPassword, d.plain, d.tls))
+service lmtp {
+  unix_listener lmtp {
+    mode = 0666
+  }
+}
+`, dir, cert, key, driver, mailUser, dovecotPassword, d.plain, d.tls, fsync))
 	d.cmd = exec.Command("dovecot", "-F", "-c", d.conf)
 	out := &output{wake: make(chan struct{}, 1)}
 	d.cmd.Stdout, d.cmd.Stderr = out, out
