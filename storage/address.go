@@ -86,7 +86,7 @@ func (s *Store) AddDomain(ctx context.Context, name string) error {
 	return fail("add domain", err)
 }
 
-// RemoveDomain removes one: fs.ErrPermission while an account has an address in it, fs.ErrNotExist. The oldest of the others
+// RemoveDomain removes one: fs.ErrPermission while an account or a group has an address in it, fs.ErrNotExist. The oldest of the others
 // becomes the default domain if this was it.
 func (s *Store) RemoveDomain(ctx context.Context, name string) error {
 	d, err := parseDomain(strings.TrimSuffix(name, "."))
@@ -99,18 +99,20 @@ func (s *Store) RemoveDomain(ctx context.Context, name string) error {
 			return noRows(err)
 		}
 		var used int
-		if err := t.db.Row(`SELECT COUNT(*) FROM address WHERE domain = ?`, d).Scan(&used); err != nil {
+		if err := t.db.Row(`SELECT (SELECT COUNT(*) FROM address WHERE domain = ?1) + (SELECT COUNT(*) FROM mail_group WHERE domain = ?1)`, d).Scan(&used); err != nil {
 			return err
 		}
 		if used > 0 {
 			return fmt.Errorf("%w: %d addresses are in it", fs.ErrPermission, used)
 		}
-		if err := t.exec(`DELETE FROM dkim_key WHERE domain = ?`, d); err != nil {
-			return err
-		}
 		t.dkimChanged()
-		if err := t.exec(`DELETE FROM domain WHERE name = ?`, d); err != nil || !wasDefault {
-			return err
+		for _, q := range []string{`DELETE FROM dkim_key WHERE domain = ?`, `DELETE FROM catchall WHERE domain = ?`, `DELETE FROM domain_alias WHERE ?1 IN (domain, target)`, `DELETE FROM domain WHERE name = ?`} {
+			if err := t.exec(q, d); err != nil {
+				return err
+			}
+		}
+		if !wasDefault {
+			return nil
 		}
 		return t.exec(`UPDATE domain SET is_default = 1 WHERE id = (SELECT MIN(id) FROM domain)`)
 	})
@@ -166,8 +168,8 @@ func parseOwn(addr string) (address, error) {
 // free tells whether an address of a local domain can be given to an account.
 func (t *tx) free(a address) error {
 	var local, taken int
-	err := t.db.Row(`SELECT (SELECT COUNT(*) FROM domain WHERE name = ?), (SELECT COUNT(*) FROM address WHERE domain = ? AND local = ?)`,
-		a.domain, a.domain, a.local).Scan(&local, &taken)
+	err := t.db.Row(`SELECT (SELECT COUNT(*) FROM domain WHERE name = ?1), (SELECT COUNT(*) FROM address WHERE domain = ?1 AND local = ?2)
+		+ (SELECT COUNT(*) FROM mail_group WHERE domain = ?1 AND local = ?2)`, a.domain, a.local).Scan(&local, &taken)
 	switch {
 	case err != nil:
 		return err
@@ -221,6 +223,9 @@ func (s *Store) RemoveAlias(ctx context.Context, account int64, addr string) err
 			return fmt.Errorf("%w: it is the account's name", fs.ErrPermission)
 		}
 		t.change(watch.Change{Account: account, Kind: watch.AccountChanged})
+		if err := t.exec(`DELETE FROM forward WHERE account = ? AND address = ?`, account, a.String()); err != nil {
+			return err
+		}
 		return t.exec(`DELETE FROM address WHERE domain = ? AND local = ?`, a.domain, a.local)
 	})
 	return fail("remove alias", err)
@@ -244,90 +249,32 @@ func (s *Store) Addresses(ctx context.Context, account int64) ([]string, error) 
 	return all, fail("addresses", rows.Err())
 }
 
-// Route is where mail for an address goes.
-type Route struct {
-	Account *Account
-	Detail  string // of user+detail@domain (RFC 5233), "" when none
-}
-
-// Resolve tells where mail for addr goes. The local part is compared without regard to case. postmaster of every local domain (and of no domain: RFC 5321 section 4.5.1)
-// goes to the account or alias of that name if there is one, else to the first enabled administrator; abuse likewise.
-// ErrNotLocal when the domain is not ours, fs.ErrNotExist when nobody has the address, ErrInvalid when it is no address.
-// Disabled accounts still receive.
-func (s *Store) Resolve(ctx context.Context, addr string) (Route, error) {
-	r, err := s.resolve(addr)
-	return r, fail("resolve", err)
-}
-
-func (s *Store) resolve(addr string) (Route, error) {
-	// RFC 5321 section 4.5.1: RCPT TO:<postmaster> without a domain.
-	if strings.EqualFold(addr, "postmaster") {
-		d, err := s.defaultDomain()
-		if err != nil {
-			return Route{}, err
-		}
-		if d == "" {
-			return s.toAdmin()
-		}
-		addr += "@" + d
-	}
-	local, domain, err := ParseAddress(addr)
-	if err != nil {
-		return Route{}, err
-	}
-	var ours int
-	if err := s.db.Row(`SELECT COUNT(*) FROM domain WHERE name = ?`, domain).Scan(&ours); err != nil {
-		return Route{}, err
-	}
-	if ours == 0 {
-		return Route{}, fmt.Errorf("%w: %s", ErrNotLocal, domain)
-	}
-	r, err := s.routeLocal(local, domain)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return r, err
-	}
-	if user, _, _ := strings.Cut(foldLocal(local), "+"); user == "postmaster" || user == "abuse" {
-		return s.toAdmin()
-	}
-	return Route{}, fs.ErrNotExist
-}
-
-// routeLocal looks for the whole local part first, then for what is before the first "+". sql.ErrNoRows.
-func (s *Store) routeLocal(local, domain string) (Route, error) {
-	a, err := s.byAddress(foldLocal(local), domain)
-	if err == nil {
-		return Route{Account: a}, nil
-	}
-	user, detail, ok := strings.Cut(local, "+")
-	if !errors.Is(err, sql.ErrNoRows) || !ok || user == "" {
-		return Route{}, err
-	}
-	if a, err = s.byAddress(foldLocal(user), domain); err != nil {
-		return Route{}, err
-	}
-	return Route{Account: a, Detail: detail}, nil
-}
-
-func (s *Store) toAdmin() (Route, error) {
+// admin is who gets the mail of postmaster where nobody has that address.
+func (s *Store) admin() (*Account, error) {
 	a, err := scanAccount(s.db.Row(`SELECT ` + accountColumns + ` FROM account WHERE admin = 1 AND disabled = 0 ORDER BY id LIMIT 1`))
-	if err != nil {
-		return Route{}, noRows(err)
-	}
-	return Route{Account: a}, nil
+	return a, noRows(err)
 }
 
-// Owns tells whether the account may send as addr: one of its addresses, with any +detail. What is no address is nobody's.
+// Owns tells whether the account may send as addr: one of its addresses, with any +detail, or one of a group whose members may send as it. What is no
+// address is nobody's.
 func (s *Store) Owns(ctx context.Context, account int64, addr string) (bool, error) {
 	local, domain, err := ParseAddress(addr)
 	if err != nil {
 		return false, nil
 	}
-	r, err := s.routeLocal(local, domain)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
+	p, err := s.place(local, domain)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
 		return false, fail("owns", err)
 	}
-	return r.Account.ID == account, nil
+	if p.account != nil {
+		return p.account.ID == account, nil
+	}
+	if p.detail != "" {
+		return false, nil
+	}
+	member, err := s.mayAsGroup(account, p)
+	return member, fail("owns", err)
 }

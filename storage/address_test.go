@@ -120,7 +120,7 @@ func TestResolve(t *testing.T) {
 		{"postmaster@elsewhere.test", 0, "", ErrNotLocal},
 	} {
 		r, err := s.Resolve(ctx, c.addr)
-		if !errors.Is(err, c.err) || c.account != 0 && (r.Account == nil || r.Account.ID != c.account || r.Detail != c.detail) {
+		if !errors.Is(err, c.err) || c.account != 0 && (len(r.Boxes) != 1 || r.Boxes[0].Account.ID != c.account || r.Boxes[0].Detail != c.detail) {
 			t.Errorf("%s: %+v, %v", c.addr, r, err)
 		}
 	}

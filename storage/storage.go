@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/rsa"
 	"database/sql"
 	"errors"
@@ -107,6 +108,7 @@ type Store struct {
 
 	dir        string // absolute
 	disk       func(dir string) (free, total int64, err error)
+	secret     []byte        // of addresses that are made here: SetSecret
 	mountEpoch atomic.Uint64 // counts changes of anybody's mounts
 	aclEpoch   atomic.Uint64 // counts changes of anybody's rights
 	dkimEpoch  atomic.Uint64 // counts changes of anybody's keys
@@ -155,6 +157,8 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		work:     make(chan struct{}, 1),
 		reserved: map[int64]int64{}, holding: map[blob.Key]struct{}{},
 	}
+	s.secret = make([]byte, 32)
+	rand.Read(s.secret)
 	s.snaps.init(o.SnapshotEntries, o.Now)
 	s.mails.init(o.MailCache)
 	s.keys.init(o.KeysCache)
