@@ -4,73 +4,213 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"github.com/packetboat/packetboat/storage"
 )
+
+// loopField marks what we sent on, with storage.LoopMark of who did: who sees its own mark again does not send it on a second time (RFC 5321 section 6.3). The
+// address itself would tell one recipient of another.
+const loopField = "X-Packetboat-Loop"
 
 // only is the account of a message that has one, so that its quota is looked at while the bytes come in.
 func (t *transaction) only() int64 {
 	id := int64(0)
 	for i, r := range t.recipients {
-		if r.account == nil || i > 0 && r.account.ID != id {
+		if r.relay || len(r.route.Boxes) != 1 || i > 0 && r.route.Boxes[0].Account.ID != id {
 			return 0
 		}
-		id = r.account.ID
+		id = r.route.Boxes[0].Account.ID
 	}
 	return id
 }
 
-// targets are the mailboxes, one for each account however many of its addresses were named.
-func (t *transaction) targets() (all []storage.Target, accounts []*storage.Account) {
-	seen := map[int64]bool{}
-	for _, r := range t.recipients {
-		if r.account != nil && !seen[r.account.ID] {
-			seen[r.account.ID] = true
-			all = append(all, storage.Target{Account: r.account.ID, Mailbox: r.inbox, InternalDate: t.c.srv.o.Now()})
-			accounts = append(accounts, r.account)
+// marks are the fields for those who may send the message on, and remembers which of them did already.
+func (t *transaction) marks(ctx context.Context, h *header) (fields []byte) {
+	var seen map[string]bool
+	for _, f := range h.fields {
+		if f.name == strings.ToLower(loopField) {
+			if seen == nil {
+				seen = map[string]bool{}
+			}
+			_, mark, _ := strings.Cut(string(f.raw), ":")
+			seen[strings.TrimSpace(mark)] = true
 		}
 	}
-	return all, accounts
+	t.loops = nil
+	mark := func(by string) {
+		m := t.c.srv.store.LoopMark(by)
+		if seen[m] {
+			if t.loops == nil {
+				t.loops = map[string]bool{}
+			}
+			t.loops[by] = true
+			return
+		}
+		if !t.marked[m] {
+			if t.marked == nil {
+				t.marked = map[string]bool{}
+			}
+			t.marked[m] = true
+			fields = append(append(append(fields, loopField+": "...), m...), crlf...)
+		}
+	}
+	for _, r := range t.recipients {
+		for _, f := range r.route.Forwards {
+			if f.By != "" {
+				mark(f.By)
+			}
+		}
+		for _, b := range r.route.Boxes {
+			if t.filters(ctx, b.Account.ID) {
+				mark(b.Account.Name)
+			}
+		}
+	}
+	return fields
 }
 
-// outgoing is what must leave; nil when nothing does.
-func (t *transaction) outgoing() *storage.Outgoing {
-	out := storage.Outgoing{From: t.sender.path, EnvelopeID: t.sender.envid, Return: t.sender.ret}
-	if t.c.account != nil {
-		out.Account = t.c.account.ID
+// delivery is where a message goes: everything that one transaction of the store takes.
+type delivery struct {
+	outs     []storage.Outgoing
+	targets  []storage.Target
+	accounts []*storage.Account // of the targets
+	after    []func()           // when all of it is done
+}
+
+// send adds a recipient that is elsewhere to the Outgoing that is like o.
+func (d *delivery) send(o storage.Outgoing, r storage.OutgoingRecipient) {
+	for i := range d.outs {
+		p := &d.outs[i]
+		if p.Account != o.Account || p.From != o.From {
+			continue
+		}
+		for _, have := range p.Recipients {
+			if have.Address == r.Address {
+				return
+			}
+		}
+		p.Recipients = append(p.Recipients, r)
+		return
 	}
-	for _, r := range t.recipients {
-		if r.account == nil {
-			out.Recipients = append(out.Recipients, storage.OutgoingRecipient{Address: r.path, Notify: r.notify, Original: r.original})
+	o.Recipients = []storage.OutgoingRecipient{r}
+	d.outs = append(d.outs, o)
+}
+
+// outgoing is an Outgoing with what MAIL said, without recipients.
+func (t *transaction) outgoing(id string, account int64, from string) storage.Outgoing {
+	m := &t.sender
+	return storage.Outgoing{Account: account, From: from, EnvelopeID: m.envid, Return: m.ret}
+}
+
+// plan says where the message goes.
+func (t *transaction) plan(ctx context.Context, id string, u *storage.Upload) (*delivery, *reply) {
+	d := &delivery{}
+	seen := map[int64]bool{}
+	for i := range t.recipients {
+		r := &t.recipients[i]
+		if r.relay {
+			d.send(t.outgoing(id, t.c.account.ID, t.sender.path), storage.OutgoingRecipient{Address: r.path, Notify: r.notify, Original: r.original, Due: t.sender.hold})
+			continue
+		}
+		for _, b := range r.route.Boxes {
+			if seen[b.Account.ID] {
+				continue
+			}
+			seen[b.Account.ID] = true
+			if refusal := t.box(ctx, d, r, b, id, u); refusal != nil {
+				return nil, refusal
+			}
+		}
+		for _, f := range r.route.Forwards {
+			if refusal := t.forward(ctx, d, r, f, id); refusal != nil {
+				return nil, refusal
+			}
 		}
 	}
-	if len(out.Recipients) == 0 {
+	if len(d.targets) == 0 && len(d.outs) == 0 && len(t.loops) > 0 {
+		return nil, say(554, "5.4.6", "message goes in circles")
+	}
+	return d, nil
+}
+
+// forward adds an address of another domain that a route leads to.
+func (t *transaction) forward(ctx context.Context, d *delivery, r *recipient, f storage.Forward, id string) *reply {
+	if t.loops[f.By] {
+		t.c.log.Info("not sent on: it came from there", "queue", id, "by", f.By)
 		return nil
 	}
-	return &out
+	from, err := t.c.srv.store.RewriteSender(ctx, t.sender.path, f.By)
+	if err != nil {
+		return t.c.failure("forward", err)
+	}
+	account := f.Account
+	if t.c.account != nil {
+		account = t.c.account.ID // who sends it answers for it
+	}
+	to := storage.OutgoingRecipient{Address: f.Address, Notify: r.notify, Original: r.original, Due: t.sender.hold}
+	if to.Original == "" {
+		to.Original = "rfc822;" + r.path
+		if !ascii(r.path) {
+			to.Original = "utf-8;" + r.path
+		}
+	}
+	if r.route.Group {
+		to.Notify = withoutSuccess(r.notify)
+	}
+	o := t.outgoing(id, account, from)
+	d.send(o, to)
+	return nil
+}
+
+// withoutSuccess is a NOTIFY for the members of a list: RFC 3461 section 5.2.7.2: that it reached the list was told, what becomes of it in each of them is not.
+func withoutSuccess(notify string) string {
+	if notify == "" || notify == "NEVER" {
+		return notify
+	}
+	var left []string
+	for w := range strings.SplitSeq(notify, ",") {
+		if !strings.EqualFold(w, "SUCCESS") {
+			left = append(left, w)
+		}
+	}
+	if len(left) == 0 {
+		return "NEVER"
+	}
+	return strings.Join(left, ",")
 }
 
 // deliver puts the message into all mailboxes and the outbox, or nowhere.
 func (t *transaction) deliver(ctx context.Context, id string, u *storage.Upload) *reply {
-	targets, accounts := t.targets()
-	for _, a := range accounts {
+	d, refusal := t.plan(ctx, id, u)
+	if refusal != nil {
+		return refusal
+	}
+	for _, a := range d.accounts {
 		if r := t.full(ctx, a, u.Size()); r != nil {
 			return r
 		}
 	}
 	// The message is complete: what ends the session now must not leave in doubt whether it was delivered.
 	ctx = context.WithoutCancel(ctx)
-	out := t.outgoing()
-	if out == nil {
-		return t.deliverHere(ctx, u, targets)
+	if r := t.commit(ctx, u, d); r != nil {
+		return r
 	}
-	done, err := t.c.srv.store.Enqueue(ctx, u, *out, targets)
-	for _, d := range done {
-		if d.Err != nil {
-			t.c.log.Error("failed", "doing", "delivery beside the outbox", "queue", id, "error", d.Err)
-		}
+	for _, f := range d.after {
+		f()
 	}
-	if err != nil {
+	return nil
+}
+
+// commit is the transaction: all or none.
+func (t *transaction) commit(ctx context.Context, u *storage.Upload, d *delivery) *reply {
+	if len(d.outs) == 0 && len(d.targets) == 0 {
+		return nil // filters want it nowhere
+	}
+	if len(d.outs) == 0 {
+		return t.deliverHere(ctx, u, d.targets)
+	}
+	if _, err := t.c.srv.store.Enqueue(ctx, u, d.outs[0], d.targets); err != nil {
 		return t.c.failure("outbox", err)
 	}
 	return nil

@@ -47,8 +47,10 @@ func (t *transaction) deliverEach(ctx context.Context, id string, u *storage.Upl
 	var last *reply
 	left := make([]int, 0, len(all))
 	for i, r := range all {
-		if r.account != nil {
-			t.each[i] = t.full(ctx, r.account, u.Size())
+		for _, b := range r.route.Boxes {
+			if t.each[i] == nil {
+				t.each[i] = t.full(ctx, b.Account, u.Size())
+			}
 		}
 		if last = t.each[i]; last == nil {
 			left = append(left, i)

@@ -11,38 +11,59 @@ import (
 // recipient is what a RCPT said and whom it meant.
 type recipient struct {
 	envelope
-	detail  string           // of user+detail (RFC 5233)
-	account *storage.Account // nil: it is of another domain
-	inbox   int64
+	relay bool          // it is of another domain, and an account of ours sends it
+	route storage.Route // else: where it goes
 }
+
+// maxRouted is how many mailboxes and foreign addresses the recipients of one message may lead to.
+const maxRouted = 20_000
 
 // rcpt is RCPT.
 func (t *transaction) rcpt(ctx context.Context, r recipient) *reply {
 	if !t.sender.utf8 && !ascii(r.path) {
 		return errNotUTF8
 	}
-	route, err := t.c.srv.store.Resolve(ctx, r.path)
+	var err error
+	r.route, err = t.c.srv.store.Resolve(ctx, r.path)
 	if errors.Is(err, storage.ErrNotLocal) && t.mayRelay() {
+		r.relay = true
 		t.recipients = append(t.recipients, r)
 		return say(250, "2.1.5", "recipient ok")
 	}
 	if err != nil {
 		return t.c.refused(t.unresolved(r.path, err))
 	}
-	r.account, r.detail = route.Account, route.Detail
-	if refusal := r.owned(r.account); refusal != nil {
+	if refusal := t.refusesRoute(ctx, &r); refusal != nil {
 		return t.c.refused(refusal)
 	}
-	if refusal := t.full(ctx, r.account, t.sender.size); refusal != nil {
-		return t.c.refused(refusal)
-	}
-	box, err := t.c.srv.store.Mailbox(ctx, r.account.ID, "INBOX")
-	if err != nil {
-		return t.c.refused(t.c.failure("recipient", err))
-	}
-	r.inbox = box.ID
 	t.recipients = append(t.recipients, r)
 	return say(250, "2.1.5", "recipient ok")
+}
+
+// refusesRoute tells why mail cannot go where a recipient leads.
+func (t *transaction) refusesRoute(ctx context.Context, r *recipient) *reply {
+	if r.route.Return && t.sender.path != "" {
+		// What comes back is a notice, and those have no sender (RFC 5321 section 4.5.5); all else would be mail that we relay for others.
+		return say(550, "5.7.1", "<%s>: only notices may come back here", clean(r.path, 200))
+	}
+	n := len(r.route.Boxes) + len(r.route.Forwards)
+	for _, o := range t.recipients {
+		n += len(o.route.Boxes) + len(o.route.Forwards)
+	}
+	if n > maxRouted {
+		return say(452, "4.5.3", "too many recipients") // RFC 5321 section 4.5.3.1.10
+	}
+	for _, b := range r.route.Boxes {
+		if !r.route.Group {
+			if refusal := r.owned(b.Account); refusal != nil {
+				return refusal
+			}
+		}
+		if refusal := t.full(ctx, b.Account, t.sender.size); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
 }
 
 // mayRelay tells whether mail for other domains is taken: of our accounts, and of nobody else.
@@ -53,6 +74,14 @@ func (t *transaction) unresolved(path string, err error) *reply {
 	switch {
 	case errors.Is(err, storage.ErrNotLocal):
 		return say(550, "5.7.1", "<%s>: relaying denied", clean(path, 200))
+	case errors.Is(err, storage.ErrForged):
+		return say(550, "5.1.1", "<%s>: no such return address", clean(path, 200))
+	case errors.Is(err, storage.ErrExpired):
+		return say(550, "5.1.1", "<%s>: the return address is too old", clean(path, 200))
+	case errors.Is(err, storage.ErrLoop):
+		return say(550, "5.4.6", "<%s>: forwarding without an end", clean(path, 200))
+	case errors.Is(err, storage.ErrEmptyGroup), errors.Is(err, storage.ErrLimit):
+		return say(550, "5.2.4", "<%s>: the group cannot be reached", clean(path, 200)) // RFC 3463 section 3.3: expansion problem
 	case errors.Is(err, fs.ErrNotExist):
 		return say(550, "5.1.1", "<%s>: no such user here", clean(path, 200))
 	case errors.Is(err, storage.ErrInvalid):

@@ -23,9 +23,11 @@ type transaction struct {
 	c          *client
 	sender     sender
 	recipients []recipient
-	each       []*reply   // LMTP: what became of each recipient, when they differ
-	queue      string     // the id of the message, from data on
-	verdict    *judgement // what was found of it; nil: it was not judged
+	each       []*reply        // LMTP: what became of each recipient, when they differ
+	queue      string          // the id of the message, from data on
+	verdict    *judgement      // what was found of it; nil: it was not judged
+	loops      map[string]bool // who sent the message on already (marks)
+	marked     map[string]bool
 }
 
 // begin is MAIL.
@@ -104,6 +106,7 @@ func (t *transaction) take(ctx context.Context, body io.Reader) (*storage.Upload
 			return nil, err
 		}
 	}
+	added = append(t.marks(ctx, h), added...)
 	if t.judged() {
 		return t.spooled(ctx, h, added, body)
 	}

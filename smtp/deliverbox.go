@@ -1,0 +1,58 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/packetboat/packetboat/storage"
+)
+
+// box adds an account's mailbox.
+func (t *transaction) box(ctx context.Context, d *delivery, r *recipient, b storage.Box, id string, u *storage.Upload) *reply {
+	if !t.sender.hold.IsZero() {
+		// FUTURERELEASE: nobody sees it before (RFC 4865 section 4.1).
+		d.send(t.outgoing(id, t.c.account.ID, t.sender.path), storage.OutgoingRecipient{Address: b.Address, Notify: r.notify, Original: r.original, Due: t.sender.hold})
+		return nil
+	}
+	m, err := t.mailbox(ctx, b)
+	if err != nil {
+		return t.c.failure("mailbox", err)
+	}
+	d.keep(b, storage.Target{Mailbox: m}, t)
+	return nil
+}
+
+// keep adds a target of an account.
+func (d *delivery) keep(b storage.Box, g storage.Target, t *transaction) {
+	g.Account, g.InternalDate = b.Account.ID, t.c.srv.o.Now()
+	d.targets = append(d.targets, g)
+	d.accounts = append(d.accounts, b.Account)
+}
+
+// mailbox is where an account's mail goes unless its filter says otherwise: what was judged to be junk into the mailbox for that; else the mailbox of the name that stands
+// behind a "+" in the address (RFC 5233) if the account has one; else INBOX. It is made for nobody, and it is never another one's.
+func (t *transaction) mailbox(ctx context.Context, b storage.Box) (int64, error) {
+	s := t.c.srv.store
+	junk := t.verdict != nil && t.verdict.Junk
+	if detail := b.Detail != "" && len(b.Detail) <= 64; junk || detail {
+		all, err := s.Mailboxes(ctx, b.Account.ID)
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range all {
+			if !m.NoSelect && (junk && m.Role == "Junk" || !junk && strings.EqualFold(m.Name, b.Detail)) {
+				return m.ID, nil
+			}
+		}
+	}
+	m, err := s.Mailbox(ctx, b.Account.ID, "INBOX")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = say(451, "4.2.1", "mailbox went away, try again")
+	}
+	return m.ID, err
+}
+
+// filters tells whether an account has a filter.
+func (t *transaction) filters(context.Context, int64) bool { return false }
