@@ -29,6 +29,8 @@ type control struct {
 	running  bool
 	started  time.Time
 	doctor   func() *ftpDoctor // nil: the server does not run
+
+	domainAdded func(context.Context) // nil: nobody is to know
 }
 
 // The bodies of requests and replies.
@@ -333,7 +335,11 @@ func (c *control) domains(r *http.Request) (any, error) {
 
 func (c *control) addDomain(r *http.Request) (any, error) {
 	name := r.PathValue("name")
-	return domainJSON{Name: name}, c.store.AddDomain(r.Context(), name)
+	err := c.store.AddDomain(r.Context(), name)
+	if err == nil && c.domainAdded != nil {
+		c.domainAdded(r.Context())
+	}
+	return domainJSON{Name: name}, err
 }
 
 func (c *control) removeDomain(r *http.Request) (any, error) {

@@ -166,7 +166,7 @@ func base(t *testing.T) int {
 	t.Helper()
 	for b := 14000 + os.Getpid()%50*100; b < 25000; b += 1300 {
 		free := true
-		for _, n := range []int{21, 25, 143, 465, 587, 990, 993, 1100, 1101} {
+		for _, n := range []int{21, 25, 80, 143, 443, 465, 587, 990, 993, 1100, 1101} {
 			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", b+n))
 			if err != nil {
 				free = false

@@ -225,7 +225,7 @@ func freeBase(t *testing.T) int {
 			lastBase.n = 11000
 		}
 		free := true
-		for _, p := range []int{25, 587, 465, 143, 993, 21, 990, 1100, 1110, 1150, 1199} {
+		for _, p := range []int{25, 587, 465, 143, 993, 21, 990, 80, 443, 1100, 1110, 1150, 1199} {
 			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lastBase.n+p))
 			if err != nil {
 				free = false

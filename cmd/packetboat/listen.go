@@ -20,6 +20,7 @@ var listenerTable = []listenerSpec{
 	{"mx", 25}, {"submission", 587}, {"submissions", 465}, {"lmtp", 2033},
 	{"imap", 143}, {"imaps", 993},
 	{"ftp", 21}, {"ftps", 990},
+	{"http", 80}, {"https", 443},
 }
 
 // port of a listener, 0 when it is switched off.

@@ -145,10 +145,7 @@ func (h *house) firstRun(ctx context.Context) (password string, err error) {
 // printWelcome says what to type into the clients.
 func (p *program) printWelcome(h *house, password string) {
 	c := h.config
-	name := "localhost"
-	if c.everywhere() && !strings.HasSuffix(c.Domain, ".test") { // names below .test are never in the DNS
-		name = c.Hostname
-	}
+	name := c.clientHost()
 	user := "admin@" + c.Domain
 	if password == "" {
 		user = "NAME@" + c.Domain
@@ -173,6 +170,7 @@ func (p *program) printWelcome(h *house, password string) {
 		{"Files, FileZilla", "FTP", port("ftp"), "Require explicit FTP over TLS"},
 		{"", "FTP", port("ftps"), "Require implicit FTP over TLS"},
 		{"Mail from other servers", "SMTP", port("mx"), "STARTTLS offered"},
+		{"How to set up clients", "HTTP", port("http"), "by browser"},
 	}
 	for _, r := range rows {
 		fmt.Fprintf(&b, "  %-24s %-5s host %s  port %-6s %s\n", r[0], r[1], name, r[2], r[3])
@@ -186,6 +184,7 @@ func (p *program) printWelcome(h *house, password string) {
 	if c.TLSCert == "" {
 		fmt.Fprintf(&b, "  CA         %s (let the clients trust it)\n", filepath.Join(h.dir, "tls", "ca.pem"))
 	}
-	fmt.Fprintf(&b, "  Settings   %s\n\n", filepath.Join(h.dir, configName))
+	fmt.Fprintf(&b, "  Settings   %s\n", filepath.Join(h.dir, configName))
+	fmt.Fprintf(&b, "  DNS        packetboat domain dns %s   prints the records to publish; --check compares them with what is\n\n", c.Domain)
 	io.WriteString(p.stdout, b.String())
 }

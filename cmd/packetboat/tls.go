@@ -38,6 +38,7 @@ type certificates struct {
 	cert    *tls.Certificate
 	checked time.Time
 	changed time.Time
+	domains []string // whose names the local CA's certificate has, beside those of the configuration
 }
 
 // openCertificates uses the operator's certificate when the configuration names one, else the local
@@ -50,7 +51,7 @@ func openCertificates(dir string, c *config, logger *slog.Logger) (*certificates
 			return nil, fmt.Errorf("making the folder of the certificates: %w", err)
 		}
 		cs.certFile, cs.keyFile = filepath.Join(folder, "server.pem"), filepath.Join(folder, "server.key")
-		if err := ensureServer(folder, c); err != nil {
+		if err := ensureServer(folder, c, nil); err != nil {
 			return nil, fmt.Errorf("making the server's certificate: %w", err)
 		}
 	}
@@ -101,10 +102,31 @@ func (cs *certificates) renew(ctx context.Context, dir string, c *config) error 
 			return nil
 		case <-tick.C:
 		}
-		if err := ensureServer(filepath.Join(dir, "tls"), c); err != nil {
+		cs.mu.Lock()
+		domains := cs.domains
+		cs.mu.Unlock()
+		if err := ensureServer(filepath.Join(dir, "tls"), c, domains); err != nil {
 			cs.logger.Error("cannot renew the server's certificate", "error", err)
 		}
 	}
+}
+
+// maxNamed is how many domains have their names in the local CA's certificate, each with three.
+const maxNamed = 30
+
+// cover has the local CA's certificate made anew if it lacks names of the domains. A certificate of the operator's stays what it is.
+func (cs *certificates) cover(dir string, c *config, domains []string) error {
+	if c.TLSCert != "" {
+		return nil
+	}
+	domains = domains[:min(len(domains), maxNamed)]
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.domains = domains
+	if err := ensureServer(filepath.Join(dir, "tls"), c, domains); err != nil {
+		return err
+	}
+	return cs.read()
 }
 
 // shown is the certificate that a connection was shown (RFC 5929 section 4: tls-server-end-point). All connections see the same one; one
@@ -140,15 +162,27 @@ func (cs *certificates) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cs.get}
 }
 
-// ensureServer makes the CA and the server's certificate where they are missing, about to expire, or for other names.
-func ensureServer(folder string, c *config) error {
+// askedBelow are the names below a domain under which clients and other servers ask for its settings and policy (RFC 8461 section 3.3).
+var askedBelow = []string{"mta-sts.", "autoconfig.", "autodiscover."}
+
+// ensureServer makes the CA and the server's certificate where they are missing, about to expire, or for other names. The key stays, so
+// that TLSA records of it do (RFC 7671 section 8).
+func ensureServer(folder string, c *config, domains []string) error {
 	ca, caKey, err := ensureCA(folder, c.Domain)
 	if err != nil {
 		return err
 	}
 	names := []string{"localhost", c.Domain, "mail." + c.Domain, "ftp." + c.Domain, "imap." + c.Domain, "smtp." + c.Domain}
-	if !slices.Contains(names, c.Hostname) {
-		names = append(names, c.Hostname)
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	add(c.Hostname)
+	for _, d := range append([]string{c.Domain}, domains...) {
+		for _, below := range askedBelow {
+			add(below + d)
+		}
 	}
 	addresses := []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback}
 	for _, a := range c.Listen {
@@ -162,9 +196,14 @@ func ensureServer(folder string, c *config) error {
 			return nil
 		}
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := readKey(keyFile)
 	if err != nil {
-		return err
+		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return err
+		}
+		if err := writeKey(keyFile, key); err != nil {
+			return err
+		}
 	}
 	t := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: c.Hostname},
@@ -177,9 +216,6 @@ func ensureServer(folder string, c *config) error {
 	}
 	der, err := sign(t, ca, &key.PublicKey, caKey)
 	if err != nil {
-		return err
-	}
-	if err := writeKey(keyFile, key); err != nil {
 		return err
 	}
 	return writeFile(certFile, 0o644, append(pemOf("CERTIFICATE", der), pemOf("CERTIFICATE", ca.Raw)...))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/console"
 	"github.com/packetboat/packetboat/ftp"
 	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/smtp"
@@ -109,7 +110,7 @@ func (h *house) start() (err error) {
 	c := h.config
 	h.registry = session.New(session.Options{
 		Limits: session.Limits{Total: c.LimitTotal, PerAddress: c.LimitPerAddress, PerAccount: c.LimitPerAccount,
-			PerProtocol: map[session.Protocol]int{session.SMTP: c.LimitSMTP, session.IMAP: c.LimitIMAP, session.FTP: c.LimitFTP}},
+			PerProtocol: map[session.Protocol]int{session.SMTP: c.LimitSMTP, session.IMAP: c.LimitIMAP, session.FTP: c.LimitFTP, session.HTTP: c.LimitHTTP}},
 		Logger:  h.logger,
 		History: h.record,
 	})
@@ -136,6 +137,7 @@ func (h *house) start() (err error) {
 	h.tree = vfs.New(h.store, vfs.Options{MaxMessage: c.MaxMessage, Logger: h.logger})
 	h.checkAnonymous()
 	h.openResolver()
+	h.coverDomains(context.Background())
 	h.makeServers()
 
 	var background, accepting context.Context
@@ -147,7 +149,7 @@ func (h *house) start() (err error) {
 	h.spawn("dns", func() error { return h.watchDNS(background, dnsSilent, dnsWell) })
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
-		Handler:           (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor}).handler(),
+		Handler:           (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains}).handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 	}
@@ -238,6 +240,8 @@ func (h *house) makeServers() {
 		"imaps":       {session.IMAP, c.IMAPIdle, c.LoginTimeout, nil, boxes(true)},
 		"ftp":         {session.FTP, c.FTPIdle, c.LoginTimeout, ftp.Refusal, files(false)},
 		"ftps":        {session.FTP, c.FTPIdle, c.LoginTimeout, nil, files(true)},
+		"http":        {session.HTTP, consoleIdle, -1, console.Refusal, h.console(false)},
+		"https":       {session.HTTP, consoleIdle, -1, nil, h.console(true)},
 	}
 	for _, l := range listenerTable {
 		r := rows[l.name]
@@ -292,8 +296,11 @@ func (h *house) recall() error {
 	return nil
 }
 
-// record puts a finished session into the history.
+// record puts a finished session into the history. Strangers who only asked for settings would push everybody else out of it.
 func (h *house) record(i session.Info) {
+	if i.Protocol == session.HTTP && i.AccountID == 0 {
+		return
+	}
 	detail, err := json.Marshal(i)
 	if err != nil {
 		h.logger.Error("cannot write down a finished session", "session", i.ID, "error", err)
