@@ -51,7 +51,7 @@ func (t *tx) putBlob(u *Upload) (int64, error) {
 	if err := t.exec(`INSERT INTO blob (id, key, size, hash, head, data) VALUES (?, ?, ?, ?, ?, ?)`, id, key, u.size, sum, head, data); err != nil {
 		return 0, err
 	}
-	if u.mail {
+	if u.mail && !u.bare {
 		t.mails++
 		t.mailBytes += min(u.size, textPart)
 		err = t.exec(`INSERT INTO mail (blob, envelope, structure, parts, keys, preview, verdict) VALUES (?, ?, ?, ?, ?, ?, ?)`, id, u.envelope, u.struc, u.parts, u.keys, u.preview, u.verdict)

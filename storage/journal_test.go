@@ -2,9 +2,7 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"testing"
 	"time"
 )
@@ -66,34 +64,6 @@ func TestJournalSurvivesClose(t *testing.T) {
 	s = openTest(t, dir, Options{})
 	if r, err := s.Records(t.Context(), "x", 0, 0, 10_000); err != nil || len(r) != journalWaiting {
 		t.Fatal(len(r), err)
-	}
-}
-
-func TestEnqueue(t *testing.T) {
-	s := openTest(t, t.TempDir(), Options{})
-	a := newAccount(t, s, "ann@example.test", 0)
-	sent := mailboxNamed(t, s, a.ID, "Sent").ID
-	out := Outgoing{Account: a.ID, From: a.Name, Recipients: []OutgoingRecipient{{Address: "joe@elsewhere.test"}, {Address: "sue@b\u00fccher.test"}}}
-	u := newMessage(t, s, a.ID, "Subject: x\r\n\r\n")
-	if _, err := s.Enqueue(t.Context(), u, Outgoing{Recipients: []OutgoingRecipient{{Address: "nobody"}}}, nil); !errors.Is(err, ErrInvalid) {
-		t.Fatal(err)
-	}
-	res, err := s.Enqueue(t.Context(), u, out, []Target{{Account: a.ID, Mailbox: sent, Flags: Seen}, {Account: a.ID, Mailbox: 9999}})
-	if err != nil || res[0].Err != nil || !errors.Is(res[1].Err, fs.ErrNotExist) {
-		t.Fatal(res, err)
-	}
-	// The copy in Sent goes; the outbox still has the bytes.
-	if _, err := s.Expunge(t.Context(), a.ID, sent, []uint32{res[0].UID}, true); err != nil {
-		t.Fatal(err)
-	}
-	s.o.GarbageAge = -time.Minute
-	if err := s.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	verifyStore(t, s)
-	var n int
-	if err := s.db.Row(`SELECT COUNT(*) FROM outbox_recipient r JOIN outbox o ON o.id = r.outbox JOIN blob b ON b.id = o.blob WHERE r.state = 'waiting'`).Scan(&n); err != nil || n != 2 {
-		t.Fatal(n, err)
 	}
 }
 

@@ -494,7 +494,7 @@ func leaveNothing(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	for _, table := range []string{"account", "address", "credential", "node", "mailbox", "retired", "subscription", "keyword", "message", "expunged",
-		"blob", "blob_shared", "garbage", "mail", "purge", "partial", "visit"} {
+		"blob", "blob_shared", "garbage", "mail", "purge", "partial", "visit", "outbox", "outbox_recipient"} {
 		var n int
 		if err := s.db.Row(`SELECT COUNT(*) FROM ` + table).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%d rows are left in %s, %v", n, table, err)

@@ -58,6 +58,11 @@ type Options struct {
 	PartialAge      time.Duration // how long cut uploads are kept; 0 means 7 days
 	JournalMax      int           // records kept; 0 means 100,000
 	JournalAge      time.Duration // and for how long; 0 means 90 days
+	SuppressAfter   int           // bounces after which an address is suppressed; 0 means never
+	Events          []string      // that are written for the webhook: EventAccepted, ...; none means no webhook
+	EventsMax       int           // of them how many wait at most; 0 means 100,000
+	QueueMax        int           // messages in the outbox; 0 means 1,000,000, below 0 no limit
+	QueueAccountMax int           // of them those of one account; 0 means 100,000, below 0 no limit
 }
 
 // inlineMax was found by BenchmarkInline: with 16 sessions a row is three times as fast as a file at 32 KiB, half as fast again at 64 KiB,
@@ -81,6 +86,9 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxEntries, 1_000_000)
 	def(&o.JournalMax, 100_000)
 	def(&o.JournalAge, 90*24*time.Hour)
+	def(&o.EventsMax, 100_000)
+	def(&o.QueueMax, 1_000_000)
+	def(&o.QueueAccountMax, 100_000)
 	return o
 }
 
@@ -105,6 +113,10 @@ type Store struct {
 	names   nameCache
 	keys    keysCache
 	access  accessCache
+	outbox  outbox
+	events  events
+
+	suppressions atomic.Int64 // rows of the table
 
 	dir        string // absolute
 	disk       func(dir string) (free, total int64, err error)
@@ -172,6 +184,9 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	err = syncFolders(dir)
 	if err == nil {
 		err = s.openAnnotations()
+	}
+	if err == nil {
+		err = s.openOutbox()
 	}
 	if err != nil {
 		db.Close()

@@ -93,7 +93,8 @@ func (s *Store) sweep(ctx context.Context, all bool, before time.Time) error {
 	_, err := s.DropPartials(ctx, 0, s.o.Now().Add(-s.o.PartialAge))
 	errs := []error{err, s.untilDone(ctx, (*tx).purge), s.sweepGarbage(ctx)}
 	if all {
-		errs = append(errs, s.untilDone(ctx, (*tx).trimJournal), s.untilDone(ctx, (*tx).trimVisits), s.untilDone(ctx, (*tx).trimSeen), s.sweepOrphans(ctx, before))
+		errs = append(errs, s.untilDone(ctx, (*tx).trimJournal), s.untilDone(ctx, (*tx).trimVisits), s.untilDone(ctx, (*tx).trimSeen),
+			s.untilDone(ctx, (*tx).trimSuppressions), s.sweepOrphans(ctx, before))
 		// What is staged and not held by this process, which alone has the store open, was left by a crash, however short ago.
 		_, err = s.blobs.SweepStaging(ctx, 0)
 		errs = append(errs, err)

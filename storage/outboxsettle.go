@@ -1,0 +1,282 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// OutcomeState is what became of a recipient.
+type OutcomeState string
+
+// The outcomes. All but Deferred end the row.
+const (
+	Delivered OutcomeState = "delivered" // the next server took it, and the notices asked for are its
+	Relayed   OutcomeState = "relayed"   // the next server took it, and knows no DSN: who asked for NOTIFY=SUCCESS is told so
+	Expanded  OutcomeState = "expanded"  // it went on to several addresses
+	Failed    OutcomeState = "failed"    // for good
+	Deferred  OutcomeState = "deferred"  // to be tried again when due
+)
+
+// Outcome is what became of a recipient that was leased.
+type Outcome struct {
+	Recipient  int64 // Leased.ID
+	State      OutcomeState
+	Due        time.Time // of Deferred: when it is tried again
+	Reply      string    // what the other side said, "" when nobody did; it is kept up to 1,000 bytes
+	Status     string    // RFC 3463, as "5.1.1"
+	Remote     string    // who said it, as "mx.example (192.0.2.1)"; "" for nobody
+	Suppressed bool      // of Failed: because the address is on the suppression list (Leased.Suppressed)
+	Delayed    bool      // a notice of the delay goes with it, or went before
+	Owner      string    // Lease's: Deferred of what somebody else has leased meanwhile is left out; "" is whoever it is
+	NoAttempt  bool      // nothing was tried (worker shutting down, domain busy): attempts stay, and Reply "" leaves what is known of the last attempt
+}
+
+// Notice is a message that tells of outcomes (RFC 3464) and enters with them: into the outbox, or into local mailboxes.
+type Notice struct {
+	For      []int64 // the recipients it tells of: when all their rows were gone already (dropped, or settled by another worker), it does not enter
+	Upload   *Upload // of NewMail; Settle takes it, or ends it when it does not enter
+	Outgoing *Outgoing
+	Targets  []Target // a mailbox takes a notice even when it is full; one that is gone does not
+}
+
+// Settle says what became of recipients that were leased, in one transaction that is durable when it returns: what is done goes, what is deferred waits, notices enter, the
+// journal and the webhook's events are written. Rows that are gone already are left out without an error, and an outcome that is final ends a row in whatever state: what was
+// delivered was delivered. Deferred leaves what is held held. After an error nothing has happened, and uploads are as they were.
+func (s *Store) Settle(ctx context.Context, outcomes []Outcome, notices []Notice) error {
+	letters := make([]*letter, len(notices))
+	for i, n := range notices {
+		if n.Outgoing != nil {
+			l, err := newLetter(n.Outgoing)
+			if err != nil {
+				return fail("settle", err)
+			}
+			letters[i] = &l
+		}
+		if err := n.Upload.Prepare(ctx); err != nil {
+			return fail("settle", err)
+		}
+	}
+	var entered []bool
+	err := s.do(ctx, func(t *tx) error {
+		x := settlement{t: t, there: map[int64]bool{}}
+		for i := range outcomes {
+			if err := x.settle(&outcomes[i]); err != nil {
+				return err
+			}
+		}
+		entered = make([]bool, len(notices))
+		for i := range notices {
+			var err error
+			if entered[i], err = x.notify(&notices[i], letters[i]); err != nil {
+				return err
+			}
+		}
+		return x.finish()
+	})
+	if err != nil {
+		return fail("settle", err)
+	}
+	for i, n := range notices {
+		if entered[i] {
+			n.Upload.taken()
+		} else {
+			n.Upload.Abort()
+		}
+	}
+	return nil
+}
+
+// settlement is a Settle under way.
+type settlement struct {
+	t       *tx
+	there   map[int64]bool // recipients whose rows were there
+	letters []settled
+	ended   []int64 // messages of which a recipient went
+}
+
+// settled is an outcome with what the journal and the webhook tell of it.
+type settled struct {
+	*Outcome
+	outbox  int64
+	address string
+	queue   string
+	account int64
+	sender  string
+}
+
+// historyMax bounds what is kept of former attempts, and replyMax what is kept of a reply.
+const (
+	historyMax = 4 << 10
+	replyMax   = 1000
+)
+
+func (x *settlement) settle(o *Outcome) error {
+	t := x.t
+	w := settled{Outcome: o}
+	var k dueKey
+	var state, owner, history, verdict string
+	var attempts int
+	err := t.db.Row(`SELECT r.outbox, r.address, r.domain, r.priority, r.state, r.owner, r.attempts, r.history, r.verdict, o.queue, o.account, o.sender
+		FROM outbox_recipient r JOIN outbox o ON o.id = r.outbox WHERE r.id = ?`, o.Recipient).
+		Scan(&w.outbox, &w.address, &k.domain, &k.priority, &state, &owner, &attempts, &history, &verdict, &w.queue, &w.account, &w.sender)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	x.there[o.Recipient] = true
+	if o.State != Deferred {
+		return x.end(w, k, state)
+	}
+	if state == QueueLeased && o.Owner != "" && owner != o.Owner {
+		return nil
+	}
+	due := o.Due.Unix()
+	if verdict != "" {
+		due = t.now()
+	}
+	if state != QueueHeld {
+		state = QueueWaiting
+		// It may have waited already, if its lease was over.
+		t.after = append(t.after, func() { t.s.outbox.hint() })
+	}
+	if o.NoAttempt && o.Reply == "" {
+		err = t.exec(`UPDATE outbox_recipient SET state = ?, due = ?, owner = '', lease = 0 WHERE id = ?`, state, due, o.Recipient)
+	} else {
+		x.letters = append(x.letters, w)
+		if !o.NoAttempt {
+			attempts++
+		}
+		reply := cut(o.Reply, replyMax)
+		err = t.exec(`UPDATE outbox_recipient SET state = ?, due = ?, owner = '', lease = 0, attempts = ?, reply = ?, status = ?, remote = ?, tried = ?,
+			delayed = CASE WHEN ? = 1 THEN 1 ELSE delayed END, history = ? WHERE id = ?`, state, due, attempts, reply, o.Status, o.Remote, t.now(), truth(o.Delayed),
+			remember(history, fmt.Sprintf("%d\t%s\t%s\t%s\n", t.now(), o.Status, oneLine(o.Remote), oneLine(reply))), o.Recipient)
+	}
+	if err != nil || state == QueueHeld {
+		return err
+	}
+	return t.look(k)
+}
+
+// end removes the row of a recipient whose outcome is final.
+func (x *settlement) end(w settled, k dueKey, state string) error {
+	x.letters = append(x.letters, w)
+	if !slices.Contains(x.ended, w.outbox) {
+		x.ended = append(x.ended, w.outbox)
+	}
+	if err := x.t.exec(`DELETE FROM outbox_recipient WHERE id = ?`, w.Recipient); err != nil {
+		return err
+	}
+	if state == QueueWaiting {
+		if err := x.t.look(k); err != nil {
+			return err
+		}
+	}
+	return x.t.noteBounce(w.address, w.Outcome)
+}
+
+// remember adds a line to the history, which loses its first lines when it is too long.
+func remember(history, line string) string {
+	history += line
+	for len(history) > historyMax {
+		_, rest, ok := strings.Cut(history, "\n")
+		if !ok || rest == "" {
+			break
+		}
+		history = rest
+	}
+	return history
+}
+
+// oneLine is s without tabs and line ends.
+func oneLine(s string) string {
+	return strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ").Replace(s)
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "")
+	}
+	return s
+}
+
+// notify enters a notice, unless what it tells of was settled before.
+func (x *settlement) notify(n *Notice, l *letter) (bool, error) {
+	if len(n.For) > 0 && !slices.ContainsFunc(n.For, func(id int64) bool { return x.there[id] }) {
+		return false, nil
+	}
+	t := x.t
+	var targets []Target
+	for i := range n.Targets {
+		err := t.unlimited(n.Targets[i].Account, func() error {
+			_, err := t.admit(&n.Targets[i], n.Upload.size, 1)
+			return err
+		})
+		if err != nil && !isRefusal(err) {
+			return false, err
+		}
+		if err == nil {
+			targets = append(targets, n.Targets[i])
+		}
+	}
+	refs := int64(len(targets))
+	if l != nil {
+		refs++
+	}
+	if refs == 0 {
+		return false, nil
+	}
+	blob, err := t.putOutgoing(n.Upload, len(targets) > 0)
+	if err != nil {
+		return false, err
+	}
+	if l != nil {
+		if err := t.putLetter(*l, blob, n.Upload.size); err != nil {
+			return false, err
+		}
+	}
+	for i := range targets {
+		err := t.unlimited(targets[i].Account, func() error {
+			d, err := t.admit(&targets[i], n.Upload.size, 1)
+			if err == nil {
+				_, err = t.append(d, &targets[i], n.Upload.size, blob)
+			}
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	if refs > 1 {
+		return true, t.share(blob, refs-1)
+	}
+	return true, nil
+}
+
+// unlimited runs fn while the account has no quota.
+func (t *tx) unlimited(account int64, fn func() error) error {
+	a, err := t.account(account)
+	if err != nil {
+		return err
+	}
+	bytes, messages := a.Quota, a.MessageQuota
+	a.Quota, a.MessageQuota = 0, 0
+	defer func() { a.Quota, a.MessageQuota = bytes, messages }()
+	return fn()
+}
+
+// finish removes messages that have no recipient left, and writes down what happened.
+func (x *settlement) finish() error {
+	for _, id := range x.ended {
+		if err := x.t.finishLetter(id); err != nil {
+			return err
+		}
+	}
+	return x.t.recordSettled(x.letters)
+}
