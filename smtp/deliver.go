@@ -100,7 +100,8 @@ func (d *delivery) send(o storage.Outgoing, r storage.OutgoingRecipient) {
 // outgoing is an Outgoing with what MAIL said, without recipients.
 func (t *transaction) outgoing(id string, account int64, from string) storage.Outgoing {
 	m := &t.sender
-	return storage.Outgoing{Account: account, From: from, EnvelopeID: m.envid, Return: m.ret}
+	return storage.Outgoing{Queue: id, Account: account, From: from, EnvelopeID: m.envid, Return: m.ret, UTF8: m.utf8, RequireTLS: m.requireTLS,
+		Priority: m.priority, ByMode: m.byMode, By: m.by}
 }
 
 // plan says where the message goes.
@@ -210,7 +211,7 @@ func (t *transaction) commit(ctx context.Context, u *storage.Upload, d *delivery
 	if len(d.outs) == 0 {
 		return t.deliverHere(ctx, u, d.targets)
 	}
-	if _, err := t.c.srv.store.Enqueue(ctx, u, d.outs[0], d.targets); err != nil {
+	if _, err := t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets); err != nil {
 		return t.c.failure("outbox", err)
 	}
 	return nil
