@@ -29,6 +29,7 @@ type client struct {
 	mail    *transaction     // between MAIL and the end of the message
 	errors  int              // commands that were wrong
 	notes   int              // refusals that the journal was told
+	told    *told            // what a front end said of its client; nil: nothing
 
 	// For the engine.
 	feed    []byte    // lines that it reads next

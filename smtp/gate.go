@@ -35,6 +35,7 @@ var rules = map[string]rule{
 	"HELO":     {smtp, (*client).hello},
 	"LHLO":     {lmtp, (*client).hello}, // RFC 2033 section 4.1
 	"STARTTLS": {alone, (*client).starttls},
+	"XCLIENT":  {smtp, (*client).xclient},
 	"AUTH":     {hello | smtp, (*client).auth},
 	"MAIL":     {hello | login, (*client).mailFrom},
 	"RCPT":     {hello | login | mail, (*client).rcptTo},
@@ -50,7 +51,7 @@ var rules = map[string]rule{
 // absent are commands of other servers.
 var absent = map[string]bool{
 	"EXPN": true, "SEND": true, "SOML": true, "SAML": true, "TURN": true, "ETRN": true, "ATRN": true,
-	"XCLIENT": true, "XFORWARD": true, "BURL": true,
+	"XFORWARD": true, "BURL": true,
 }
 
 // web are the first words of what is no SMTP client: somebody's browser was sent here.
@@ -208,7 +209,10 @@ func (c *client) hello(verb, arg string) {
 	}
 	// Names are not judged: devices send junk (RFC 5321 section 4.1.4 forbids refusing for it).
 	c.helo, c.esmtp = clean(name, 255), verb != "HELO"
-	c.ses.SetClient(name)
+	if c.told != nil && c.told.helo != "" {
+		c.helo = c.told.helo
+	}
+	c.ses.SetClient(c.helo)
 	c.instead = c.greeting()
 	c.feed = []byte("HELO client\r\n")
 }

@@ -179,6 +179,9 @@ func heloName(s string) string {
 
 func literal(c *client) string {
 	addr := c.ses.Remote().Addr().Unmap()
+	if !addr.IsValid() {
+		return "unknown"
+	}
 	if addr.Is6() {
 		return "[IPv6:" + addr.WithZone("").String() + "]"
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +66,9 @@ func open(t testing.TB, o smtp.Options, policy auth.Plaintext) *house {
 		options.Name = name
 		return sessiontest.Serve(t, h.registry, options, smtp.New(h.store, door, o).Serve)
 	}
+	if o.XClient == nil {
+		o.XClient = session.FrontEnds{netip.MustParsePrefix("127.0.0.7/32")}
+	}
 	h.mx = listen("mx", o)
 	o.Mode = smtp.Submission
 	h.sub = listen("submission", o)
@@ -88,6 +92,7 @@ func (h *house) env(t testing.TB) sessiontest.Env {
 	return sessiontest.Env{
 		Dial: map[string]func(context.Context) (net.Conn, error){
 			"mx": sessiontest.TCP(h.mx), "sub": sessiontest.TCP(h.sub), "subs": sessiontest.OverTLS(h.subs, client), "lmtp": sessiontest.TCP(h.lmtp),
+			"front": from("127.0.0.7", h.mx), "frontsub": from("127.0.0.7", h.sub),
 		},
 		TLS:      client,
 		Registry: h.registry,
@@ -95,6 +100,14 @@ func (h *house) env(t testing.TB) sessiontest.Env {
 			"has": h.has, "lacks": h.lacks, "count": h.count, "quota": h.quota, "messages": h.limit, "use": h.use, "drain": h.drain, "disable": h.disable,
 		},
 		Vars: map[string]string{"MX": h.mx},
+	}
+}
+
+// from connects from another address of this machine.
+func from(local, addr string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+		return d.DialContext(ctx, "tcp", addr)
 	}
 }
 

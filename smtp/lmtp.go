@@ -3,8 +3,6 @@ package smtp
 import (
 	"context"
 	"errors"
-	"net/netip"
-	"slices"
 
 	"github.com/packetboat/packetboat/storage"
 )
@@ -12,15 +10,6 @@ import (
 // LMTP (RFC 2033) differs from SMTP in its greeting, LHLO, and in that the end of a message is answered once for each recipient that
 // RCPT took, in their order: what one account cannot take harms no other. There is no queue behind it: whoever sends keeps the
 // message for those that got a temporary error.
-
-// Networks are whom a listener believes or serves.
-type Networks []netip.Prefix
-
-// Has tells whether a is in one of them.
-func (n Networks) Has(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(n, func(p netip.Prefix) bool { return p.Contains(a) })
-}
 
 // verdicts are the replies to the end of a message: one for each recipient in LMTP, one in all otherwise.
 func (c *client) verdicts(t *transaction, r *reply) []byte {

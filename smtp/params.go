@@ -399,6 +399,9 @@ func (c *client) offers() []string {
 		words = append(words, "REQUIRETLS")
 	}
 	words = append(words, "DSN")
+	if c.fronts() {
+		words = append(words, "XCLIENT "+attributes)
+	}
 	if c.knowsOwners() {
 		words = append(words, "RRVS")
 	}

@@ -44,7 +44,9 @@ type Options struct {
 	MaxRecipients int
 	BareNewline   BareNewline // "": Reject on MX and LMTP, Normalize on submission
 	// Trusted are whom an LMTP server serves: it asks nobody for a password. nil: this machine.
-	Trusted Networks
+	Trusted session.FrontEnds
+	// XClient are the front ends whose word about their clients is believed (XCLIENT); nil: nobody's.
+	XClient session.FrontEnds
 	// Patience is how long a line may take from when it is waited for until its end, and each 64 KiB of a message; 0 means
 	// 10 min, negative: for ever. RFC 5321 section 4.5.3.2.7 wants 5 min between commands, which is the listener's idle timeout; this is for
 	// who sends a byte before each of those is over.
@@ -76,7 +78,7 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 		o.Patience = 10 * time.Minute
 	}
 	if o.Mode == LMTP && o.Trusted == nil {
-		o.Trusted = Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+		o.Trusted = session.FrontEnds{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	if o.BareNewline == "" && o.Mode == Submission {
 		o.BareNewline = Normalize

@@ -77,8 +77,32 @@ func (s *Session) checkup(i Info) bool {
 	return false
 }
 
-// Front is the address of the front end that the session came through (Fronted); the zero value for a direct one.
+// Origin is who connected, whatever was told since (Believe): the client of a PROXY header, or else the socket's other end.
+func (s *Session) Origin() netip.AddrPort { return s.remote }
+
+// Believe makes a the session's Remote, on the word of a front end that told so in the protocol itself (XCLIENT). The limits per address are
+// a's from now on: an error, which names the limit, means that nothing changed and the session should end. The zero value stands for a client
+// that nobody knows. Whom to believe is the protocol's decision, by Origin.
+func (s *Session) Believe(a netip.AddrPort) error {
+	r := s.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sessions[s.id] != s {
+		return ErrClosed
+	}
+	if err := r.count.move(r.o.Limits, s.Remote().Addr(), a.Addr()); err != nil {
+		return err
+	}
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	s.told.Store(&a)
+	return nil
+}
+
+// Front is the address of the front end that the session came through (Fronted, Believe); the zero value for a direct one.
 func (s *Session) Front() netip.AddrPort {
+	if s.told.Load() != nil {
+		return s.remote
+	}
 	if c, ok := s.conn.Conn.(*frontedConn); ok {
 		return c.front()
 	}

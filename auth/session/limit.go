@@ -46,6 +46,22 @@ func (c *counts) remove(protocol Protocol, remote netip.Addr) {
 	}
 }
 
+// move counts a session for another peer, or says that this would break a limit.
+func (c *counts) move(l Limits, from, to netip.Addr) error {
+	from, to = network(from), network(to)
+	if from == to {
+		return nil
+	}
+	if l.PerAddress > 0 && c.peer[to] >= l.PerAddress {
+		return overLimit("from your address", l.PerAddress, "limits.per_address")
+	}
+	if c.peer[from]--; c.peer[from] == 0 {
+		delete(c.peer, from)
+	}
+	c.peer[to]++
+	return nil
+}
+
 // addOutgoing is add for a connection of ours to a peer: no stranger can use up its places, and it takes none of theirs.
 func (c *counts) addOutgoing(l Limits) error {
 	if l.Outgoing > 0 && c.outgoing >= l.Outgoing {

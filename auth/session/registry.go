@@ -225,7 +225,7 @@ func (r *Registry) remove(s *Session) {
 	if s.listener.outgoing {
 		r.count.outgoing--
 	} else {
-		r.count.remove(s.Protocol(), s.remote.Addr())
+		r.count.remove(s.Protocol(), s.Remote().Addr())
 	}
 	r.emptyLocked()
 }

@@ -112,6 +112,7 @@ type Session struct {
 	listener *listener // what all sessions of one listener share
 	id       string
 	remote   netip.AddrPort
+	told     atomic.Pointer[netip.AddrPort] // what Believe said of the peer; written under registry.mu; nil: remote is the client
 	started  time.Time
 	life     lifetime
 
@@ -172,8 +173,16 @@ func FromAddr(a net.Addr) *Session {
 type addr Session
 
 func (a *addr) Network() string          { return "tcp" }
-func (a *addr) String() string           { return a.conn.Conn.RemoteAddr().String() }
-func (a *addr) AddrPort() netip.AddrPort { return a.remote }
+func (a *addr) AddrPort() netip.AddrPort { return (*Session)(a).Remote() }
+func (a *addr) String() string {
+	if p := a.told.Load(); p != nil {
+		if !p.IsValid() {
+			return "unknown"
+		}
+		return p.String()
+	}
+	return a.conn.Conn.RemoteAddr().String()
+}
 
 // ID is the session's ULID, the same in the list, the log and the journal.
 func (s *Session) ID() string { return s.id }
@@ -181,12 +190,18 @@ func (s *Session) ID() string { return s.id }
 // Conn is the session's connection, below whatever was put over it: TLS, compression.
 func (s *Session) Conn() *Conn { return &s.conn }
 
-// Protocol, Listener, Remote and Local never change. Listener is the name given to Listen ("imaps").
-func (s *Session) Protocol() Protocol     { return s.listener.o.Protocol }
-func (s *Session) Listener() string       { return s.listener.o.Name }
-func (s *Session) Remote() netip.AddrPort { return s.remote }
-func (s *Session) Local() netip.AddrPort  { return addrPort(s.conn.LocalAddr()) }
-func (s *Session) Started() time.Time     { return s.started }
+// Protocol, Listener and Local never change, and Remote only by Believe. Listener is the name given to Listen ("imaps"). Remote is
+// the zero value when nobody knows: for a socket of the machine's own, or when a front end said so.
+func (s *Session) Protocol() Protocol    { return s.listener.o.Protocol }
+func (s *Session) Listener() string      { return s.listener.o.Name }
+func (s *Session) Local() netip.AddrPort { return addrPort(s.conn.LocalAddr()) }
+func (s *Session) Remote() netip.AddrPort {
+	if p := s.told.Load(); p != nil {
+		return *p
+	}
+	return s.remote
+}
+func (s *Session) Started() time.Time { return s.started }
 
 // Context ends when the session is killed, drained, expired or closed; context.Cause tells why.
 // A drained session that is busy keeps its context until the command is done.
@@ -501,7 +516,7 @@ func (s *Session) Info() Info {
 		ID:         s.id,
 		Protocol:   s.Protocol(),
 		Listener:   s.Listener(),
-		Remote:     s.conn.Conn.RemoteAddr().String(),
+		Remote:     (*addr)(s).String(),
 		Local:      s.conn.LocalAddr().String(),
 		Client:     s.client,
 		AccountID:  s.account.ID,

@@ -272,7 +272,7 @@ func (p *player) session(peer *peer) (*session.Session, error) {
 	local := peer.conn.LocalAddr().String()
 	for by := p.by(); time.Now().Before(by); time.Sleep(time.Millisecond) {
 		for _, i := range p.env.Registry.List() {
-			if s, ok := p.env.Registry.Get(i.ID); ok && i.Remote == local {
+			if s, ok := p.env.Registry.Get(i.ID); ok && (i.Remote == local || i.Front == local) {
 				return s, nil
 			}
 		}
