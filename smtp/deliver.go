@@ -208,38 +208,11 @@ func (t *transaction) commit(ctx context.Context, u *storage.Upload, d *delivery
 	if len(d.outs) == 0 && len(d.targets) == 0 {
 		return nil // filters want it nowhere
 	}
-	if len(d.outs) == 0 {
-		return t.deliverHere(ctx, u, d.targets)
-	}
-	if _, err := t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets); err != nil {
-		return t.c.failure("outbox", err)
-	}
-	return nil
-}
-
-// deliverHere puts the message into all targets or none.
-func (t *transaction) deliverHere(ctx context.Context, u *storage.Upload, targets []storage.Target) *reply {
-	done, err := t.c.srv.store.Deliver(ctx, u, targets)
-	if err != nil {
-		return t.c.failure("delivery", err)
-	}
-	for _, d := range done {
-		if d.Err != nil {
-			err = d.Err
-		}
-	}
-	if err == nil {
+	_, err := t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets)
+	switch {
+	case err == nil:
 		return nil
-	}
-	for i, d := range done {
-		if d.Err != nil {
-			continue
-		}
-		if _, err := t.c.srv.store.Expunge(ctx, targets[i].Account, targets[i].Mailbox, []uint32{d.UID}, true); err != nil {
-			t.c.log.Error("failed", "doing", "taking a delivery back", "account", targets[i].Account, "uid", d.UID, "error", err)
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+	case errors.Is(err, fs.ErrNotExist):
 		return say(451, "4.2.1", "mailbox went away, try again") // the next RCPT tells whose
 	}
 	return t.c.failure("delivery", err)

@@ -28,40 +28,56 @@ func (c *client) verdicts(t *transaction, r *reply) []byte {
 }
 
 // deliverEach is deliver for LMTP: t.each says what became of each recipient. The reply is nil when one of them has the message, and else
-// what kept it from all.
+// what kept it from all. Deliveries are all or none, and leave the upload as it was when they fail: then those who cannot be served are looked for
+// one by one, and the others served without them.
 func (t *transaction) deliverEach(ctx context.Context, id string, u *storage.Upload) *reply {
 	all := t.recipients
 	t.each = make([]*reply, len(all))
 	defer func() { t.recipients = all }()
-	var last *reply
-	left := make([]int, 0, len(all))
-	for i, r := range all {
-		for _, b := range r.route.Boxes {
-			if t.each[i] == nil {
-				t.each[i] = t.full(ctx, b.Account, u.Size())
-			}
-		}
-		if last = t.each[i]; last == nil {
-			left = append(left, i)
-		} else {
-			t.each[i] = t.c.refused(last)
-		}
-	}
-	if len(left) == 0 {
-		return last
-	}
-	t.recipients = make([]recipient, len(left))
-	for k, i := range left {
-		t.recipients[k] = all[i]
-	}
 	r := t.deliver(ctx, id, u)
+	if r == nil || len(all) == 1 {
+		return r
+	}
+	var able []recipient
+	for i := range all {
+		t.recipients = all[i : i+1]
+		if refusal := t.alone(ctx, id, u); refusal != nil {
+			t.each[i] = t.c.refused(refusal)
+		} else {
+			able = append(able, all[i])
+		}
+	}
+	if len(able) > 0 && len(able) < len(all) {
+		t.recipients = able
+		r = t.deliver(ctx, id, u)
+	}
 	if r == nil {
 		return nil
 	}
-	for _, i := range left {
-		t.each[i] = t.c.refused(r)
+	for i := range all {
+		if t.each[i] == nil {
+			t.each[i] = t.c.refused(r)
+		}
 	}
 	return r
+}
+
+// alone tells what would keep the message from the only recipient.
+func (t *transaction) alone(ctx context.Context, id string, u *storage.Upload) *reply {
+	d, refusal := t.plan(ctx, id, u)
+	if refusal != nil {
+		return refusal
+	}
+	for _, a := range d.accounts {
+		now, err := t.c.srv.store.Account(ctx, a.ID) // it may have changed since RCPT
+		if err != nil {
+			return t.c.failure("recipient", err)
+		}
+		if refusal := t.full(ctx, now, u.Size()); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
 }
 
 // finish delivers a message that is complete, in the way of its listener.
