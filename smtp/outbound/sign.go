@@ -1,26 +1,64 @@
 package outbound
 
 import (
+	"bytes"
 	"context"
+	"crypto"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/mjl-/mox/dns"
+
+	"github.com/packetboat/packetboat/smtp/verify"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/mime"
 )
 
 // SignOptions of a Signer; the zero value is usable.
 type SignOptions struct {
-	Logger *slog.Logger
-	Expire time.Duration // x= is this long after t=; 0: no x=
-	Now    func() time.Time
+	Logger   *slog.Logger
+	Name     string        // the authserv-id of the Authentication-Results that we write
+	Resolver dns.Resolver  // for chains that nobody has looked at yet; nil: they are taken for broken
+	Expire   time.Duration // x= is this long after t=; 0: no x=
+	Now      func() time.Time
+	Off      bool // nothing is signed or sealed
 }
 
-// Signer makes DKIM signatures (RFC 6376, RFC 8463) with the keys of our domains. One value serves all workers.
+// Signer makes DKIM signatures (RFC 6376, RFC 8463) with the keys of our domains, and ARC sets (RFC 8617) for what is passed on. One value serves all workers.
 type Signer struct {
 	store *storage.Store
 	o     SignOptions
+
+	mu    sync.Mutex
+	epoch uint64                  // of the keys
+	keys  map[string][]signingKey // by domain; none: the domain is not ours
+	made  map[string]madeFields   // by Sign's and Seal's key
 }
+
+// signingKey is an active key, ready for use.
+type signingKey struct {
+	selector  string
+	algorithm string
+	key       crypto.Signer
+}
+
+// madeFields are what was made for a message.
+type madeFields struct {
+	fields []byte
+	at     time.Time
+}
+
+const (
+	madeMax  = 1024      // messages whose fields are kept, a few KiB each
+	madeAge  = time.Hour // and for how long: t= is a time
+	keysMax  = 1000      // domains whose keys are kept
+	maxSized = 1 << 20   // of a header that is signed
+)
 
 // NewSigner makes one.
 func NewSigner(store *storage.Store, o SignOptions) *Signer {
@@ -30,13 +68,207 @@ func NewSigner(store *storage.Store, o SignOptions) *Signer {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Signer{store: store, o: o}
+	return &Signer{store: store, o: o, keys: map[string][]signingKey{}, made: map[string]madeFields{}}
 }
 
 // Sign makes the fields that go in front of a message: a signature of each algorithm by the domain of its From field if that is ours, else by
-// the envelope sender's. No fields and no error when neither is. message holds size bytes in the form in which they are sent (re-encoded, lines folded, dots not
-// doubled). key names that form (the outbox id and what was done to it): what was made for a key is given again for a while, so that further
-// attempts and domains cost nothing; "" keeps nothing.
+// the envelope sender's. No fields and no error when neither is, or when it has no From field or several (RFC 5322 section 3.6). message holds size bytes in the form in which they are
+// sent (re-encoded, lines folded, dots not doubled). key names that form (the outbox id and what was done to it): what was made for a key is given again for a
+// while, so that further attempts and domains cost nothing; "" keeps nothing. It is for what accounts of ours sent and what we wrote ourselves; what others sent
+// is sealed.
 func (s *Signer) Sign(ctx context.Context, key, sender string, message io.ReaderAt, size int64) ([]byte, error) {
-	return nil, nil
+	return s.once(ctx, "sign "+key, key != "", func() ([]byte, error) { return s.sign(ctx, sender, message, size) })
 }
+
+// once gives what was made for a key, or makes it.
+func (s *Signer) once(ctx context.Context, key string, keep bool, produce func() ([]byte, error)) ([]byte, error) {
+	if s.o.Off {
+		return nil, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.refresh()
+	m, ok := s.made[key]
+	epoch := s.epoch
+	s.mu.Unlock()
+	if ok && keep && s.o.Now().Sub(m.at) < madeAge {
+		return m.fields, nil
+	}
+	fields, err := produce()
+	if err != nil || !keep {
+		return fields, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == epoch {
+		s.trim()
+		s.made[key] = madeFields{fields, s.o.Now()}
+	}
+	return fields, nil
+}
+
+// refresh forgets what was made with keys that changed since. With mu.
+func (s *Signer) refresh() {
+	if e := s.store.DKIMEpoch(); e != s.epoch {
+		s.epoch = e
+		clear(s.keys)
+		clear(s.made)
+	}
+}
+
+// trim makes room for one more: the old ones go, and if all are young, any. With mu.
+func (s *Signer) trim() {
+	if len(s.made) < madeMax {
+		return
+	}
+	for k, m := range s.made {
+		if s.o.Now().Sub(m.at) >= madeAge {
+			delete(s.made, k)
+		}
+	}
+	for k := range s.made {
+		if len(s.made) < madeMax {
+			return
+		}
+		delete(s.made, k)
+	}
+}
+
+func (s *Signer) sign(ctx context.Context, sender string, message io.ReaderAt, size int64) ([]byte, error) {
+	header, body, err := readHeader(message, size)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	fields := verify.HeaderFields(header)
+	domain, keys, err := s.signs(ctx, fields, sender)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	hash, err := verify.BodyHash(io.NewSectionReader(message, body, size-body), true)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	sig := verify.Signing{Field: "DKIM-Signature", First: "v=1", Domain: domain, At: s.o.Now(), Expire: s.o.Expire, BodyHash: hash, Names: verify.SignedNames(fields)}
+	var out []byte
+	for _, k := range keys {
+		sig.Selector, sig.Key = k.selector, k.key
+		f, err := sig.Make(fields)
+		if err != nil {
+			return nil, fmt.Errorf("signing: %w", err)
+		}
+		out = append(out, f...)
+	}
+	return out, nil
+}
+
+// signs finds the domain that signs a message and its keys; none when nobody does.
+func (s *Signer) signs(ctx context.Context, fields []verify.HeaderField, sender string) (string, []signingKey, error) {
+	var domains []string
+	froms := 0
+	for _, f := range fields {
+		if f.Name == "from" {
+			froms++
+			domains = append(domains, authorDomains(f.Raw)...)
+		}
+	}
+	if froms != 1 {
+		return "", nil, nil
+	}
+	if _, d, err := storage.ParseAddress(sender); err == nil {
+		domains = append(domains, d)
+	}
+	for _, d := range domains {
+		name, keys, err := s.active(ctx, d)
+		if err != nil || len(keys) > 0 {
+			return name, keys, err
+		}
+	}
+	return "", nil, nil
+}
+
+// maxAuthors of a From field are looked at.
+const maxAuthors = 10
+
+// authorDomains are the domains of the addresses of a From field, in order.
+func authorDomains(raw []byte) []string {
+	x := mime.NewIndexer(mime.Limits{})
+	x.Write(raw)
+	x.Write([]byte("\r\n"))
+	e := x.Finish().Root.Envelope
+	if e == nil {
+		return nil
+	}
+	var all []string
+	for _, a := range e.From {
+		if a.Host != "" && a.Host != mime.MissingDomain && len(all) < maxAuthors {
+			all = append(all, a.Host)
+		}
+	}
+	return all
+}
+
+// active are the keys that sign for a domain, with its name as it is in the DNS; none when it is not ours.
+func (s *Signer) active(ctx context.Context, domain string) (string, []signingKey, error) {
+	_, name, err := storage.ParseAddress("x@" + domain)
+	if err != nil {
+		return "", nil, nil
+	}
+	s.mu.Lock()
+	s.refresh()
+	keys, ok := s.keys[name]
+	epoch := s.epoch
+	s.mu.Unlock()
+	if ok {
+		return name, keys, nil
+	}
+	all, err := s.store.DKIMKeys(ctx, name)
+	if err != nil && !errors.Is(err, storage.ErrNotLocal) {
+		return "", nil, err
+	}
+	for _, k := range all {
+		if k.State != storage.DKIMActive {
+			continue
+		}
+		private, err := k.Signer()
+		if err != nil {
+			return "", nil, err
+		}
+		keys = append(keys, signingKey{k.Selector, k.Algorithm, private})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refresh(); s.epoch == epoch {
+		if len(s.keys) >= keysMax {
+			clear(s.keys)
+		}
+		s.keys[name] = keys
+	}
+	return name, keys, nil
+}
+
+// readHeader reads a message's header into memory, with the CRLF of its last line, and tells where the body begins.
+func readHeader(message io.ReaderAt, size int64) (header []byte, body int64, err error) {
+	n := min(size, 16<<10)
+	for {
+		buf := make([]byte, n)
+		if k, err := message.ReadAt(buf, 0); int64(k) < n {
+			return nil, 0, err
+		}
+		switch i := bytes.Index(buf, []byte("\r\n\r\n")); {
+		case bytes.HasPrefix(buf, []byte("\r\n")):
+			return nil, 2, nil
+		case i >= 0:
+			return buf[:i+2], int64(i) + 4, nil
+		case n == size:
+			return buf, size, nil
+		case n >= maxSized:
+			return nil, 0, fmt.Errorf("the header is longer than %d bytes", maxSized)
+		}
+		n = min(size, 8*n, maxSized)
+	}
+}
+
+// domainOf is what is behind the last @.
+func domainOf(addr string) string { return addr[strings.LastIndexByte(addr, '@')+1:] }
