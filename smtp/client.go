@@ -28,7 +28,8 @@ type client struct {
 	account *storage.Account // after AUTH
 	mail    *transaction     // between MAIL and the end of the message
 	errors  int              // commands that were wrong
-	notes   int              // refusals that the journal was told
+	notes   int16            // refusals that the journal was told
+	unknown int16            // recipients that there are not
 	told    *told            // what a front end said of its client; nil: nothing
 
 	// For the engine.

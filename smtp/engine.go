@@ -47,7 +47,7 @@ func (s *engineSession) Mail(string, *gosmtp.MailOptions) error {
 func (s *engineSession) Rcpt(string, *gosmtp.RcptOptions) error {
 	to := s.c.to
 	s.c.to = nil
-	return s.reply(s.c.mail.rcpt(s.c.context(), recipient{envelope: *to}))
+	return s.reply(s.c.mail.receive(s.c.context(), recipient{envelope: *to}))
 }
 
 // Data takes the message from the wire, not from go-smtp's reader, which gets a lone dot afterwards.

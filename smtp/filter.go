@@ -67,7 +67,6 @@ type Finding struct {
 	Action Action
 	Text   string // of the reply; "" for a usual one
 	Code   int    // of the reply; 0 for the usual one
-	Score  float64
 	Reason string // in words
 	Edits  []Edit
 	Body   []byte // takes the body's place, if not nil
@@ -162,7 +161,7 @@ func change(fields []field, f field, index int) []field {
 // field makes a field of an edit: its raw is nil when it removes.
 func (e Edit) field() (field, error) {
 	name, ok := fieldName([]byte(e.Name + ":"))
-	if !ok || len(e.Name) > 200 || strings.HasSuffix(e.Name, " ") {
+	if !ok || len(e.Name) > 200 || len(name) != len(e.Name) {
 		return field{}, fmt.Errorf("%w: name %q", errEdit, clean(e.Name, 80))
 	}
 	f := field{name: name}
@@ -228,7 +227,6 @@ func (t *transaction) filter(ctx context.Context, f Filter, m *Examined, h *head
 		}
 		return s, nil
 	}
-	v.Score += found.Score
 	if found.Reason != "" {
 		v.because(f.Name() + ": " + clean(found.Reason, 300))
 	}

@@ -41,8 +41,13 @@ var limits = smtp.Options{MaxMessage: 1 << 20, MaxRecipients: 5}
 
 func open(t testing.TB, o smtp.Options, policy auth.Plaintext) *house {
 	t.Helper()
+	return openWith(t, storage.Options{}, o, policy)
+}
+
+func openWith(t testing.TB, s storage.Options, o smtp.Options, policy auth.Plaintext) *house {
+	t.Helper()
 	h := &house{registry: sessiontest.New(t, session.Options{Grace: time.Second}), accounts: map[string]*storage.Account{}}
-	h.store = storagetest.New(t)
+	h.store = storagetest.Open(t, t.TempDir(), s)
 	credentials, err := secret()
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -15,7 +16,12 @@ import (
 // JudgeOptions say what is asked about mail before it is taken; the zero value asks nothing.
 type JudgeOptions struct {
 	// Trusted are the networks of relays of ours: what comes from them is taken as it is, and their Authentication-Results stand.
-	Trusted []netip.Prefix
+	Trusted  []netip.Prefix
+	Rates    RateOptions
+	Weights  Weights
+	Greylist GreylistOptions
+	// FirstDelay is how long the first message of a sender for an account waits before it is taken, at most 2 min; 0: not at all.
+	FirstDelay time.Duration
 	// Filters are asked in this order, each about the message as the one before it left it.
 	Filters []Filter
 	Logger  *slog.Logger
@@ -24,19 +30,32 @@ type JudgeOptions struct {
 
 // Judge decides about mail before it is taken. One Judge serves any number of Servers; it is safe for concurrent use.
 type Judge struct {
-	store *storage.Store
 	o     JudgeOptions
+	rates *rates
+	asks  bool // there is something to be asked about a message
 }
 
 // NewJudge returns a Judge.
-func NewJudge(store *storage.Store, o JudgeOptions) *Judge {
+func NewJudge(o JudgeOptions) *Judge {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Judge{store: store, o: o}
+	o.Greylist = o.Greylist.withDefaults()
+	o.FirstDelay = min(o.FirstDelay, 2*time.Minute)
+	return &Judge{o: o, rates: newRates(o.Rates, o.Now),
+		asks: len(o.Filters) > 0 || o.Greylist.On || o.FirstDelay > 0 || o.Weights != (Weights{})}
+}
+
+// Close gives up what filters hold when nobody asks them any more.
+func (j *Judge) Close() {
+	for _, f := range j.o.Filters {
+		if c, ok := f.(interface{ Close() }); ok {
+			c.Close()
+		}
+	}
 }
 
 // judgement is what was found of a message. deliver reads it.
@@ -45,6 +64,7 @@ type judgement struct {
 	Discard bool     // taken and thrown away: a filter said so
 	Score   float64  // the sum of what counts against it
 	Reasons []string // in words, for who asks why
+	proved  bool     // whose mail it is was shown, or the peer is on a good list
 	Fields  []byte   // what goes in front of the message, behind the trace fields: Authentication-Results
 }
 
@@ -53,7 +73,7 @@ func (v *judgement) because(reason string) { v.Reasons = append(v.Reasons, reaso
 // judged tells whether the message is looked at before it is taken.
 func (t *transaction) judged() bool {
 	j := t.c.srv.o.Judge
-	return j != nil && len(j.o.Filters) > 0 && !j.trusts(t.c.remote())
+	return j != nil && j.asks && !j.trusts(t.c.remote())
 }
 
 // trusts tells whether a peer is a relay of ours.
@@ -86,23 +106,40 @@ func (t *transaction) spooled(ctx context.Context, h *header, added []byte, body
 	if s, err = t.judge(ctx, h, s); err != nil {
 		return nil, err
 	}
-	return t.fill(ctx, -1, append(t.top(t.verdict.Fields), added...), h, func(u *storage.Upload) error {
+	u, err := t.fill(ctx, -1, append(t.top(t.verdict.Fields), added...), h, func(u *storage.Upload) error {
 		_, err := s.WriteTo(u)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := u.SetVerdict(t.verdict.row()); err != nil {
+		t.c.log.Error("failed", "doing", "verdict of a message", "queue", t.queue, "error", err)
+	}
+	return u, nil
 }
 
 // judge asks everybody. An error refuses the message; the spool is the message's body from here on.
 func (t *transaction) judge(ctx context.Context, h *header, s *spool) (*spool, error) {
 	j := t.c.srv.o.Judge
 	t.verdict = &judgement{}
+	t.weigh()
+	if r := t.sum(); r != nil {
+		return s, r
+	}
+	if r := t.greylist(ctx); r != nil {
+		return s, r
+	}
 	for _, f := range j.o.Filters {
 		var r *reply
 		if s, r = t.filter(ctx, f, t.examined(h, s), h, s); r != nil {
 			return s, r
 		}
 	}
-	return s, nil
+	if t.verdict.Junk || t.verdict.Discard {
+		return s, nil
+	}
+	return s, t.stranger(ctx)
 }
 
 // examined is the message as a filter sees it. The empty line is none of its body.
@@ -126,3 +163,17 @@ func (t *transaction) examined(h *header, s *spool) *Examined {
 
 // results is the value of the Authentication-Results field, "" without one.
 func (v *judgement) results() string { return "" }
+
+// row is the verdict as it stays with the message.
+func (v *judgement) row() []byte {
+	b, err := json.Marshal(struct {
+		Junk    bool     `json:"junk,omitempty"`
+		Score   float64  `json:"score,omitempty"`
+		Reasons []string `json:"reasons,omitempty"`
+		Results string   `json:"results,omitempty"`
+	}{v.Junk, v.Score, v.Reasons, v.results()})
+	if err != nil {
+		return nil // a score that is no number
+	}
+	return b
+}

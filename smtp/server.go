@@ -140,6 +140,8 @@ func (e *entrance) Accept() (net.Conn, error) {
 		}
 		if c.strange() {
 			c.wire.begin = c.turnAway
+		} else if r := c.admit(); r != nil {
+			c.turnOut(r)
 		}
 		return c, nil
 	}

@@ -35,6 +35,9 @@ func (c *client) begin(m sender) *reply {
 	if !m.utf8 && !ascii(m.path) {
 		return errNotUTF8
 	}
+	if r := c.mayMail(); r != nil {
+		return c.refused(r)
+	}
 	if c.srv.o.Mode == Submission {
 		if r := c.mayUse(m.path); r != nil {
 			return c.refused(r)
@@ -63,7 +66,10 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 			t.c.log.Info("message lost on its way in", "error", err)
 			return replyTo(err)
 		}
-		r := t.c.failure("message", err)
+		var r *reply
+		if !errors.As(err, &r) {
+			r = t.c.failure("message", err)
+		}
 		if r.failed() {
 			return t.c.refused(r)
 		}
@@ -79,6 +85,7 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 	}
 	t.c.errors = 0 // a client that gets mail through knows what it does
 	t.accepted("accepted", u.Size())
+	t.acquaint(ctx)
 	return say(250, "2.0.0", "delivered as %s", t.queue)
 }
 
