@@ -32,7 +32,7 @@ func (d *delivery) keep(b storage.Box, g storage.Target, t *transaction) {
 }
 
 // mailbox is where an account's mail goes unless its filter says otherwise: what was judged to be junk into the mailbox for that; else the mailbox of the name that stands
-// behind a "+" in the address (RFC 5233) if the account has one; else INBOX. It is made for nobody, and it is never another one's.
+// behind a "+" in the address (RFC 5233) if the account has one; else INBOX. The one for junk alone is made where there is none, and it is never another one's.
 func (t *transaction) mailbox(ctx context.Context, b storage.Box) (int64, error) {
 	s := t.c.srv.store
 	junk := t.verdict != nil && t.verdict.Junk
@@ -45,6 +45,9 @@ func (t *transaction) mailbox(ctx context.Context, b storage.Box) (int64, error)
 			if !m.NoSelect && (junk && m.Role == "Junk" || !junk && strings.EqualFold(m.Name, b.Detail)) {
 				return m.ID, nil
 			}
+		}
+		if junk {
+			return t.makeJunk(ctx, b.Account.ID, all)
 		}
 	}
 	m, err := s.Mailbox(ctx, b.Account.ID, "INBOX")

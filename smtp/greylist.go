@@ -100,9 +100,11 @@ func (t *transaction) accounts() []int64 {
 	seen := map[int64]bool{}
 	var all []int64
 	for _, r := range t.recipients {
-		if r.account != nil && !seen[r.account.ID] {
-			seen[r.account.ID] = true
-			all = append(all, r.account.ID)
+		for _, b := range r.route.Boxes {
+			if !seen[b.Account.ID] {
+				seen[b.Account.ID] = true
+				all = append(all, b.Account.ID)
+			}
 		}
 	}
 	return all

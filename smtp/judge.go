@@ -5,9 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/packetboat/packetboat/storage"
@@ -176,4 +179,21 @@ func (v *judgement) row() []byte {
 		return nil // a score that is no number
 	}
 	return b
+}
+
+// makeJunk makes the mailbox for junk of an account that has none: "Junk", or another name when that one is in use otherwise.
+func (t *transaction) makeJunk(ctx context.Context, account int64, all []storage.Mailbox) (int64, error) {
+	taken := map[string]bool{}
+	for _, m := range all {
+		taken[strings.ToLower(m.Name)] = true
+	}
+	name := "Junk"
+	for i := 2; taken[strings.ToLower(name)]; i++ {
+		name = "Junk " + itoa(i)
+	}
+	m, err := t.c.srv.store.CreateMailbox(ctx, account, name, "Junk")
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, storage.ErrConflict) {
+		err = say(451, "4.2.1", "mailbox is being made, try again") // another session was faster
+	}
+	return m.ID, err
 }
