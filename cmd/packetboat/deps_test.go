@@ -24,6 +24,7 @@ var policy = map[string][]string{
 	"storage/blob":      {},
 	"storage/watch":     {},
 	"storage/mime":      {},
+	"smtp/dsn":          {}, // writes delivery status notifications
 	"smtp/resolve":      {}, // asks the DNS
 	"smtp/verify":       {}, // SPF, DKIM, DMARC, ARC, lists: knows mail, nothing of ours
 	"storage/textindex": {}, // knows texts and ids: what a message's text is, mime says, and when to build, storage
@@ -32,19 +33,19 @@ var policy = map[string][]string{
 	// L2: the door, the view
 	"auth":          {"auth/session", "storage"},
 	"storage/vfs":   {"storage", "storage/mime"},
-	"smtp/outbound": {"auth/session", "storage", "storage/mime", "smtp/verify", "smtp/resolve"},
+	"smtp/outbound": {"auth/session", "storage", "storage/mime", "smtp/dsn", "smtp/verify", "smtp/resolve"},
 	"smtp/sieve":    {"storage", "storage/mime"},
 	"smtp/webhook":  {"storage"},
 	// L3: servers, never one another
 	"imap/wire":        {},
 	"imap/deflate":     {},
 	"imap":             {"imap/wire", "imap/deflate", "auth", "auth/session", "storage", "storage/mime", "storage/watch", "storage/vfs"},
-	"smtp":             {"auth", "auth/session", "storage", "storage/mime", "smtp/verify", "smtp/sieve"},
+	"smtp":             {"auth", "auth/session", "storage", "storage/mime", "smtp/dsn", "smtp/verify", "smtp/sieve"},
 	"smtp/managesieve": {"auth", "auth/session", "storage", "smtp/sieve"},
 	"console":          {"auth", "auth/session", "storage"},
 	"ftp":              {"auth", "auth/session", "storage", "storage/vfs"},
 	// L4: wires all
-	"cmd/packetboat": {"auth", "auth/session", "storage", "storage/vfs", "imap", "smtp", "smtp/resolve", "smtp/verify", "smtp/outbound", "smtp/sieve", "smtp/webhook", "smtp/managesieve", "console", "ftp"},
+	"cmd/packetboat": {"auth", "auth/session", "storage", "storage/vfs", "imap", "smtp", "smtp/resolve", "smtp/verify", "smtp/outbound", "smtp/dsn", "smtp/sieve", "smtp/webhook", "smtp/managesieve", "console", "ftp"},
 	// for tests only
 	"auth/session/sessiontest": {"auth/session"},
 	"storage/storagetest":      {"storage"},
