@@ -1,0 +1,82 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/mjl-/mox/dns"
+)
+
+// Options are the settings of a Verifier; the zero value is usable.
+type Options struct {
+	Name    string        // of this server, for the macro %{r} of SPF explanations
+	Timeout time.Duration // of a whole Check; 0: 20 s. RFC 7208 section 4.6.4 wants at least that
+	DNSBL   []List        // that are asked for the client's address; 20 at most
+
+	MaxSignatures int  // how many DKIM signatures are looked at, those of the author's domain first; 0: 10
+	MinRSABits    int  // RSA keys below are not accepted; 0: 1024, the least that RFC 8301 section 3.2 allows
+	PartialBody   bool // accept signatures that leave a part of the body unsigned (l=), which lets others write it
+
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: silent
+}
+
+// Verifier checks messages. Any number of calls may run at a time.
+type Verifier struct {
+	resolver dns.Resolver
+	options  Options
+	logger   *slog.Logger
+	keys     *keyCache
+	sample   func() int // 0 to 99, for pct= of DMARC
+}
+
+// New makes a Verifier that asks resolver.
+func New(resolver dns.Resolver, o Options) *Verifier {
+	o.Timeout = cmp.Or(o.Timeout, 20*time.Second)
+	o.MaxSignatures = cmp.Or(o.MaxSignatures, 10)
+	o.MinRSABits = max(o.MinRSABits, 1024)
+	o.DNSBL = o.DNSBL[:min(len(o.DNSBL), 20)]
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Verifier{resolver: resolver, options: o, logger: o.Logger, keys: newKeyCache(), sample: func() int { return rand.IntN(100) }}
+}
+
+// Check finds out everything about a message. It takes as long as the slowest of its parts, and no longer than the time-out.
+func (v *Verifier) Check(ctx context.Context, m Message) *Result {
+	ctx, cancel := context.WithTimeout(ctx, v.options.Timeout)
+	defer cancel()
+	m.Remote = m.Remote.Unmap().WithZone("")
+	r := &Result{Remote: m.Remote, Helo: m.Helo, MailFrom: m.MailFrom, UTF8: m.UTF8}
+	fields := HeaderFields(m.Header)
+	authors := readAuthors(fields)
+
+	var work sync.WaitGroup
+	work.Go(func() { r.SPF, r.HELO = v.spfBoth(ctx, m) })
+	work.Go(func() { r.DKIM = v.dkim(ctx, fields, m, authors.domains) })
+	work.Go(func() { r.ARC = v.arc(ctx, fields, m) })
+	work.Go(func() { r.IPRev = v.iprev(ctx, m.Remote) })
+	work.Go(func() { r.DNSBL = v.lists(ctx, m.Remote) })
+	policies := make([]dmarcPolicy, len(authors.domains))
+	for i, d := range authors.domains {
+		work.Go(func() { policies[i] = v.policy(ctx, d) })
+	}
+	work.Wait()
+	r.DMARC = v.dmarc(authors, policies, r)
+	for _, l := range r.DNSBL {
+		r.Score += l.Score
+	}
+	return r
+}
+
+// arc verifies the chain when there is one.
+func (v *Verifier) arc(ctx context.Context, fields []HeaderField, m Message) ARC {
+	return checkARC(ctx, v.resolver, fields, m.Body, m.Size, v.options.Now())
+}
