@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,7 +65,8 @@ func (p *program) openStopped(ctx context.Context, dir string) (*caller, error) 
 		return nil, err
 	}
 	registry := session.New(session.Options{})
-	h := (&control{store: store, door: auth.New(store, registry, auth.Options{}), registry: registry}).handler()
+	h := (&control{store: store, door: auth.New(store, registry, auth.Options{}), registry: registry,
+		config: c, chain: func() []*x509.Certificate { return chainOf(c, dir) }, logger: logger}).handler()
 	return &caller{
 		do: func(r *http.Request) (*http.Response, error) {
 			w := httptest.NewRecorder()

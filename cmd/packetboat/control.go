@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,6 +33,10 @@ type control struct {
 	doctor   func() *ftpDoctor // nil: the server does not run
 
 	domainAdded func(context.Context) // nil: nobody is to know
+
+	config *config
+	chain  func() []*x509.Certificate // of the server; nil when there is none yet
+	logger *slog.Logger
 }
 
 // The bodies of requests and replies.
@@ -133,6 +139,7 @@ func (c *control) handler() http.Handler {
 	handle("GET /domains", c.domains)
 	handle("PUT /domains/{name}", c.addDomain)
 	handle("DELETE /domains/{name}", c.removeDomain)
+	handle("GET /domains/{name}/dns", c.domainDNS)
 	handle("GET /sessions", c.sessions)
 	handle("GET /sessions/{id}", c.session)
 	handle("DELETE /sessions/{id}", c.killSession)

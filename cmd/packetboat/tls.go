@@ -137,6 +137,37 @@ func (cs *certificates) shown(tls.ConnectionState) []byte {
 	return cs.cert.Certificate[0]
 }
 
+// chain is the certificate with those above it, as clients are shown them.
+func (cs *certificates) chain() []*x509.Certificate {
+	cert, err := cs.get(nil)
+	if err != nil {
+		return nil
+	}
+	return parsed(cert)
+}
+
+// chainOf is the chain that a server of the data folder would show; nil when it has no certificate yet.
+func chainOf(c *config, dir string) []*x509.Certificate {
+	certFile, keyFile := c.TLSCert, c.TLSKey
+	if certFile == "" {
+		certFile, keyFile = filepath.Join(dir, "tls", "server.pem"), filepath.Join(dir, "tls", "server.key")
+	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil
+	}
+	return parsed(&cert)
+}
+
+func parsed(cert *tls.Certificate) (all []*x509.Certificate) {
+	for _, der := range cert.Certificate {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
 // openSecret reads the 32 bytes that nobody outside can know, made at the first start: what is derived from them
 // (the salts that SCRAM shows for accounts that do not exist) must stay the same over restarts.
 func openSecret(dir string) ([]byte, error) {

@@ -149,7 +149,8 @@ func (h *house) start() (err error) {
 	h.spawn("dns", func() error { return h.watchDNS(background, dnsSilent, dnsWell) })
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
-		Handler:           (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains}).handler(),
+		Handler: (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains,
+			config: h.config, chain: h.certs.chain, logger: h.logger}).handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 	}
