@@ -41,12 +41,22 @@ func (s *engineSession) reply(r *reply) error {
 func (s *engineSession) Mail(string, *gosmtp.MailOptions) error {
 	m := s.c.from
 	s.c.from = nil
+	var refusal *reply
+	if m.sending, refusal = s.c.sending(s.c.context()); refusal == nil {
+		refusal = s.c.maySend(m.sending, 1) // there will be one at least
+	}
+	if refusal != nil {
+		return s.reply(refusal)
+	}
 	return s.reply(s.c.begin(*m))
 }
 
 func (s *engineSession) Rcpt(string, *gosmtp.RcptOptions) error {
 	to := s.c.to
 	s.c.to = nil
+	if refusal := s.c.maySend(s.c.mail.sender.sending, len(s.c.mail.recipients)+1); refusal != nil {
+		return s.reply(refusal)
+	}
 	return s.reply(s.c.mail.receive(s.c.context(), recipient{envelope: *to}))
 }
 

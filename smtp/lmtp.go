@@ -85,6 +85,9 @@ func (t *transaction) finish(ctx context.Context, id string, u *storage.Upload) 
 	if t.c.srv.o.Mode == LMTP {
 		return t.deliverEach(ctx, id, u)
 	}
+	if t.c.srv.o.Mode == Submission && t.c.account != nil {
+		u.SentBy(t.c.account.ID, len(t.recipients), t.c.srv.o.Send)
+	}
 	return t.deliver(ctx, id, u)
 }
 

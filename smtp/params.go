@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/packetboat/packetboat/storage"
 )
 
 // sender is what MAIL said.
@@ -21,6 +23,8 @@ type sender struct {
 	by         time.Time // until when it is to be delivered, when byMode says so
 	priority   int       // MT-PRIORITY (RFC 6710), -9 to 9
 	hold       time.Time // HOLDFOR or HOLDUNTIL (RFC 4865): nothing goes out before; zero when not told
+
+	sending *storage.Sending // what the account had sent then; nil where nobody counts
 }
 
 // envelope is what RCPT said beside the path.

@@ -74,6 +74,8 @@ func replyTo(err error) *reply {
 		return r
 	case errors.Is(err, storage.ErrQuota):
 		return say(452, "4.2.2", "mailbox is full")
+	case asTooMuch(err) != nil:
+		return tooMuch(asTooMuch(err))
 	case errors.Is(err, storage.ErrQueueFull):
 		return say(452, "4.3.1", "the queue holds as many messages as it may, try again later")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

@@ -4,11 +4,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/auth/session/sessiontest"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // Each file of testdata is a dialogue in a house of its own. PLAIN(ann) stands for ann's initial response, B64(text) for base64.
@@ -32,6 +34,17 @@ func TestScripts(t *testing.T) {
 }
 
 // scriptCommands are what scripts can do beside talking.
-func scriptCommands(*house) map[string]func(testing.TB, ...string) {
-	return map[string]func(testing.TB, ...string){}
+func scriptCommands(h *house) map[string]func(testing.TB, ...string) {
+	return map[string]func(testing.TB, ...string){
+		// sendlimits ACCOUNT MESSAGES-PER-HOUR RECIPIENTS-PER-DAY
+		"sendlimits": func(t testing.TB, args ...string) {
+			t.Helper()
+			messages, _ := strconv.ParseInt(args[1], 10, 64)
+			recipients, _ := strconv.ParseInt(args[2], 10, 64)
+			err := h.store.SetSendLimits(t.Context(), h.accounts[args[0]].ID, storage.SendLimits{MessagesPerHour: messages, RecipientsPerDay: recipients})
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
 }

@@ -43,6 +43,8 @@ type Options struct {
 	// MaxRecipients of one message; 0 means 1000. RFC 5321 section 4.5.3.1.8 asks for 100 at least.
 	MaxRecipients int
 	BareNewline   BareNewline // "": Reject on MX and LMTP, Normalize on submission
+	// Send is what each account may send; zero values: any number. Accounts may have limits of their own (storage.SetSendLimits).
+	Send storage.SendLimits
 	// Trusted are whom an LMTP server serves: it asks nobody for a password. nil: this machine.
 	Trusted session.FrontEnds
 	// XClient are the front ends whose word about their clients is believed (XCLIENT); nil: nobody's.

@@ -118,6 +118,9 @@ func (s *Store) Enqueue(ctx context.Context, u *Upload, outs []Outgoing, targets
 
 // enqueue does it. What it can find out before it writes it does: see Store.do.
 func (t *tx) enqueue(u *Upload, letters []letter, targets []Target) ([]Appended, error) {
+	if err := t.countSent(u); err != nil {
+		return nil, err
+	}
 	for _, l := range letters {
 		if err := t.mayEnqueue(l.Account, len(letters)); err != nil {
 			return nil, err

@@ -52,6 +52,7 @@ type Upload struct {
 	keys     []byte
 	preview  []byte
 	verdict  []byte      // SetVerdict
+	sent     *sent       // SentBy
 	parked   *parked     // set: mem, head, envelope, struc, parts, keys and preview lie elsewhere
 	reader   blob.Reader // for ReadAt after Prepare
 }

@@ -193,6 +193,7 @@ func (p *program) accountShow() *cobra.Command {
 				return p.table([][]string{
 					{"name", a.Name}, {"state", stateText(a)}, {"aliases", dash(strings.Join(a.Aliases, ", "))},
 					{"used", size(a.Used)}, {"quota", quotaText(a.Quota)}, {"messages", messagesText(a)}, {"files", fmt.Sprint(a.Files)}, {"entries", fmt.Sprintf("%d (files, folders, mailboxes)", a.Entries)}, {"rights", rightsText(a)},
+					{"sending", sendingText(a.Sending)},
 					{"sessions", fmt.Sprint(a.Sessions)}, {"created", a.Created.Local().Format("2006-01-02 15:04:05")},
 				})
 			})
@@ -203,10 +204,11 @@ func (p *program) accountShow() *cobra.Command {
 func (p *program) accountSet() *cobra.Command {
 	var change accountChangeJSON
 	var quota, messages, jail string
+	var send sendFlags
 	var admin bool
 	c := &cobra.Command{
 		Use:   "set NAME",
-		Short: "Change an account's quota, jail, aliases or administrator's right",
+		Short: "Change an account's quota, jail, aliases, sending limits or administrator's right",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("quota") {
@@ -241,8 +243,11 @@ func (p *program) accountSet() *cobra.Command {
 				}
 				change.Jail = &jail
 			}
-			if change.Quota == nil && change.Limit == nil && change.Admin == nil && change.Jail == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
-				return usageError{errors.New("nothing to change: give --quota, --messages, --jail, --admin, --alias or --remove-alias")}
+			if err := send.into(cmd, &change); err != nil {
+				return err
+			}
+			if change.Quota == nil && change.Limit == nil && change.Admin == nil && change.Jail == nil && change.Send == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
+				return usageError{errors.New("nothing to change: give --quota, --messages, --jail, --admin, --alias, --remove-alias or one of --send-...")}
 			}
 			return p.with(cmd.Context(), func(ctl *caller) (err error) {
 				for _, list := range [][]string{change.AddAliases, change.RemoveAliases} {
@@ -264,6 +269,7 @@ func (p *program) accountSet() *cobra.Command {
 	c.Flags().StringVar(&messages, "messages", "", "how many messages it may have, or none for no limit")
 	c.Flags().StringVar(&jail, "jail", "", "the `folder` of its tree that it sees as / by FTP, made if it is missing; / or none for the whole tree. Ends its FTP sessions")
 	c.Flags().BoolVar(&admin, "admin", false, "make it an administrator; --admin=false takes that away")
+	send.add(c)
 	c.Flags().StringArrayVar(&change.AddAliases, "alias", nil, "add an `address`; repeatable")
 	c.Flags().StringArrayVar(&change.RemoveAliases, "remove-alias", nil, "remove an `address`; repeatable")
 	return c

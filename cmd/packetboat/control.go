@@ -42,20 +42,21 @@ type control struct {
 // The bodies of requests and replies.
 type (
 	accountJSON struct {
-		Name     string     `json:"name"`
-		Admin    bool       `json:"admin"`
-		Disabled bool       `json:"disabled"`
-		Quota    int64      `json:"quota"`
-		Limit    int64      `json:"message_quota"`
-		Used     int64      `json:"used"`
-		Messages int64      `json:"messages"`
-		Files    int64      `json:"files"`
-		Entries  int64      `json:"entries"` // files, folders, mailboxes and cut uploads
-		Aliases  []string   `json:"aliases"`
-		Sessions int        `json:"sessions"`
-		Created  time.Time  `json:"created"`
-		Jail     string     `json:"jail"`
-		Rights   []ruleJSON `json:"rights"` // by path; none: full
+		Name     string      `json:"name"`
+		Admin    bool        `json:"admin"`
+		Disabled bool        `json:"disabled"`
+		Quota    int64       `json:"quota"`
+		Limit    int64       `json:"message_quota"`
+		Used     int64       `json:"used"`
+		Messages int64       `json:"messages"`
+		Files    int64       `json:"files"`
+		Entries  int64       `json:"entries"` // files, folders, mailboxes and cut uploads
+		Aliases  []string    `json:"aliases"`
+		Sessions int         `json:"sessions"`
+		Created  time.Time   `json:"created"`
+		Jail     string      `json:"jail"`
+		Rights   []ruleJSON  `json:"rights"` // by path; none: full
+		Sending  sendingJSON `json:"sending"`
 	}
 	newAccountJSON struct {
 		Name     string   `json:"name"`
@@ -66,14 +67,15 @@ type (
 		Aliases  []string `json:"aliases"`
 	}
 	accountChangeJSON struct {
-		Disabled      *bool    `json:"disabled,omitempty"`
-		Password      *string  `json:"password,omitempty"`
-		Admin         *bool    `json:"admin,omitempty"`
-		Quota         *int64   `json:"quota,omitempty"`
-		Limit         *int64   `json:"message_quota,omitempty"`
-		AddAliases    []string `json:"add_aliases,omitempty"`
-		RemoveAliases []string `json:"remove_aliases,omitempty"`
-		Jail          *string  `json:"jail,omitempty"`
+		Disabled      *bool           `json:"disabled,omitempty"`
+		Password      *string         `json:"password,omitempty"`
+		Admin         *bool           `json:"admin,omitempty"`
+		Quota         *int64          `json:"quota,omitempty"`
+		Limit         *int64          `json:"message_quota,omitempty"`
+		AddAliases    []string        `json:"add_aliases,omitempty"`
+		RemoveAliases []string        `json:"remove_aliases,omitempty"`
+		Jail          *string         `json:"jail,omitempty"`
+		Send          *sendChangeJSON `json:"send,omitempty"`
 	}
 	domainJSON struct {
 		Name    string `json:"name"`
@@ -218,9 +220,13 @@ func (c *control) show(ctx context.Context, a *storage.Account) (accountJSON, er
 	if err != nil {
 		return accountJSON{}, err
 	}
+	sending, err := c.showSending(ctx, a)
+	if err != nil {
+		return accountJSON{}, err
+	}
 	return accountJSON{
 		Name: a.Name, Jail: rights.Jail, Rights: rights.Rights, Admin: a.Admin, Disabled: a.Disabled, Quota: a.Quota, Limit: a.MessageQuota, Used: u.Bytes, Messages: u.Messages, Files: u.Files, Entries: u.Entries,
-		Aliases: aliases, Sessions: len(c.registry.Of(a.ID)), Created: a.Created,
+		Aliases: aliases, Sessions: len(c.registry.Of(a.ID)), Created: a.Created, Sending: sending,
 	}, nil
 }
 
@@ -299,6 +305,11 @@ func (c *control) changeAccount(r *http.Request) (any, error) {
 		}
 		if change.Disabled != nil && *change.Disabled {
 			c.door.Revoke(a.ID, session.ErrDisabled)
+		}
+	}
+	if change.Send != nil {
+		if err := c.setSending(r.Context(), a, *change.Send); err != nil {
+			return nil, err
 		}
 	}
 	if change.Jail != nil {

@@ -4,12 +4,14 @@ import (
 	"fmt"
 
 	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // submissionConfig is what the configuration says about mail that accounts send.
 type submissionConfig struct {
 	LMTPTrusted session.FrontEnds
 	SMTPXClient session.FrontEnds
+	SendLimits  storage.SendLimits
 }
 
 var submissionKeys = []key{
@@ -20,6 +22,26 @@ var submissionKeys = []key{
 	{"smtp.xclient", "", "Front ends that may say who their client is with XCLIENT (Postfix's XCLIENT_README): networks, comma-separated. They are believed, so give their own addresses alone.", func(c *config, v string) error {
 		return networksInto(&c.SMTPXClient, v)
 	}},
+	{"limits.send_messages_per_hour", "0", "Messages that an account may send in an hour; 0: any number. An account may have limits of its own: packetboat account set --send-messages-per-hour and so on.", func(c *config, v string) error {
+		return sendInto(&c.SendLimits.MessagesPerHour, v)
+	}},
+	{"limits.send_recipients_per_hour", "0", "Recipients of all its messages in an hour; local ones count too. 0: any number.", func(c *config, v string) error {
+		return sendInto(&c.SendLimits.RecipientsPerHour, v)
+	}},
+	{"limits.send_messages_per_day", "0", "Messages in a day; 0: any number.", func(c *config, v string) error {
+		return sendInto(&c.SendLimits.MessagesPerDay, v)
+	}},
+	{"limits.send_recipients_per_day", "0", "Recipients in a day; 0: any number.", func(c *config, v string) error {
+		return sendInto(&c.SendLimits.RecipientsPerDay, v)
+	}},
+}
+
+// sendInto reads a number of messages or recipients.
+func sendInto(to *int64, v string) error {
+	n := 0
+	err := intInto(&n, v, 0, 1_000_000_000)
+	*to = int64(n)
+	return err
 }
 
 // networksInto reads networks that are believed.

@@ -207,7 +207,7 @@ func (h *house) makeServers() {
 			conf = tls
 		}
 		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit,
-			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Logger: h.logger})
+			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Logger: h.logger})
 	}
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
