@@ -2,160 +2,183 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
-	"errors"
+	"encoding/base64"
 	"fmt"
-	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/mjl-/adns"
-	"github.com/mjl-/mox/dkim"
-	"github.com/mjl-/mox/dmarc"
-	moxdns "github.com/mjl-/mox/dns"
-	"github.com/mjl-/mox/mtasts"
-	"github.com/mjl-/mox/smtp"
-	"github.com/mjl-/mox/spf"
-	"github.com/mjl-/mox/tlsrpt"
 
+	"github.com/packetboat/packetboat/smtp/verify"
 	"github.com/packetboat/packetboat/storage"
 )
+
+// texts are the TXT records of a name that begin with v=version, as found; every one where version is "". When there is not exactly one, or the DNS does not
+// say, finds tells and ok is false.
+func (q *asker) texts(ctx context.Context, name, version string) (f finds, ok bool) {
+	all, _, err := q.resolver.LookupTXT(ctx, absoluteName(name))
+	if err != nil {
+		return failure(err), false
+	}
+	for _, text := range all {
+		if version == "" || versionOf(text) == version {
+			f.found = append(f.found, text)
+		}
+	}
+	switch len(f.found) {
+	case 0:
+		f.verdict = verdictMissing
+		return f, false
+	case 1:
+		f.verdict = verdictOK
+		return f, true
+	}
+	f.verdict, f.note = verdictDiffers, "there are several, and so as good as none"
+	return f, false
+}
+
+// versionOf is what stands behind the v= that a record begins with.
+func versionOf(text string) string {
+	first, _, _ := strings.Cut(text, ";")
+	if v, ok := strings.CutPrefix(first, "v=spf1"); ok && (v == "" || v[0] == ' ') {
+		return "spf1"
+	}
+	name, v, ok := strings.Cut(first, "=")
+	if !ok || strings.TrimSpace(name) != "v" {
+		return ""
+	}
+	return strings.TrimSpace(v)
+}
+
+// tagsOf are the tags of a record such as DKIM's, without blanks in their values; of one that is there twice, the first.
+func tagsOf(text string) map[string]string {
+	tags := map[string]string{}
+	for part := range strings.SplitSeq(text, ";") {
+		name, v, ok := strings.Cut(part, "=")
+		if _, twice := tags[strings.TrimSpace(name)]; ok && !twice {
+			tags[strings.TrimSpace(name)] = strings.Join(strings.Fields(v), "")
+		}
+	}
+	return tags
+}
+
+// judged is what this server's own judging says of a message from a.
+func (q *asker) judged(ctx context.Context, a netip.Addr, from, header string) *verify.Result {
+	v := verify.New(q.resolver, verify.Options{Name: q.config.Hostname, Timeout: checkTime, Logger: q.logger})
+	return v.Check(ctx, verify.Message{Remote: a, Helo: q.config.Hostname, MailFrom: from, Header: []byte(header), Body: strings.NewReader("")})
+}
 
 // checkSPF judges mail from each of the server's addresses as others would, whatever the record's words are. helo: of a bounce, by the server's name.
 func checkSPF(domain string, helo bool) func(context.Context, *asker) finds {
 	return func(ctx context.Context, q *asker) finds {
-		name := moxdns.Domain{ASCII: domain}
-		status, text, rec, _, err := spf.Lookup(ctx, q.logger, q.resolver, name)
-		var f finds
-		if text != "" {
-			f.found = []string{text}
-		}
-		switch status {
-		case spf.StatusTemperror:
-			f.verdict, f.note = verdictUnknown, "cannot ask: "+err.Error()
+		f, ok := q.texts(ctx, domain, "spf1")
+		if !ok {
 			return f
-		case spf.StatusPermerror:
-			f.verdict, f.note = verdictDiffers, "it is wrong: "+err.Error()
-			return f
-		}
-		if rec == nil {
-			return finds{verdict: verdictMissing}
 		}
 		if len(q.ours) == 0 {
 			f.verdict, f.note = verdictUnknown, "which addresses mail is sent from is not known: set public_addresses"
 			return f
 		}
-		args := spf.Args{MailFromLocalpart: smtp.Localpart("postmaster"), MailFromDomain: name, HelloDomain: moxdns.IPDomain{Domain: moxdns.Domain{ASCII: q.config.Hostname}}, LocalHostname: moxdns.Domain{ASCII: "localhost"}, LocalIP: net.IPv4(127, 0, 0, 1)}
+		from := "postmaster@" + domain
 		if helo {
-			args.MailFromLocalpart, args.MailFromDomain = "", moxdns.Domain{}
+			from = ""
 		}
-		f.verdict = verdictOK
 		for _, a := range q.ours {
-			args.RemoteIP = a.AsSlice()
-			received, _, _, _, err := spf.Verify(ctx, q.logger, q.resolver, args)
-			switch received.Result {
-			case spf.StatusPass:
-			case spf.StatusTemperror:
-				return finds{verdictUnknown, f.found, fmt.Sprintf("cannot ask: %v", err), ""}
-			case spf.StatusPermerror:
-				return finds{verdictDiffers, f.found, fmt.Sprintf("it is wrong: %v", err), ""}
+			switch r := q.judged(ctx, a, from, "").SPF; r.Status {
+			case verify.Pass:
+				if strings.TrimPrefix(strings.ToLower(r.Mechanism), "+") == "all" {
+					f.note = "it lets everybody send mail of the domain (+all)"
+				}
+			case verify.TempError:
+				return finds{verdictUnknown, f.found, "cannot ask: " + r.Reason, ""}
+			case verify.PermError:
+				return finds{verdictDiffers, f.found, "it is wrong: " + r.Reason, ""}
 			default:
-				return finds{verdictDiffers, f.found, fmt.Sprintf("mail from %s is not of the domain by this (%s)", a, received.Result), ""}
+				return finds{verdictDiffers, f.found, fmt.Sprintf("mail from %s is not of the domain by this (%s)", a, r.Status), ""}
 			}
-		}
-		if slices.ContainsFunc(rec.Directives, func(d spf.Directive) bool { return d.Mechanism == "all" && (d.Qualifier == "" || d.Qualifier == "+") }) {
-			f.note = "it lets everybody send mail of the domain (+all)"
 		}
 		return f
 	}
-}
-
-// texts are the TXT records of a name for which is says yes.
-func (q *asker) texts(ctx context.Context, name string, is func(string) bool) ([]string, error) {
-	all, _, err := q.resolver.LookupTXT(ctx, absoluteName(name))
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(all, func(s string) bool { return !is(s) }), nil
 }
 
 // checkDKIM compares keys, not texts.
 func checkDKIM(k storage.DKIMKey) func(context.Context, *asker) finds {
 	return func(ctx context.Context, q *asker) finds {
-		all, err := q.texts(ctx, k.Name(), func(string) bool { return true })
-		if err != nil {
-			return failure(err)
+		f, ok := q.texts(ctx, k.Name(), "")
+		if !ok {
+			return f // RFC 6376 section 3.6.2.2: with several, what a verifier does is undefined
 		}
-		f := finds{verdict: verdictDiffers, found: all, note: "there is no DKIM key"}
-		for _, text := range all {
-			rec, is, err := dkim.ParseRecord(text)
-			switch {
-			case !is:
-				continue
-			case err != nil:
-				f.note = "it is wrong: " + err.Error()
-			case len(rec.Pubkey) == 0:
-				f.note = "the key is revoked (p= is empty)"
-			case !sameKey(rec.PublicKey, k):
-				f.note = "it is another key"
-			case len(rec.Hashes) > 0 && !slices.Contains(rec.Hashes, "sha256"):
-				f.note = "it forbids SHA-256 (h=)"
-			case !rec.ServiceAllowed("email"):
-				f.note = "it is not for mail (s=)"
-			case len(all) > 1:
-				f.note = "there are several texts, of which a verifier takes any (RFC 6376 section 3.6.2.2)"
-			default:
-				f.verdict, f.note = verdictOK, ""
-				if slices.Contains(rec.Flags, "y") {
-					f.note = "it says that DKIM is being tested (t=y)"
-				}
-				return f
+		tags := tagsOf(f.found[0])
+		has := func(tag, def string, any ...string) bool {
+			return slices.ContainsFunc(strings.Split(strings.ToLower(cmp.Or(tags[tag], def)), ":"), func(s string) bool { return slices.Contains(any, s) })
+		}
+		key, there := tags["p"]
+		f.verdict = verdictDiffers
+		switch {
+		case !there || cmp.Or(tags["v"], "DKIM1") != "DKIM1":
+			f.note = "it is no DKIM key"
+		case key == "":
+			f.note = "the key is revoked (p= is empty)"
+		case !sameKey(strings.ToLower(cmp.Or(tags["k"], "rsa")), key, k):
+			f.note = "it is another key"
+		case !has("h", "sha256", "sha256"):
+			f.note = "it forbids SHA-256 (h=)"
+		case !has("s", "*", "*", "email"):
+			f.note = "it is not for mail (s=)"
+		default:
+			f.verdict = verdictOK
+			if has("t", "", "y") {
+				f.note = "it says that DKIM is being tested (t=y)"
 			}
 		}
 		return f
 	}
 }
 
-// sameKey compares a key of the DNS with one of ours.
-func sameKey(public any, k storage.DKIMKey) bool {
-	switch p := public.(type) {
-	case *rsa.PublicKey:
-		ours, err := x509.ParsePKIXPublicKey(k.Public)
-		return err == nil && k.Algorithm == storage.DKIMRSA && p.Equal(ours)
-	case ed25519.PublicKey:
-		return k.Algorithm == storage.DKIMEd25519 && bytes.Equal(p, k.Public)
+// sameKey compares a key of the DNS, of this kind and in base64, with one of ours.
+func sameKey(kind, encoded string, k storage.DKIMKey) bool {
+	der, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || kind != k.Algorithm {
+		return false
 	}
-	return false
+	if bytes.Equal(der, k.Public) {
+		return true
+	}
+	// The bare form of an RSA key is as good (RFC 6376 section 3.6.1, erratum 3017).
+	bare, err := x509.ParsePKCS1PublicKey(der)
+	if err != nil {
+		return false
+	}
+	ours, err := x509.ParsePKIXPublicKey(k.Public)
+	return err == nil && bare.Equal(ours)
 }
 
 // checkDMARC is content with any policy, of the domain or of the one that it belongs to.
 func checkDMARC(domain string) func(context.Context, *asker) finds {
 	return func(ctx context.Context, q *asker) finds {
-		status, at, rec, text, _, err := dmarc.Lookup(ctx, q.logger, q.resolver, moxdns.Domain{ASCII: domain})
-		var f finds
-		if text != "" {
-			f.found = []string{text}
-		}
+		d := q.judged(ctx, netip.IPv6Unspecified(), "", "From: postmaster@"+domain+"\r\n").DMARC
+		f, _ := q.texts(ctx, "_dmarc."+cmp.Or(d.Domain, domain), "DMARC1")
 		switch {
-		case status == dmarc.StatusTemperror:
-			f.verdict, f.note = verdictUnknown, fmt.Sprintf("cannot ask: %v", err)
-		case status == dmarc.StatusPermerror:
-			f.verdict, f.note = verdictDiffers, fmt.Sprintf("it is wrong: %v", err)
-		case rec == nil:
-			f.verdict = verdictMissing
-		default:
-			f.verdict = verdictOK
-			if rec.Policy == dmarc.PolicyNone {
+		case d.Status == verify.TempError:
+			f.verdict, f.note = verdictUnknown, "cannot ask: "+d.Reason
+		case d.Status == verify.PermError:
+			f.verdict, f.note = verdictDiffers, "it is wrong: "+d.Reason
+		case d.Policy != "":
+			f.verdict, f.note = verdictOK, ""
+			if d.Policy == "none" {
 				f.note = "p=none: nothing is done about forged mail"
 			}
-			if at.ASCII != domain {
-				f.note = strings.TrimSpace("it is that of " + at.ASCII + ". " + f.note)
+			if d.Domain != domain {
+				f.note = strings.TrimSpace("it is that of " + d.Domain + ". " + f.note)
 			}
+		case f.verdict == verdictOK:
+			f.verdict, f.note = verdictDiffers, "the policy cannot be read"
 		}
 		return f
 	}
@@ -164,42 +187,25 @@ func checkDMARC(domain string) func(context.Context, *asker) finds {
 // checkSTS wants the id of the policy that is served: senders look for a new policy when the id is new.
 func checkSTS(id string) func(context.Context, *asker) finds {
 	return func(ctx context.Context, q *asker) finds {
-		rec, text, err := mtasts.LookupRecord(ctx, q.logger, q.resolver, moxdns.Domain{ASCII: q.domain})
-		f := finds{verdict: verdictDiffers}
-		if text != "" {
-			f.found = []string{text}
-		}
-		switch {
-		case errors.Is(err, mtasts.ErrNoRecord):
-			f.verdict = verdictMissing
-		case errors.Is(err, mtasts.ErrDNS):
-			f.verdict, f.note = verdictUnknown, "cannot ask: "+err.Error()
-		case err != nil:
-			f.note = "it is wrong: " + err.Error()
-		case rec.ID != id:
-			f.note = "it is the id of another policy: those who keep one do not look for this server's before it ends"
-		default:
-			f.verdict = verdictOK
+		f, ok := q.texts(ctx, "_mta-sts."+q.domain, "STSv1")
+		if ok && tagsOf(f.found[0])["id"] != id {
+			f.verdict, f.note = verdictDiffers, "it is the id of another policy: those who keep one do not look for this server's before it ends"
 		}
 		return f
 	}
 }
 
-// checkTLSRPT is content with any valid record.
+// checkTLSRPT is content with any address for reports (RFC 8460 section 3).
 func checkTLSRPT(domain string) func(context.Context, *asker) finds {
 	return func(ctx context.Context, q *asker) finds {
-		_, text, err := tlsrpt.Lookup(ctx, q.logger, q.resolver, moxdns.Domain{ASCII: domain})
-		f := finds{verdict: verdictOK}
-		if text != "" {
-			f.found = []string{text}
+		f, ok := q.texts(ctx, "_smtp._tls."+domain, "TLSRPTv1")
+		if !ok {
+			return f
 		}
-		switch {
-		case errors.Is(err, tlsrpt.ErrNoRecord):
-			f.verdict = verdictMissing
-		case errors.Is(err, tlsrpt.ErrDNS):
-			f.verdict, f.note = verdictUnknown, "cannot ask: "+err.Error()
-		case err != nil:
-			f.verdict, f.note = verdictDiffers, "it is wrong: "+err.Error()
+		for to := range strings.SplitSeq(tagsOf(f.found[0])["rua"], ",") {
+			if !strings.HasPrefix(to, "mailto:") && !strings.HasPrefix(to, "https:") {
+				f.verdict, f.note = verdictDiffers, "it is wrong: rua= wants mailto: or https:"
+			}
 		}
 		return f
 	}

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -135,10 +138,10 @@ func TestDomainDNS(t *testing.T) {
 func TestDomainDNSCheck(t *testing.T) {
 	g := newRegistered(t, published)
 	bare := g.ask(t, "example.test", false).text(true)
-	rsa := ""
+	selector := ""
 	for _, r := range g.ask(t, "example.test", false).Records {
 		if strings.Contains(r.Data, "k=rsa") {
-			rsa = strings.TrimSuffix(r.Name, ".")
+			selector = strings.TrimSuffix(r.Name, ".")
 		}
 	}
 	keys, err := g.control.store.DKIMKeys(t.Context(), "example.test")
@@ -175,16 +178,17 @@ func TestDomainDNSCheck(t *testing.T) {
 		{name: "SPF beside other texts", set: "example.test. TXT \"v=spf1 mx -all\"\nexample.test. TXT \"verification=1\"", kind: "TXT", at: "example.test", want: verdictOK},
 		{name: "SPF without IPv6", set: "example.test. TXT \"v=spf1 ip4:203.0.113.7 -all\"", kind: "TXT", at: "example.test", want: verdictDiffers, note: "mail from 2001:db8::7", failing: 1},
 		{name: "SPF for everybody", set: "example.test. TXT \"v=spf1 +all\"", kind: "TXT", at: "example.test", want: verdictOK, note: "everybody"},
-		{name: "two SPF", set: "example.test. TXT \"v=spf1 mx -all\"\nexample.test. TXT \"v=spf1 a -all\"", kind: "TXT", at: "example.test", want: verdictDiffers, note: "wrong", failing: 1},
+		{name: "two SPF", set: "example.test. TXT \"v=spf1 mx -all\"\nexample.test. TXT \"v=spf1 a -all\"", kind: "TXT", at: "example.test", want: verdictDiffers, note: "several", failing: 1},
 		{name: "wrong SPF", set: "example.test. TXT \"v=spf1 ip4:203.0.113.777 -all\"", kind: "TXT", at: "example.test", want: verdictDiffers, note: "wrong", failing: 1},
 		{name: "no SPF", set: "example.test. TXT \"hello\"", kind: "TXT", at: "example.test", want: verdictMissing, failing: 1},
 
-		{name: "DKIM in other words", set: rsa + ". TXT " + quoted("k=rsa;t=s; p="+strings.Split(keys[0].Record(), "p=")[1]), kind: "TXT", at: rsa, want: verdictOK},
-		{name: "DKIM revoked", set: rsa + ". TXT \"v=DKIM1; p=\"", kind: "TXT", at: rsa, want: verdictDiffers, note: "revoked", failing: 1},
-		{name: "DKIM of another", set: rsa + ". TXT " + quoted(keys[1].Record()), kind: "TXT", at: rsa, want: verdictDiffers, note: "another key", failing: 1},
-		{name: "DKIM not for mail", set: rsa + ". TXT " + quoted(keys[0].Record()+"; s=tlsrpt"), kind: "TXT", at: rsa, want: verdictDiffers, note: "not for mail", failing: 1},
-		{name: "DKIM tested", set: rsa + ". TXT " + quoted(keys[0].Record()+"; t=y"), kind: "TXT", at: rsa, want: verdictOK, note: "tested"},
-		{name: "no DKIM", remove: "TXT " + rsa, kind: "TXT", at: rsa, want: verdictMissing, failing: 1},
+		{name: "DKIM in other words", set: selector + ". TXT " + quoted("k=rsa;t=s; p="+strings.Split(keys[0].Record(), "p=")[1]), kind: "TXT", at: selector, want: verdictOK},
+		{name: "DKIM in the bare form", set: selector + ". TXT " + quoted("v=DKIM1; p="+bareRSA(t, keys[0].Public)), kind: "TXT", at: selector, want: verdictOK},
+		{name: "DKIM revoked", set: selector + ". TXT \"v=DKIM1; p=\"", kind: "TXT", at: selector, want: verdictDiffers, note: "revoked", failing: 1},
+		{name: "DKIM of another", set: selector + ". TXT " + quoted(keys[1].Record()), kind: "TXT", at: selector, want: verdictDiffers, note: "another key", failing: 1},
+		{name: "DKIM not for mail", set: selector + ". TXT " + quoted(keys[0].Record()+"; s=tlsrpt"), kind: "TXT", at: selector, want: verdictDiffers, note: "not for mail", failing: 1},
+		{name: "DKIM tested", set: selector + ". TXT " + quoted(keys[0].Record()+"; t=y"), kind: "TXT", at: selector, want: verdictOK, note: "tested"},
+		{name: "no DKIM", remove: "TXT " + selector, kind: "TXT", at: selector, want: verdictMissing, failing: 1},
 
 		{name: "DMARC of any kind", set: "_dmarc.example.test. TXT \"v=DMARC1; p=reject; sp=none\"", kind: "TXT", at: "_dmarc.example.test", want: verdictOK},
 		{name: "DMARC none", set: "_dmarc.example.test. TXT \"v=DMARC1; p=none\"", kind: "TXT", at: "_dmarc.example.test", want: verdictOK, note: "nothing is done"},
@@ -231,6 +235,16 @@ func TestDomainDNSCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// bareRSA is a key without what says that it is RSA.
+func bareRSA(t *testing.T, der []byte) string {
+	t.Helper()
+	key, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PublicKey(key.(*rsa.PublicKey)))
 }
 
 // A DNS that is down is no reason to say that anything is missing.
