@@ -157,15 +157,15 @@ func (l *lines) close() error {
 	return err
 }
 
-// letter is a message as it was stored, opened once for all that happens with it in one go.
-type letter struct {
+// original is a message as it was stored, opened once for all that happens with it in one go.
+type original struct {
 	facts
 	body *content
 }
 
-// open reads a message of the outbox and makes its lines fit to leave. What it holds is freed by close.
-func openLetter(b storage.Body) (*letter, error) {
-	m := &letter{body: &content{size: b.Size(), at: b, close: func() { b.Close() }}}
+// openOriginal reads a message of the outbox and makes its lines fit to leave. What it holds is freed by close.
+func openOriginal(b storage.Body) (*original, error) {
+	m := &original{body: &content{size: b.Size(), at: b, close: func() { b.Close() }}}
 	if m.body.size <= maxInMemory {
 		m.body.mem = make([]byte, m.body.size)
 		if _, err := io.ReadFull(io.NewSectionReader(b, 0, m.body.size), m.body.mem); err != nil {
@@ -192,10 +192,10 @@ func openLetter(b storage.Body) (*letter, error) {
 	return m, nil
 }
 
-func (m *letter) close() { m.body.close() }
+func (m *original) close() { m.body.close() }
 
 // look finds the facts anew.
-func (m *letter) look() error {
+func (m *original) look() error {
 	l := &looker{}
 	if err := copyContent(l, m.body); err != nil {
 		return err
@@ -206,7 +206,7 @@ func (m *letter) look() error {
 }
 
 // change puts what f writes in the place of the body.
-func (m *letter) change(f func(io.Writer) error) error {
+func (m *original) change(f func(io.Writer) error) error {
 	n, err := keep(m.body.size, f)
 	if err != nil {
 		return err

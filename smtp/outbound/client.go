@@ -339,11 +339,10 @@ func (c *client) handshake(ctx context.Context, config *tls.Config) error {
 
 // quit says goodbye and closes. It may be called from any goroutine that has the client.
 func (c *client) quit() {
-	if !c.broken && c.ses.Ending() == nil {
+	if !c.broken {
 		by := time.Now().Add(c.t.Quit)
 		c.put("QUIT")
-		if c.flush(by) == nil {
-			c.conn.SetReadDeadline(by)
+		if c.flush(by) == nil && c.ses.Ending() == nil {
 			c.reply(by) // so that the server is not cut off in its answer
 		}
 		c.ses.SetEnd("quit")

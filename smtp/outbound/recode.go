@@ -42,8 +42,8 @@ type recoder struct {
 	buf   []byte
 }
 
-// recode puts a changed message into the letter.
-func (m *letter) recode(seven, long bool) error {
+// recode puts a changed message into the original.
+func (m *original) recode(seven, long bool) error {
 	x := mime.NewIndexer(mime.Limits{})
 	if err := copyContent(x, m.body); err != nil {
 		return err

@@ -1,0 +1,77 @@
+package outbound
+
+import (
+	"context"
+	"time"
+
+	"github.com/packetboat/packetboat/storage"
+)
+
+// settleTime bounds one Settle, which may have to wait for the disk.
+const settleTime = time.Minute
+
+// settle writes down what became of the recipients, with the notices that follow. What cannot be written stays leased, and is
+// tried again when the lease is over.
+func (d *delivery) settle() {
+	w := d.w
+	now := w.o.Now()
+	all := make([]storage.Outcome, 0, len(d.tasks))
+	for _, t := range d.tasks {
+		all = append(all, d.outcome(t, now))
+	}
+	// The reply is there: what ends the server now must not leave in doubt whether the message was delivered.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), settleTime)
+	defer cancel()
+	notices, err := d.notices(ctx, all, now)
+	if err == nil {
+		err = w.store.Settle(ctx, all, notices)
+	}
+	if err != nil {
+		for _, n := range notices {
+			n.Upload.Abort()
+		}
+		w.log.Error("cannot settle; what was delivered may be delivered again", "queue", d.m.Queue, "error", err)
+		return
+	}
+	for i, t := range d.tasks {
+		o := &all[i]
+		if t.putOff {
+			continue
+		}
+		w.log.Info("outgoing "+string(o.State), "queue", t.Queue, "to", t.Address, "from", t.From, "remote", o.Remote, "status", o.Status, "reply", o.Reply, "attempt", t.Attempts+1)
+	}
+}
+
+// outcome is what the store is told of a recipient.
+func (d *delivery) outcome(t *task, now time.Time) storage.Outcome {
+	o := storage.Outcome{Recipient: t.ID, Owner: d.w.owner, Delayed: t.Delayed}
+	switch {
+	case t.state != "":
+		o.State, o.Reply, o.Status, o.Remote = t.state, t.reply, t.status, t.remote
+		if o.State == storage.Delivered && !t.dsn && !t.here && asks(t.Notify, "SUCCESS") {
+			o.State = storage.Relayed // RFC 3461 section 5.2.2: the next server will tell nobody
+		}
+		return o
+	case t.putOff:
+		o.State, o.Due, o.NoAttempt = storage.Deferred, t.due, true
+		return o
+	}
+	f := t.fail
+	o.Reply, o.Status, o.Remote = f.Error(), f.status, f.remote
+	if f.permanent {
+		o.State, o.Suppressed = storage.Failed, t.Suppressed
+		return o
+	}
+	due, again := d.w.o.Schedule.next(t.Leased, now)
+	switch {
+	case !again:
+		o.State, o.Status = storage.Failed, "4.4.7" // RFC 3463 section 3.5: delivery time expired
+		return o
+	case !t.due.IsZero():
+		due, o.NoAttempt = t.due, true
+	}
+	o.State, o.Due = storage.Deferred, due
+	t.delayed = d.w.o.Schedule.delayed(t.Leased, now)
+	o.Delayed = o.Delayed || t.delayed
+	return o
+}

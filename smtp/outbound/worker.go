@@ -1,0 +1,409 @@
+package outbound
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mjl-/mox/dns"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// Options of a Worker. The zero value is usable.
+type Options struct {
+	Name     string       // in EHLO; "": an address literal
+	Port     int          // of the hosts of other domains; 0: 25
+	Bind     []netip.Addr // to dial from, the first of the peer's family; none: what the system takes
+	Family   Family       // "": IPv6First
+	Routes   Routes
+	Schedule Schedule
+	Timeouts Timeouts
+	Roots    *x509.CertPool // who vouches for the certificates of routes; nil: the system's
+
+	Concurrency int           // messages under way at a time; 0: 100
+	PerDomain   int           // of one domain or route; 0: 10
+	Idle        time.Duration // how long a connection is kept for another message; 0: 10 s
+	MaxMessages int           // on one connection; 0: any number
+
+	// Held is why nothing may leave for hosts of other domains, "" when it may; routes are not held. nil: never.
+	Held func() string
+	// Own tells whether a host and address is this server, so that mail does not go in circles. May be nil.
+	Own func(host string, addr netip.AddrPort) bool
+
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	def(&o.Port, 25)
+	def(&o.Family, IPv6First)
+	def(&o.Concurrency, 100)
+	def(&o.PerDomain, 10)
+	def(&o.Idle, 10*time.Second)
+	o.Schedule = o.Schedule.withDefaults()
+	o.Timeouts = o.Timeouts.withDefaults()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// leaseTime is for how long recipients are leased; leases are extended three times as often. After a crash of the whole machine
+// nothing waits for it: Run releases what the last run had.
+const leaseTime = 10 * time.Minute
+
+// heldFor is how long mail waits that may not leave at all, before it is looked at again.
+const heldFor = time.Minute
+
+// Worker delivers the outbox. There is one for a store.
+type Worker struct {
+	store    *storage.Store
+	registry *session.Registry
+	policies *Policies
+	signer   *Signer
+	finder   *finder
+	o        Options
+	log      *slog.Logger
+	owner    string
+	ctx      context.Context // Run's; set before the first runner
+
+	notes    chan struct{} // capacity 1: a lane has room again
+	goodbyes sync.WaitGroup
+	runners  sync.WaitGroup
+
+	mu        sync.Mutex
+	lanes     map[string]*lane
+	ready     []*lane        // with jobs, and with less of them under way than may be; the first is next
+	held      map[int64]bool // recipients that are leased, queued or under way
+	queued    int            // recipients in lanes
+	running   int            // runners
+	pool      pool
+	down      map[netip.AddrPort]*outage
+	names     map[int64]string // of accounts
+	domains   map[string]bool  // ours
+	domainsAt time.Time
+	stopping  bool
+}
+
+// NewWorker makes one; Run sets it going.
+func NewWorker(store *storage.Store, registry *session.Registry, resolver dns.Resolver, policies *Policies, signer *Signer, o Options) *Worker {
+	o = o.withDefaults()
+	return &Worker{
+		store: store, registry: registry, policies: policies, signer: signer, o: o, log: o.Logger,
+		finder: &finder{resolver: resolver, family: o.Family, port: o.Port, own: o.Own},
+		owner:  "outbound-" + ulid.Make().String(),
+		notes:  make(chan struct{}, 1),
+		lanes:  map[string]*lane{}, held: map[int64]bool{}, names: map[int64]string{}, down: map[netip.AddrPort]*outage{},
+		pool: pool{idle: map[string][]*client{}},
+	}
+}
+
+// Run delivers until ctx ends; then it takes nothing more, lets what is under way come to its end (Registry.Drain hurries it), releases what it
+// has leased and returns. An error is one of the store's that does not go away.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.store.ReleaseLeases(ctx, ""); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("outbound: %w", err)
+	}
+	w.ctx = ctx
+	chores := time.NewTicker(min(w.o.Idle/2, leaseTime/3))
+	defer chores.Stop()
+	extend := time.Now().Add(leaseTime / 3)
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-w.store.OutboxChanged():
+			w.take(ctx, wait)
+		case <-w.notes:
+			w.take(ctx, wait)
+		case <-wait.C:
+			w.take(ctx, wait)
+		case <-chores.C:
+			w.sweep(false)
+			w.prune()
+			if time.Now().After(extend) {
+				extend = time.Now().Add(leaseTime / 3)
+				w.extend(ctx)
+			}
+		}
+	}
+	return w.end()
+}
+
+// end is the end of Run.
+func (w *Worker) end() error {
+	w.mu.Lock()
+	w.stopping = true
+	w.ready = nil
+	w.mu.Unlock()
+	w.sweep(true)
+	w.runners.Wait()
+	w.sweep(true)
+	w.goodbyes.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := w.store.ReleaseLeases(ctx, w.owner); err != nil {
+		w.log.Warn("leases are left until they are over", "error", err)
+	}
+	return nil
+}
+
+// safety is how often the table is looked at when nothing seems to be due.
+const safety = time.Minute
+
+// take leases what is due as long as there is room, and sets the timer to what is due next.
+func (w *Worker) take(ctx context.Context, wait *time.Timer) {
+	for ctx.Err() == nil {
+		room := w.room()
+		if room <= 0 {
+			wait.Reset(safety) // a lane that has room again tells
+			return
+		}
+		all, err := w.store.Lease(ctx, storage.LeaseRequest{Owner: w.owner, For: leaseTime, Max: room, PerDomain: max(w.perLane()/2, 1), Busy: w.busy})
+		if err != nil {
+			if ctx.Err() == nil {
+				w.log.Error("cannot lease from the outbox", "error", err)
+			}
+			wait.Reset(5 * time.Second)
+			return
+		}
+		if len(all) == 0 {
+			next := safety
+			if due, ok := w.store.NextDue(w.busy); ok {
+				next = max(min(next, due.Sub(w.o.Now())), 10*time.Millisecond)
+			}
+			wait.Reset(next)
+			return
+		}
+		w.enter(all)
+	}
+}
+
+// perLane is how many recipients wait in one lane at most.
+func (w *Worker) perLane() int { return max(8*w.o.PerDomain, 64) }
+
+// room is how many recipients more may be leased.
+func (w *Worker) room() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return min(8*w.o.Concurrency+256-w.queued, 512)
+}
+
+// busy tells which domains have enough.
+func (w *Worker) busy(domain string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.lanes[domain]
+	return l != nil && l.recipients >= w.perLane()
+}
+
+// enter puts leased recipients into their lanes, those of one message together.
+func (w *Worker) enter(all []storage.Leased) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && n < maxBatch && all[n].Outbox == all[0].Outbox && all[n].Domain == all[0].Domain {
+			n++
+		}
+		j := &job{to: all[:n:n]}
+		all = all[n:]
+		for i := range j.to {
+			w.held[j.to[i].ID] = true
+		}
+		w.queued += n
+		l := w.lanes[j.to[0].Domain]
+		if l == nil {
+			l = &lane{domain: j.to[0].Domain}
+			w.lanes[l.domain] = l
+		}
+		l.put(j)
+		w.readyLocked(l)
+	}
+	w.dispatchLocked()
+}
+
+// readyLocked puts a lane into the ring when it has work that may be begun.
+func (w *Worker) readyLocked(l *lane) {
+	if !l.ready && len(l.jobs) > 0 && l.running < w.o.PerDomain && !w.stopping {
+		l.ready = true
+		w.ready = append(w.ready, l)
+	}
+}
+
+// dispatchLocked begins runners, one lane after the other, so that none keeps others from their turn.
+func (w *Worker) dispatchLocked() {
+	for w.running < w.o.Concurrency && len(w.ready) > 0 && !w.stopping {
+		l := w.ready[0]
+		w.ready = w.ready[1:]
+		l.ready = false
+		j := l.next()
+		if j == nil {
+			continue
+		}
+		w.running++
+		l.running++
+		w.readyLocked(l)
+		w.runners.Go(func() { w.run(l, j) })
+	}
+}
+
+// turns is how many messages of one lane a runner takes while other lanes wait for a runner.
+const turns = 8
+
+// run takes jobs of one lane, with one connection as long as that lasts.
+func (w *Worker) run(l *lane, j *job) {
+	r := &runner{w: w, lane: l}
+	for n := 1; j != nil; n++ {
+		r.deliver(j)
+		j = w.another(l, j, n)
+	}
+	r.release()
+}
+
+// another ends a job and tells which one the runner takes next; nil: none.
+func (w *Worker) another(l *lane, done *job, n int) *job {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range done.to {
+		delete(w.held, done.to[i].ID)
+	}
+	w.queued -= len(done.to)
+	l.recipients -= len(done.to)
+	if l.recipients < w.perLane()/2 || w.queued < 4*w.o.Concurrency {
+		select {
+		case w.notes <- struct{}{}:
+		default:
+		}
+	}
+	if !w.stopping && (n < turns || len(w.ready) == 0) {
+		if j := l.next(); j != nil {
+			return j
+		}
+	}
+	w.running--
+	l.running--
+	l.used = time.Now()
+	w.readyLocked(l)
+	w.dispatchLocked()
+	return nil
+}
+
+// extend keeps the leases of what is queued and under way, and takes out what is no longer ours.
+func (w *Worker) extend(ctx context.Context) {
+	w.mu.Lock()
+	ids := make([]int64, 0, len(w.held))
+	for id := range w.held {
+		ids = append(ids, id)
+	}
+	w.mu.Unlock()
+	if len(ids) == 0 {
+		return
+	}
+	kept, err := w.store.ExtendLease(ctx, w.owner, leaseTime, ids)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.log.Error("cannot extend leases", "error", err)
+		}
+		return
+	}
+	still := make(map[int64]bool, len(kept))
+	for _, id := range kept {
+		still[id] = true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if !still[id] && w.held[id] {
+			w.held[id] = false // a job that has not begun leaves it out
+		}
+	}
+}
+
+// ours tells whether a recipient is still leased by us.
+func (w *Worker) ours(id int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held[id]
+}
+
+// prune forgets lanes that have nothing to do.
+func (w *Worker) prune() {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for d, l := range w.lanes {
+		if l.recipients == 0 && l.running == 0 && !l.ready && now.Sub(l.used) > planTime {
+			delete(w.lanes, d)
+		}
+	}
+	for a, d := range w.down {
+		if now.Sub(d.until) > forget {
+			delete(w.down, a)
+		}
+	}
+	if len(w.names) > 10000 {
+		clear(w.names)
+	}
+}
+
+// lane is what goes to one domain. The worker's mu guards it, but way has its own.
+type lane struct {
+	domain     string
+	jobs       []*job
+	recipients int // in jobs and under way
+	running    int
+	ready      bool
+	used       time.Time
+	turn       int64 // the account whose job was taken last
+
+	way way
+}
+
+// job is one message to recipients of one domain.
+type job struct{ to []storage.Leased }
+
+func (l *lane) put(j *job) {
+	l.jobs = append(l.jobs, j)
+	l.recipients += len(j.to)
+}
+
+// next takes a job out: of those with the highest priority (RFC 6710) that of the account whose turn it is, so that a sender of much does not keep
+// others waiting.
+func (l *lane) next() *job {
+	behind := func(j *job) int { // accounts in turn: those behind the last one first
+		if j.to[0].Account > l.turn {
+			return 0
+		}
+		return 1
+	}
+	before := func(a, b *job) bool {
+		return cmp.Or(cmp.Compare(b.to[0].Priority, a.to[0].Priority), cmp.Compare(behind(a), behind(b)), cmp.Compare(a.to[0].Account, b.to[0].Account)) < 0
+	}
+	best := -1
+	for i, j := range l.jobs {
+		if best < 0 || before(j, l.jobs[best]) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	j := l.jobs[best]
+	l.turn = j.to[0].Account
+	l.jobs = slices.Delete(l.jobs, best, best+1)
+	return j
+}
