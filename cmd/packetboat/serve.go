@@ -185,6 +185,9 @@ func (p *program) printWelcome(h *house, password string) {
 		fmt.Fprintf(&b, "  CA         %s (let the clients trust it)\n", filepath.Join(h.dir, "tls", "ca.pem"))
 	}
 	fmt.Fprintf(&b, "  Settings   %s\n", filepath.Join(h.dir, configName))
+	if held := c.outboundHeld(); held != "" {
+		fmt.Fprintf(&b, "  Outside    %s; until then it waits: packetboat queue list\n", held)
+	}
 	fmt.Fprintf(&b, "  DNS        packetboat domain dns %s   prints the records to publish; --check compares them with what is\n\n", c.Domain)
 	io.WriteString(p.stdout, b.String())
 }

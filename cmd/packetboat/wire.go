@@ -51,6 +51,8 @@ type house struct {
 	work   sync.WaitGroup // Serve of each listener, the store's Run, the control API
 	failed chan error     // the first fault that ends the house
 
+	outboundDone chan struct{} // closed when the worker that sends mail has ended; nil: there is none
+
 	stopAccepting  context.CancelFunc
 	stopBackground context.CancelFunc
 }
@@ -110,7 +112,8 @@ func (h *house) start() (err error) {
 	c := h.config
 	h.registry = session.New(session.Options{
 		Limits: session.Limits{Total: c.LimitTotal, PerAddress: c.LimitPerAddress, PerAccount: c.LimitPerAccount,
-			PerProtocol: map[session.Protocol]int{session.SMTP: c.LimitSMTP, session.IMAP: c.LimitIMAP, session.FTP: c.LimitFTP, session.HTTP: c.LimitHTTP}},
+			PerProtocol: map[session.Protocol]int{session.SMTP: c.LimitSMTP, session.IMAP: c.LimitIMAP, session.FTP: c.LimitFTP, session.HTTP: c.LimitHTTP},
+			Outgoing:    c.LimitOutgoing},
 		Logger:  h.logger,
 		History: h.record,
 	})
@@ -147,6 +150,9 @@ func (h *house) start() (err error) {
 	h.spawn("tree", func() error { return h.tree.Run(background) })
 	h.spawn("certificate", func() error { return h.certs.renew(background, h.dir, h.config) })
 	h.spawn("dns", func() error { return h.watchDNS(background, dnsSilent, dnsWell) })
+	if err := h.startOutbound(accepting); err != nil {
+		return err
+	}
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
 		Handler: (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains,
@@ -336,6 +342,7 @@ func (h *house) close() error {
 		}
 		cancel()
 	}
+	h.endOutbound()
 	if h.ports != nil {
 		h.ports.Close()
 	}

@@ -110,7 +110,7 @@ func (d *delivery) begin() {
 		if why := w.o.Held(); why != "" {
 			for _, t := range d.open() {
 				t.fail = &failure{status: "4.3.2", text: why}
-				t.due, t.delayed = now.Add(heldFor), true
+				t.due = now.Add(heldFor)
 			}
 			return
 		}

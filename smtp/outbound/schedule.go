@@ -36,7 +36,7 @@ func (s Schedule) next(l *storage.Leased, now time.Time) (time.Time, bool) {
 		end = by
 	}
 	// What was meant to leave later (FUTURERELEASE) has one more try.
-	if !now.Before(end) && (l.Attempts > 0 || !deadline(l).IsZero()) {
+	if !now.Before(end) && (l.Attempts > 0 || l.LastReply != "" || !deadline(l).IsZero()) {
 		return time.Time{}, false
 	}
 	wait := s.Retry[min(l.Attempts, len(s.Retry)-1)]

@@ -65,7 +65,7 @@ func (o Options) withDefaults() Options {
 const leaseTime = 10 * time.Minute
 
 // heldFor is how long mail waits that may not leave at all, before it is looked at again.
-const heldFor = time.Minute
+const heldFor = 5 * time.Minute
 
 // Worker delivers the outbox. There is one for a store.
 type Worker struct {
