@@ -20,6 +20,7 @@ var dialogues = []struct{ name, script string }{
 		250-8BITMIME
 		250-ENHANCEDSTATUSCODES
 		250-CHUNKING
+		250-BINARYMIME
 		250-STARTTLS
 		250-SMTPUTF8
 		250-DSN
@@ -375,6 +376,7 @@ var dialogues = []struct{ name, script string }{
 		a< 250-8BITMIME
 		a< 250-ENHANCEDSTATUSCODES
 		a< 250-CHUNKING
+		a< 250-BINARYMIME
 		a< 250-SMTPUTF8
 		a<< 250 LIMITS *
 		a> STARTTLS

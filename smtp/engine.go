@@ -75,7 +75,13 @@ func (s *engineSession) Data(io.Reader) error {
 		return errReplied
 	}
 	c.wire.enlarge()
-	r := c.mail.data(c.context(), m)
+	var body io.Reader = m
+	if c.mail.sender.body == "BINARYMIME" {
+		b := c.binaryBody(m)
+		defer b.Close()
+		body = b
+	}
+	r := c.mail.data(c.context(), body)
 	err := m.lost
 	switch {
 	case err != nil || m.done:

@@ -39,7 +39,7 @@ var rules = map[string]rule{
 	"AUTH":     {hello | smtp, (*client).auth},
 	"MAIL":     {hello | login, (*client).mailFrom},
 	"RCPT":     {hello | login | mail, (*client).rcptTo},
-	"DATA":     {hello | login | mail | rcpts | alone, (*client).pass},
+	"DATA":     {hello | login | mail | rcpts | alone, (*client).data},
 	"BDAT":     {0, (*client).bdat}, // a chunk follows whatever the state
 	"RSET":     {alone, (*client).pass},
 	"NOOP":     {0, (*client).noop},
@@ -326,6 +326,15 @@ func (c *client) rcptTo(_, arg string) {
 	}
 	c.to = r
 	c.feed = []byte("RCPT TO:<recipient@invalid>\r\n")
+}
+
+// data is DATA. RFC 3030 section 3: a binary message comes by BDAT alone.
+func (c *client) data(verb, arg string) {
+	if c.mail.sender.body == "BINARYMIME" {
+		c.bad(say(503, "5.5.1", "a binary message needs BDAT"))
+		return
+	}
+	c.pass(verb, arg)
 }
 
 // bdat is the first chunk of a message, or one that may not come: then its bytes are thrown away, for

@@ -39,6 +39,7 @@ type message struct {
 	src    source
 	dots   bool // DATA: a dot ends the message; false for BDAT
 	strict bool // Reject
+	binary bool // the bytes go through as they are
 	limit  int64
 
 	begun bool   // something was read
@@ -150,6 +151,11 @@ func (m *message) step(p []byte, wait bool) (int, error) {
 		return 0, err
 	}
 	win := m.src.window()
+	if m.binary {
+		n := copy(p, win)
+		m.take(n)
+		return n, nil
+	}
 	if m.cr {
 		return 0, m.afterCR(win[0])
 	}

@@ -389,7 +389,7 @@ func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == 
 // offers is what EHLO and LHLO tell, in the order of the lines. A word is there when the whole of it works for this client.
 func (c *client) offers() []string {
 	o := c.srv.o
-	words := []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"}
+	words := []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME"}
 	if _, on := c.ses.TLS(); o.TLS != nil && !on {
 		words = append(words, "STARTTLS")
 	}

@@ -41,6 +41,7 @@ var submissions = []struct{ name, script string }{
 		a< 250-8BITMIME
 		a< 250-ENHANCEDSTATUSCODES
 		a< 250-CHUNKING
+		a< 250-BINARYMIME
 		a< 250-STARTTLS
 		a< 250-SMTPUTF8
 		a<< 250 LIMITS *

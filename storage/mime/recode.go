@@ -28,17 +28,35 @@ func (x *Index) Recode(w io.Writer, r io.ReaderAt) error {
 	return c.copyTo(x.Size)
 }
 
+// RecodeBinary writes the message as one without binary parts (RFC 3030 section 3): a part whose encoding is binary gets base64, or keeps its body and
+// is called 8bit when that is made of lines which 8BITMIME carries; what holds other parts is called 8bit. What Recode does is done too. All else stays as it is.
+// ErrNUL as in Recode.
+func (x *Index) RecodeBinary(w io.Writer, r io.ReaderAt) error {
+	c := &recoder{w: w, r: r, size: x.Size, buf: make([]byte, recodeStep), binary: true}
+	if err := c.part(&x.Root, true); err != nil {
+		return err
+	}
+	return c.copyTo(x.Size)
+}
+
 type recoder struct {
-	w    io.Writer
-	r    io.ReaderAt
-	size int64
-	pos  int64 // all before it is written
-	buf  []byte
-	out  []byte
+	w      io.Writer
+	r      io.ReaderAt
+	size   int64
+	pos    int64 // all before it is written
+	buf    []byte
+	out    []byte
+	binary bool // RecodeBinary
 }
 
 // part writes what must change of p and the parts in it, with all that lies before.
 func (c *recoder) part(p *Part, root bool) error {
+	if c.binary && p.Encoding == "binary" {
+		done, err := c.rename(p, root)
+		if done || err != nil {
+			return err
+		}
+	}
 	for i := range p.Parts {
 		if err := c.part(&p.Parts[i], false); err != nil {
 			return err
@@ -48,7 +66,7 @@ func (c *recoder) part(p *Part, root bool) error {
 		return nil
 	}
 	found, err := c.hasNUL(p.BodyOffset, p.End)
-	if err != nil || !found {
+	if err != nil || !found && !(c.binary && p.Encoding == "binary") {
 		return err
 	}
 	if !identity(p.Encoding) || p.HeaderOffset == p.BodyOffset && !root || p.HeaderOffset < c.pos {
@@ -57,10 +75,60 @@ func (c *recoder) part(p *Part, root bool) error {
 	if err := c.copyTo(p.HeaderOffset); err != nil {
 		return err
 	}
-	if err := c.header(p, root); err != nil {
+	if err := c.header(p, root, "base64"); err != nil {
 		return err
 	}
 	return c.body(p)
+}
+
+// rename calls a binary part 8bit, where that is what it is or what it must be: RFC 2045 section 6.4 allows nothing else for what holds other parts. done: the
+// part needs no more.
+func (c *recoder) rename(p *Part, root bool) (done bool, err error) {
+	leaf := len(p.Parts) == 0
+	if leaf {
+		lines, err := c.isLines(p.BodyOffset, p.End)
+		if err != nil || !lines {
+			return false, err
+		}
+	}
+	if err := c.copyTo(p.HeaderOffset); err != nil {
+		return false, err
+	}
+	if err := c.header(p, root, "8bit"); err != nil {
+		return false, err
+	}
+	c.pos = p.BodyOffset
+	return leaf, nil
+}
+
+// maxRecodedLine is how long a line of 8BITMIME may be without its end: RFC 5321 section 4.5.3.1.6.
+const maxRecodedLine = 998
+
+// isLines tells whether a range is of lines that end in CRLF and are not too long, without a NUL.
+func (c *recoder) isLines(from, to int64) (bool, error) {
+	length, cr := 0, false
+	err := c.each(from, to, func(b []byte) error {
+		for _, x := range b {
+			switch {
+			case x == 0, (x == '\n') != cr:
+				return errFound
+			case x == '\r':
+				cr = true
+				continue
+			case x == '\n':
+				length, cr = 0, false
+				continue
+			}
+			if length++; length > maxRecodedLine {
+				return errFound
+			}
+		}
+		return nil
+	})
+	if err == errFound || err == nil && cr {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // each reads a range in pieces.
@@ -111,7 +179,7 @@ func (c *recoder) copyTo(end int64) error {
 }
 
 // header writes p's with the encoding that its body will have.
-func (c *recoder) header(p *Part, root bool) error {
+func (c *recoder) header(p *Part, root bool, encoding string) error {
 	n := p.BodyOffset - p.HeaderOffset
 	if n > maxRecoded {
 		return ErrNUL
@@ -142,7 +210,7 @@ func (c *recoder) header(p *Part, root bool) error {
 		case "content-type":
 			// RFC 2046 sections 5.1 and 5.2: these cannot be in base64. That one is a leaf here was its author's mistake.
 			t := strings.ToLower(string(bytes.TrimSpace(value)))
-			if strings.HasPrefix(t, "multipart/") || strings.HasPrefix(t, "message/") {
+			if encoding == "base64" && (strings.HasPrefix(t, "multipart/") || strings.HasPrefix(t, "message/")) {
 				return ErrNUL
 			}
 		}
@@ -151,7 +219,7 @@ func (c *recoder) header(p *Part, root bool) error {
 	if !version {
 		out = append(out, "MIME-Version: 1.0\r\n"...)
 	}
-	out = append(out, "Content-Transfer-Encoding: base64\r\n\r\n"...)
+	out = append(append(append(out, "Content-Transfer-Encoding: "...), encoding...), "\r\n\r\n"...)
 	c.out = out
 	_, err := c.w.Write(out)
 	return err

@@ -105,3 +105,65 @@ func FuzzRecode(f *testing.F) {
 		}
 	})
 }
+
+func TestRecodeBinary(t *testing.T) {
+	crlf := func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
+	long := strings.Repeat("x", 999)
+	for _, c := range []struct{ name, in, want string }{
+		{"nothing to do", crlf("A: b\n\nx\n"), crlf("A: b\n\nx\n")},
+		{"text", crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: BINARY\n\nü\n"), crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n\nü\n")},
+		{"nothing", crlf("Content-Transfer-Encoding: binary\n\n"), crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n\n")},
+		{"a NUL", "Content-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00", crlf("Content-Type: a/b\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nAA==\n")},
+		{"a bare LF", "Content-Transfer-Encoding: binary\r\n\r\n\n", crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nCg==\n")},
+		{"a bare CR at the end", "Content-Transfer-Encoding: binary\r\n\r\n\r", crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nDQ==\n")},
+		{"two CRs", "Content-Transfer-Encoding: binary\r\n\r\n\r\r\n", crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nDQ0K\n")},
+		{"a long line", "A: b\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n\r\n" + long[:3], "A: b\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\nxxx"},
+		{
+			"parts of several", crlf("Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: binary\n\n--b\nContent-Transfer-Encoding: binary\n\nplain\n--b\nContent-Transfer-Encoding: binary\n\n\x00\n\n--b--\n"),
+			crlf("Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n\n--b\nContent-Transfer-Encoding: 8bit\n\nplain\n--b\nContent-Transfer-Encoding: base64\n\nAA0K\n--b--\n"),
+		},
+		{
+			"in a message in a message", crlf("Content-Type: message/rfc822\nContent-Transfer-Encoding: binary\n\nA: b\nContent-Transfer-Encoding: binary\nMIME-Version: 1.0\n\n\x00"),
+			crlf("Content-Type: message/rfc822\nMIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n\nA: b\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\nAA==\n"),
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			err := indexOf(c.in).RecodeBinary(&out, strings.NewReader(c.in))
+			if err != nil || out.String() != c.want {
+				t.Fatalf("%v\n%q\n%q", err, out.String(), c.want)
+			}
+		})
+	}
+	var out bytes.Buffer
+	in := "MIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n\r\n" + long
+	if err := indexOf(in).RecodeBinary(&out, strings.NewReader(in)); err != nil || !strings.Contains(out.String(), "base64") {
+		t.Errorf("%v\n%q", err, out.String())
+	}
+	for name, in := range map[string]string{
+		"header":      "A: \x00\r\nContent-Transfer-Encoding: binary\r\n\r\nx",
+		"no boundary": "Content-Type: multipart/mixed\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00",
+	} {
+		if err := indexOf(in).RecodeBinary(io.Discard, strings.NewReader(in)); !errors.Is(err, ErrNUL) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What RecodeBinary made has no binary part, and again stays as it is.
+func FuzzRecodeBinary(f *testing.F) {
+	f.Add([]byte("Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: binary\r\n\r\n--b\r\nContent-Transfer-Encoding: binary\r\n\r\n\x00\r\n--b\r\n\r\nx\r\n--b--\r\n"))
+	f.Add([]byte("Content-Transfer-Encoding: binary\r\n\r\n\r\r\n\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var once, twice bytes.Buffer
+		if indexOf(string(in)).RecodeBinary(&once, bytes.NewReader(in)) != nil {
+			return
+		}
+		if bytes.IndexByte(once.Bytes(), 0) >= 0 {
+			t.Fatalf("%q became %q", in, once.String())
+		}
+		if err := indexOf(once.String()).RecodeBinary(&twice, bytes.NewReader(once.Bytes())); err != nil || twice.String() != once.String() {
+			t.Fatalf("%q became %q and then %q (%v)", in, once.String(), twice.String(), err)
+		}
+	})
+}
