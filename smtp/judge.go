@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/packetboat/packetboat/smtp/verify"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -20,6 +22,7 @@ import (
 type JudgeOptions struct {
 	// Trusted are the networks of relays of ours: what comes from them is taken as it is, and their Authentication-Results stand.
 	Trusted  []netip.Prefix
+	Verify   VerifyOptions
 	Rates    RateOptions
 	Weights  Weights
 	Greylist GreylistOptions
@@ -35,6 +38,7 @@ type JudgeOptions struct {
 type Judge struct {
 	o     JudgeOptions
 	rates *rates
+	dns   dnsKnown
 	asks  bool // there is something to be asked about a message
 }
 
@@ -46,10 +50,12 @@ func NewJudge(o JudgeOptions) *Judge {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.Verify.DMARC = cmp.Or(o.Verify.DMARC, Enforce)
+	o.Verify.SPF = cmp.Or(o.Verify.SPF, Score)
 	o.Greylist = o.Greylist.withDefaults()
 	o.FirstDelay = min(o.FirstDelay, 2*time.Minute)
 	return &Judge{o: o, rates: newRates(o.Rates, o.Now),
-		asks: len(o.Filters) > 0 || o.Greylist.On || o.FirstDelay > 0 || o.Weights != (Weights{})}
+		asks: o.Verify.Verifier != nil || len(o.Filters) > 0 || o.Greylist.On || o.FirstDelay > 0 || o.Weights != (Weights{})}
 }
 
 // Close gives up what filters hold when nobody asks them any more.
@@ -63,12 +69,13 @@ func (j *Judge) Close() {
 
 // judgement is what was found of a message. deliver reads it.
 type judgement struct {
-	Junk    bool     // into the mailbox with the use \Junk
-	Discard bool     // taken and thrown away: a filter said so
-	Score   float64  // the sum of what counts against it
-	Reasons []string // in words, for who asks why
-	proved  bool     // whose mail it is was shown, or the peer is on a good list
-	Fields  []byte   // what goes in front of the message, behind the trace fields: Authentication-Results
+	Junk    bool           // into the mailbox with the use \Junk
+	Discard bool           // taken and thrown away: a filter said so
+	Score   float64        // the sum of what counts against it
+	Reasons []string       // in words, for who asks why
+	proved  bool           // whose mail it is was shown, or the peer is on a good list
+	Result  *verify.Result // nil: nobody was asked
+	Fields  []byte         // what goes in front of the message, behind the trace fields: Authentication-Results
 }
 
 func (v *judgement) because(reason string) { v.Reasons = append(v.Reasons, reason) }
@@ -127,6 +134,10 @@ func (t *transaction) judge(ctx context.Context, h *header, s *spool) (*spool, e
 	j := t.c.srv.o.Judge
 	t.verdict = &judgement{}
 	t.weigh()
+	if r := t.verify(ctx, h, s); r != nil {
+		return s, r
+	}
+	t.unclaim(h)
 	if r := t.sum(); r != nil {
 		return s, r
 	}
@@ -152,6 +163,9 @@ func (t *transaction) examined(h *header, s *spool) *Examined {
 		Queue: t.queue, Session: c.ses.ID(), Server: c.srv.o.Name, Remote: c.ses.Remote(), Helo: c.helo, From: t.sender.path,
 		Header: h.headerFields(), Body: s, Size: s.Size(),
 	}
+	if t.verdict.Result != nil {
+		m.Host = t.verdict.Result.IPRev.Name
+	}
 	if c.account != nil {
 		m.User = c.account.Name
 	}
@@ -165,21 +179,33 @@ func (t *transaction) examined(h *header, s *spool) *Examined {
 }
 
 // results is the value of the Authentication-Results field, "" without one.
-func (v *judgement) results() string { return "" }
+func (v *judgement) results() string {
+	_, value, _ := strings.Cut(string(v.Fields), ":")
+	return strings.Join(strings.Fields(value), " ")
+}
 
 // row is the verdict as it stays with the message.
 func (v *judgement) row() []byte {
-	b, err := json.Marshal(struct {
-		Junk    bool     `json:"junk,omitempty"`
-		Score   float64  `json:"score,omitempty"`
-		Reasons []string `json:"reasons,omitempty"`
-		Results string   `json:"results,omitempty"`
-	}{v.Junk, v.Score, v.Reasons, v.results()})
+	row := struct {
+		Junk    bool           `json:"junk,omitempty"`
+		Score   float64        `json:"score,omitempty"`
+		Reasons []string       `json:"reasons,omitempty"`
+		Results string         `json:"results,omitempty"`
+		Verify  *verify.Result `json:"verify,omitempty"`
+	}{v.Junk, v.Score, v.Reasons, v.results(), v.Result}
+	b, err := json.Marshal(row)
+	if err == nil && len(b) > maxRow {
+		row.Verify, row.Results = nil, clean(row.Results, 4096)
+		b, err = json.Marshal(row)
+	}
 	if err != nil {
 		return nil // a score that is no number
 	}
 	return b
 }
+
+// maxRow is how long a verdict may be to be kept whole.
+const maxRow = 32 << 10
 
 // makeJunk makes the mailbox for junk of an account that has none: "Junk", or another name when that one is in use otherwise.
 func (t *transaction) makeJunk(ctx context.Context, account int64, all []storage.Mailbox) (int64, error) {

@@ -117,6 +117,7 @@ func (t *transaction) take(ctx context.Context, body io.Reader) (*storage.Upload
 	if t.judged() {
 		return t.spooled(ctx, h, added, body)
 	}
+	t.unclaim(h)
 	return t.fill(ctx, -1, t.top(added), h, func(u *storage.Upload) error {
 		if h.ended {
 			return nil

@@ -147,6 +147,7 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /sessions/{id}", c.killSession)
 	handle("DELETE /accounts/{name}/sessions", c.killAccount)
 	handle("GET /history", c.history)
+	handle("GET /why/{id}", c.why)
 	handle("GET /doctor/ftp", c.doctorFTP)
 	handle("GET /mailboxes", c.mailboxes)
 	handle("GET /index", c.index)

@@ -88,6 +88,7 @@ func (p *program) root() *cobra.Command {
   packetboat account add ann             make an account (prints its password)
   packetboat session list                who is connected, doing what
   packetboat session kill ID             end one of them
+  packetboat why ID                      why was mail refused, or taken for junk?
   packetboat token add ann --name phone  a password for one device
   packetboat mailbox stats ann           her mailboxes, and the search index
   packetboat mount add ann /d /srv/d     a folder of this machine among her files
@@ -105,7 +106,7 @@ and on a stopped one alike.`,
 	f.StringVar(&p.flags.data, "data", "", "data `folder` (default ./packetboat-data, environment PACKETBOAT_DATA)")
 	f.StringArrayVar(&p.flags.set, "set", nil, "override a key of packetboat.toml, `section.key=value`; repeatable")
 	f.BoolVar(&p.json, "json", false, "print JSON")
-	root.AddCommand(p.serveVerb(), p.accountVerb(), p.tokenVerb(), p.domainVerb(), p.sessionVerb(), p.mailboxVerb(), p.mountVerb(), p.configVerb(), p.doctorVerb(), p.healthVerb(), p.versionVerb())
+	root.AddCommand(p.serveVerb(), p.accountVerb(), p.tokenVerb(), p.domainVerb(), p.sessionVerb(), p.whyVerb(), p.mailboxVerb(), p.mountVerb(), p.configVerb(), p.doctorVerb(), p.healthVerb(), p.versionVerb())
 	return root
 }
 

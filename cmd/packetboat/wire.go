@@ -44,6 +44,7 @@ type house struct {
 	door     *auth.Door
 	ports    *ftp.PortPool
 	resolver *resolve.Resolver // the one that asks the DNS
+	judges   judges
 	socket   net.Listener
 	servers  []served
 
@@ -141,6 +142,9 @@ func (h *house) start() (err error) {
 	h.checkAnonymous()
 	h.openResolver()
 	h.coverDomains(context.Background())
+	if h.judges, err = h.openJudges(); err != nil {
+		return err
+	}
 	h.makeServers()
 
 	var background, accepting context.Context
@@ -212,7 +216,7 @@ func (h *house) makeServers() {
 		if mode != smtp.Submission {
 			conf = tls
 		}
-		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit,
+		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit, Judge: h.judges.of(mode, c.JudgeLMTP),
 			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Logger: h.logger})
 	}
 	recents := imap.NewRecents()
@@ -359,6 +363,7 @@ func (h *house) close() error {
 		h.stopBackground()
 	}
 	h.work.Wait()
+	h.judges.close()
 	return h.store.Close()
 }
 

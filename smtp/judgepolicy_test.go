@@ -1,0 +1,170 @@
+package smtp_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/packetboat/packetboat/auth"
+	"github.com/packetboat/packetboat/auth/session/sessiontest"
+	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/smtp/resolve"
+	"github.com/packetboat/packetboat/smtp/resolve/resolvetest"
+	"github.com/packetboat/packetboat/smtp/verify"
+)
+
+// senders are the domains of the tests. The client is 127.0.0.1.
+const senders = `
+good.example.       IN TXT "v=spf1 ip4:127.0.0.1 -all"
+_dmarc.good.example. IN TXT "v=DMARC1; p=reject"
+strict.example.     IN TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.strict.example. IN TXT "v=DMARC1; p=reject"
+soft.example.       IN TXT "v=spf1 ~all"
+_dmarc.soft.example. IN TXT "v=DMARC1; p=quarantine"
+never.example.      IN TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.never.example. IN TXT "v=DMARC1; p=reject; pct=0"
+spf.example.        IN TXT "v=spf1 exp=why.spf.example -all"
+why.spf.example.    IN TXT "%{i} is not ours"
+1.0.0.127.in-addr.arpa. IN PTR client.example.org.
+client.example.org. IN A 127.0.0.1
+4.0.0.127.in-addr.arpa. IN PTR client.example.org.
+1.0.0.127.black.example. IN A 127.0.0.2
+1.0.0.127.white.example. IN A 127.0.0.2
+`
+
+// verifying is a house whose servers verify, with a DNS of its own.
+func verifying(t *testing.T, o smtp.JudgeOptions, lists ...verify.List) (*house, sessiontest.Env, *resolvetest.DNS) {
+	t.Helper()
+	d := resolvetest.New(t)
+	d.Set(senders)
+	r := resolve.New(resolve.Options{Servers: []string{d.Addr()}, Timeout: 200 * time.Millisecond, CacheSize: 1})
+	o.Verify.Verifier = verify.New(r, verify.Options{Name: "mail.example.test", DNSBL: lists})
+	o.Verify.Alive = r.Alive
+	options := limits
+	options.Judge = smtp.NewJudge(o)
+	h := open(t, options, auth.PlaintextNever)
+	env := h.env(t)
+	t.Cleanup(d.Down)
+	env.Do["junk"], env.Do["noted"] = h.junk, h.noted
+	env.Do["dns"] = func(t testing.TB, args ...string) {
+		switch args[0] {
+		case "down":
+			d.Down()
+		case "up":
+			d.Up()
+		}
+	}
+	return h, env, d
+}
+
+// mail is a message from a domain.
+func mail(domain string, more ...string) string {
+	return `
+		a> MAIL FROM:<joe@` + domain + `>
+		a< 250 *
+		a> RCPT TO:<ann@example.test>
+		a< 250 *
+		a> DATA
+		a< 354 *
+		a> <<END
+		` + strings.Join(append(more, "From: joe@"+domain), "\n\t\t") + `
+		Subject: hello
+
+		text
+		.
+		END
+`
+}
+
+func TestVerified(t *testing.T) {
+	weights := smtp.Weights{Junk: 5, Refuse: 9, SPFFail: 3, SPFSoftFail: 1, IPRev: 1, Helo: 1}
+	for _, test := range []struct {
+		name   string
+		o      smtp.JudgeOptions
+		lists  []verify.List
+		script string
+	}{
+		{"pass", smtp.JudgeOptions{Weights: weights}, nil, `
+			# What is genuine is taken, and its results stand in front (RFC 8601).
+			` + greeted + mail("good.example") + `
+			a< 250 2.0.0 *
+			! count ann 1
+			! has ann "\r\nAuthentication-Results: mail.example.test;\r\n\tspf=pass"
+			! has ann "dmarc=pass"
+			! has ann "iprev=pass"
+			! noted "dmarc=pass"`},
+		{"forged results", smtp.JudgeOptions{}, nil, `
+			# Authentication-Results that pretend to be ours go, others stand (RFC 8601 section 5).
+			` + greeted + mail("good.example", "Authentication-Results: mail.example.test; forged=one", "Authentication-Results: (x) MAIL.example.TEST 1;\n\t\t\tforged=two", "Authentication-Results: other.example; dkim=pass") + `
+			a< 250 2.0.0 *
+			! lacks ann forged
+			! has ann "Authentication-Results: other.example; dkim=pass\r\n"`},
+		{"reject", smtp.JudgeOptions{}, nil, `
+			# A message that its author's domain disowns is refused (RFC 7489 section 10.3).
+			` + greeted + mail("strict.example") + `
+			a< 550 5.7.1 rejected per DMARC policy for strict.example (*
+			! count ann 0
+			! noted "whose domain asks for reject"
+			! noted "dmarc=fail"`},
+		{"quarantine", smtp.JudgeOptions{}, nil, `
+			# Or goes to Junk, as that domain asks.
+			` + greeted + mail("soft.example") + `
+			a< 250 *
+			! count ann 0
+			! junk ann 1
+			! noted "\"action\":\"junk\""`},
+		{"pct", smtp.JudgeOptions{}, nil, `
+			# pct=0 of p=reject is the next weaker policy (RFC 7489 section 6.6.4).
+			` + greeted + mail("never.example") + `
+			a< 250 *
+			! junk ann 1`},
+		{"quarantine for both", smtp.JudgeOptions{Verify: smtp.VerifyOptions{DMARC: smtp.Quarantine}}, nil, greeted + mail("strict.example") + `
+			a< 250 *
+			! junk ann 1`},
+		{"tag", smtp.JudgeOptions{Verify: smtp.VerifyOptions{DMARC: smtp.Tag}}, nil, greeted + mail("strict.example") + `
+			a< 250 *
+			! count ann 1
+			! has ann "dmarc=fail"`},
+		{"spf counts", smtp.JudgeOptions{Weights: smtp.Weights{SPFFail: 5, Junk: 5}}, nil, greeted + mail("spf.example") + `
+			a< 250 *
+			! junk ann 1
+			! noted "SPF fails for spf.example (+5.0)"`},
+		{"spf refuses", smtp.JudgeOptions{Verify: smtp.VerifyOptions{SPF: smtp.RejectFail}}, nil, `
+			# -all is believed where it is so configured (RFC 7208 section 8.4, RFC 7372 section 3.2).
+			` + greeted + mail("spf.example") + `
+			a< 550 5.7.23 SPF of spf.example does not permit this address; that domain explains: 127.0.0.1 is not ours (*
+			` + mail("good.example") + `
+			a< 250 *`},
+		{"list", smtp.JudgeOptions{Weights: weights}, []verify.List{{Zone: "black.example", Score: 9}}, greeted + mail("good.example") + `
+			a< 550 5.7.1 *
+			! noted "the peer is on black.example (+9.0)"`},
+		{"good list", smtp.JudgeOptions{Weights: weights, Greylist: smtp.GreylistOptions{On: true}}, []verify.List{{Zone: "white.example", Score: -3}}, greeted + mail("unknown.example") + `
+			a< 250 *`},
+		{"greylist spares who is proved", smtp.JudgeOptions{Greylist: smtp.GreylistOptions{On: true}}, nil, greeted + mail("good.example") + `
+			a< 250 *
+			` + mail("unknown.example") + `
+			a< 451 4.7.1 *`},
+		{"dns down", smtp.JudgeOptions{}, nil, `
+			# A DNS that does not answer any more is no verdict: the sender comes again, and nothing of it is forged or lost.
+			` + greeted + mail("good.example") + `
+			a< 250 *
+			! dns down
+			` + mail("strict.example") + `
+			a< 451 4.4.3 *
+			! count ann 1
+			! dns up
+			` + mail("strict.example") + `
+			a< 550 5.7.1 *`},
+		{"no dns", smtp.JudgeOptions{}, nil, `
+			# Where there never was a DNS nothing is refused for it.
+			! dns down
+			` + greeted + mail("strict.example") + `
+			a< 250 *
+			! has ann "\r\nAuthentication-Results: mail.example.test; none\r\n"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, env, _ := verifying(t, test.o, test.lists...)
+			sessiontest.Play(t, test.script, env)
+		})
+	}
+}
