@@ -149,6 +149,7 @@ func (c *control) handler() http.Handler {
 	handle("GET /history", c.history)
 	handle("GET /why/{id}", c.why)
 	handle("GET /doctor/ftp", c.doctorFTP)
+	handle("GET /doctor/mail", c.doctorMail)
 	handle("GET /mailboxes", c.mailboxes)
 	handle("GET /index", c.index)
 	handle("POST /index", c.reindex)

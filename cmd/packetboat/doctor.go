@@ -52,7 +52,7 @@ Exit code: 0 when nothing fails, 1 otherwise.`,
 	f := c.Flags()
 	f.StringArrayVar(&q.addresses, "address", nil, "an `address` or name under which clients reach this machine; repeatable")
 	f.StringArrayVar(&q.clients, "client", nil, "what would a client at this `address` be told; repeatable (default: one on the internet, one in each local network)")
-	return group(&cobra.Command{Use: "doctor", Short: "Find out what is wrong"}, c)
+	return group(&cobra.Command{Use: "doctor", Short: "Find out what is wrong"}, c, p.doctorMailVerb())
 }
 
 func (p *program) doctorFTP(ctx context.Context, q consultation) error {
@@ -75,7 +75,7 @@ func (p *program) doctorFTP(ctx context.Context, q consultation) error {
 	if err != nil {
 		return err
 	}
-	return p.tell(found)
+	return p.tell(found, errSick)
 }
 
 // doctorStopped looks at the configuration alone.
@@ -117,8 +117,8 @@ const maxConsulted = 16
 
 var errSick = errors.New("FTP does not work as it is set up; see FAIL above")
 
-// tell prints what was found; an error when something fails.
-func (p *program) tell(found []finding) error {
+// tell prints what was found, and returns sick when something fails.
+func (p *program) tell(found []finding, sick error) error {
 	failed := false
 	rows := [][]string{{"STATE", "CHECK", "WHAT"}}
 	for _, f := range found {
@@ -139,7 +139,7 @@ func (p *program) tell(found []finding) error {
 		err = p.table(rows)
 	}
 	if err == nil && failed {
-		return errSick
+		return sick
 	}
 	return err
 }
