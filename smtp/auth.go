@@ -102,6 +102,9 @@ func (c *client) response() ([]byte, error) {
 	if errors.Is(err, errLongLine) {
 		return nil, say(500, "5.5.6", "line too long")
 	}
+	if errors.Is(err, errHello) {
+		c.part(errBase64, err.Error())
+	}
 	if err != nil {
 		c.lose(err)
 		return nil, err

@@ -88,6 +88,10 @@ func (c *client) command() (verb, arg string, err error) {
 			}
 			continue
 		}
+		if errors.Is(err, errHello) {
+			c.part(say(421, "4.7.0", "no TLS here now: send STARTTLS, or use another port"), "TLS handshake in a session without")
+			return "", "", io.ErrUnexpectedEOF
+		}
 		if errors.Is(err, errEndless) {
 			c.part(say(500, "5.5.6", "line without end"), "line without end")
 			return "", "", io.ErrUnexpectedEOF

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,6 +128,11 @@ func (h *header) first(name string) string {
 		}
 	}
 	return ""
+}
+
+// drop takes the fields of these names away.
+func (h *header) drop(names ...string) {
+	h.fields = slices.DeleteFunc(h.fields, func(f field) bool { return slices.Contains(names, f.name) })
 }
 
 // appendWithout writes the fields but those of that name.

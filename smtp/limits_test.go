@@ -14,7 +14,7 @@ func TestLimits(t *testing.T) {
 	for _, test := range excesses {
 		t.Run(test.name, func(t *testing.T) {
 			o := limits
-			if test.name == "loops" {
+			if test.name == "loops" || test.name == "endless lines of a message" {
 				o.MaxMessage = 8 << 20
 			}
 			h := open(t, o, auth.PlaintextNever)
@@ -23,6 +23,7 @@ func TestLimits(t *testing.T) {
 				"long":   "NOOP " + strings.Repeat("x", 4000),
 				"line":   strings.Repeat("x", 13000),
 				"block":  strings.Repeat("x", 1_200_000),
+				"chunk":  strings.Repeat(strings.Repeat("x", 78)+"\r\n", 15000),
 				"huge":   strings.TrimSuffix(strings.Repeat(strings.Repeat("x", 70)+"\r\n", 20000), "\r\n"),
 				"loop":   strings.Repeat("Received: from x by y; Mon, 23 Nov 2026 00:00:00 +0000\r\n", 101),
 				"header": strings.Repeat("X-Field: "+strings.Repeat("x", 60)+"\r\n", 20000) + "X-End: x",
@@ -169,7 +170,7 @@ var excesses = []struct{ name, script string }{
 			a> RCPT TO:<ann@example.test>
 			a< 250 *
 			a> BDAT 1200000
-			a>- "$block"
+			a>- "$chunk"
 			a< 552 5.3.4 *
 			a> BDAT 5 LAST
 			a>- "12345NOOP\r\n"
@@ -232,6 +233,37 @@ var excesses = []struct{ name, script string }{
 			a> NOOP $block
 			a< 500 5.5.6 *
 			a< EOF
+		`},
+	{"endless lines of a message", `
+			# More than 1 MiB in one line is refused, and the session goes on.
+			a = mx
+			a<< 220 *
+			a> HELO x
+			a< 250 *
+			a> MAIL FROM:<a@b.example>
+			a< 250 *
+			a> RCPT TO:<ann@example.test>
+			a< 250 *
+			a> DATA
+			a< 354 *
+			a> <<END
+			Subject: x
+
+			END
+			a> $block
+			a> .
+			a< 554 5.6.0 *1 MiB*
+			a> NOOP
+			a< 250 2.0.0 *
+			a> EHLO x
+			a<< 250 LIMITS *
+			a>- "MAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nBDAT 1200000 LAST\r\n$block"
+			a< 250 *
+			a< 250 *
+			a< 554 5.6.0 *1 MiB*
+			a> NOOP
+			a< 250 2.0.0 *
+			! count ann 0
 		`},
 	{"loops", `
 			a = mx

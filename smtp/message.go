@@ -30,8 +30,13 @@ var (
 	errBareLF   = say(550, "5.6.0", "message has a bare LF (RFC 5321 section 2.3.8)")
 	errBareCR   = say(550, "5.6.0", "message has a bare CR (RFC 5321 section 2.3.8)")
 	errNUL      = say(550, "5.6.0", "message has a NUL (RFC 5322 section 2.1.1)")
+	errText     = say(554, "5.6.0", "message has a line of more than 1 MiB")
 	errFlood    = errors.New("message goes on and on")
 )
+
+// maxText is how long a line of a message may be. RFC 5321 section 4.5.3.1.6 asks for 1,000 octets; what is longer comes from
+// programs that know no better, and is kept as it came.
+const maxText = 1 << 20
 
 // message reads one message from its source, with its lines ended by CRLF and its dots unstuffed. It
 // works on lines, not on bytes. An error of type *reply refuses the message; the rest must then be drained.
@@ -51,6 +56,7 @@ type message struct {
 	lost  error  // the source failed: no message
 	waste bool   // draining: nothing goes out, nothing is refused
 	raw   int64  // bytes taken while draining
+	text  int    // bytes of the line so far
 }
 
 var crlf = []byte("\r\n")
@@ -178,6 +184,10 @@ func (m *message) step(p []byte, wait bool) (int, error) {
 		// The common case: a line with its CRLF.
 		m.bol, m.crlf = true, true
 		m.take(i + 1)
+		if m.text+i > maxText && !m.waste {
+			return 0, errText
+		}
+		m.text = 0
 		return copy(p, win[:i+1]), nil
 	}
 	if len(text) == 0 {
@@ -185,6 +195,9 @@ func (m *message) step(p []byte, wait bool) (int, error) {
 	}
 	n := copy(p, text)
 	m.take(n)
+	if m.text += n; m.text > maxText && !m.waste {
+		return 0, errText
+	}
 	return n, nil
 }
 
@@ -233,7 +246,7 @@ func (m *message) afterCR(b byte) error {
 	switch b {
 	case '\n':
 		m.take(1)
-		m.pend, m.bol, m.crlf, m.cr = crlf, true, true, false
+		m.pend, m.bol, m.crlf, m.cr, m.text = crlf, true, true, false, 0
 		return nil
 	case '\r':
 		m.take(1)
@@ -247,7 +260,7 @@ func (m *message) afterCR(b byte) error {
 func (m *message) bare(refusal *reply, instead []byte) error {
 	m.pend = instead
 	if instead != nil {
-		m.bol, m.crlf = true, false
+		m.bol, m.crlf, m.text = true, false, 0
 	}
 	if m.strict && !m.waste {
 		return refusal

@@ -81,7 +81,7 @@ var submissions = []struct{ name, script string }{
 		! has joe "\r\nMessage-ID: <"
 		! has joe "@example.test>\r\n"
 		! has joe "\r\nDate: "
-		! has joe "\r\nFrom: Ann <ann.alias@EXAMPLE.test>\r\nBcc: joe@example.test\r\n\r\nhello\r\n"
+		! has joe "\r\nFrom: Ann <ann.alias@EXAMPLE.test>\r\n\r\nhello\r\n"
 	`},
 	{"mechanisms", `
 		a = subs

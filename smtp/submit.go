@@ -24,6 +24,23 @@ func (c *client) mayUse(path string) *reply {
 	return nil
 }
 
+// mayWrite tells whether the account may put these addresses into a field that says who sends a message.
+func (c *client) mayWrite(field, value string) *reply {
+	all, err := authors(value)
+	if err != nil {
+		return say(550, "5.6.0", "%s field has no valid address", field)
+	}
+	for _, a := range all {
+		if r := c.mayUse(a); r != nil {
+			if r.code == 553 {
+				r = say(550, "5.7.1", "you may not write %s <%s>", field, clean(a, 200))
+			}
+			return r
+		}
+	}
+	return nil
+}
+
 // submit checks the header of a message that one of our accounts sends, and gives the fields that it lacks (RFC 6409 sections 6.1, 8).
 func (t *transaction) submit(id string, h *header) ([]byte, error) {
 	var added []byte
@@ -36,18 +53,23 @@ func (t *transaction) submit(id string, h *header) ([]byte, error) {
 	case h.count("from") != 1:
 		return nil, say(550, "5.6.0", "message must have one From field (RFC 5322 section 3.6)")
 	}
-	authors, err := authors(from)
-	if err != nil {
-		return nil, say(550, "5.6.0", "From field has no valid address")
+	if r := t.c.mayWrite("From", from); r != nil {
+		return nil, r
 	}
-	for _, a := range authors {
-		if r := t.c.mayUse(a); r != nil {
-			if r.code == 553 {
-				r = say(550, "5.7.1", "you may not write From <%s>", clean(a, 200))
-			}
+	if h.count("sender") > 1 {
+		return nil, say(550, "5.6.0", "message must not have two Sender fields (RFC 5322 section 3.6)")
+	}
+	// Of fields for sending again (RFC 5322 section 3.6.6) the first ones are the newest, and those of whoever sends it now.
+	for _, name := range []string{"Sender", "Resent-From", "Resent-Sender"} {
+		if h.count(strings.ToLower(name)) == 0 {
+			continue
+		}
+		if r := t.c.mayWrite(name, h.first(strings.ToLower(name))); r != nil {
 			return nil, r
 		}
 	}
+	// RFC 5322 section 3.6.3: who is in Bcc is nobody's business. The rest is what others would take for the word of who delivers.
+	h.drop("bcc", "resent-bcc", "return-path")
 	if h.count("date") == 0 {
 		added = append(append(append(added, "Date: "...), date(t.c.srv.o.Now())...), crlf...)
 	}

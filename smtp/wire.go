@@ -25,7 +25,11 @@ const (
 var (
 	errLongLine = errors.New("line too long")
 	errEndless  = errors.New("line without end")
+	errHello    = errors.New("TLS handshake where none is expected")
 )
+
+// tlsHandshake is the first byte of a TLS record with a handshake, which no command begins with.
+const tlsHandshake = 0x16
 
 var dataBuffers = sync.Pool{New: func() any { b := make([]byte, dataBuffer); return &b }}
 
@@ -148,6 +152,9 @@ func (w *wire) line() ([]byte, error) {
 	w.since = -1
 	for seen := 0; ; {
 		win := w.window()
+		if len(win) > 0 && win[0] == tlsHandshake {
+			return nil, errHello // it has no line ends, and whoever sent it waits for an answer
+		}
 		if i := bytes.IndexByte(win[seen:], '\n'); i >= 0 {
 			l := win[:seen+i+1]
 			w.consume(len(l))
