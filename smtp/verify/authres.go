@@ -99,7 +99,9 @@ func (r *Result) methods() []method {
 		a := method{method: "arc", status: Status(r.ARC.Status)}
 		if n := len(r.ARC.Sets); n > 0 {
 			a.comment = "i=" + strconv.Itoa(n)
-			a.properties = []property{{"header.oldest-pass", strconv.Itoa(r.ARC.OldestPass), false}} // RFC 8617 section 10.1
+		}
+		if n := r.ARC.OldestPass; n > 0 { // RFC 8617 section 5.2: 0, that all hold, is what is meant without it too; some readers refuse it
+			a.properties = []property{{"header.oldest-pass", strconv.Itoa(n), false}}
 		}
 		all = append(all, a)
 	}

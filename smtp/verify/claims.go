@@ -21,16 +21,19 @@ func Claims(value string, ids ...string) bool {
 			}
 		}
 	}
-	head, _, _ := strings.Cut(value, ";")
-	head = strings.ToLower(strings.Map(func(c rune) rune {
-		if c <= ' ' || c == '"' || c == '\\' {
-			return -1
-		}
-		return c
-	}, head))
-	for _, of := range ids {
-		if of != "" && strings.Contains(head, strings.ToLower(of)) {
-			return true
+	whole, _, _ := strings.Cut(value, ";")
+	bare, _, _ := strings.Cut(dropComments(value), ";")
+	for _, head := range []string{whole, bare} {
+		head = strings.ToLower(strings.Map(func(c rune) rune {
+			if c <= ' ' || c == '"' || c == '\\' {
+				return -1
+			}
+			return c
+		}, head))
+		for _, of := range ids {
+			if of != "" && strings.Contains(head, strings.ToLower(of)) {
+				return true
+			}
 		}
 	}
 	return false
