@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,8 +94,14 @@ var errNotOurs = errors.New("not a domain of this server")
 
 // ServeHTTP answers one request: a command of its session.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Logger.Error("a request failed", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			panic(http.ErrAbortHandler) // ends the connection without another line in the log
+		}
+	}()
 	if ses := sessionOf(r); ses != nil {
-		ses.Begin(r.Method + " " + r.URL.Path)
+		ses.Begin(r.Method + " " + r.URL.EscapedPath())
 		if ua := r.UserAgent(); ua != "" && ses.Client() == "" {
 			ses.SetClient(ua)
 		}

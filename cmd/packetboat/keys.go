@@ -224,7 +224,7 @@ var baseKeys = []key{
 	{"tls.key", "", "Its private key (PEM).", text(func(c *config) *string { return &c.TLSKey })},
 	{"tls.client_ca", "", "CAs (PEM) of clients' certificates: submission, IMAP and FTP then ask for one; EXTERNAL is offered to who shows one, and USER is enough in FTP. Empty: not asked for. Read anew when it changes.", text(func(c *config) *string { return &c.TLSClientCA })},
 
-	{"proxy.listeners", "", "Listeners behind front ends (HAProxy and the like) that begin each connection with a PROXY header, version 1 or 2; comma-separated: mx, submission, submissions, imap, imaps, ftp, ftps, and passive for FTP's passive ports. Connections without one are then refused there.", func(c *config, v string) error {
+	{"proxy.listeners", "", "Listeners behind front ends (HAProxy and the like) that begin each connection with a PROXY header, version 1 or 2; comma-separated: mx, submission, submissions, imap, imaps, ftp, ftps, http, https, and passive for FTP's passive ports. Connections without one are then refused there.", func(c *config, v string) error {
 		return frontedInto(c, v)
 	}},
 	{"proxy.trusted", "127.0.0.1, ::1", "Addresses or networks of those front ends, comma-separated. Whoever is in them can pose as anybody.", func(c *config, v string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
 	"log/slog"
 	"os"
@@ -31,7 +32,7 @@ func TestCertificates(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	for _, name := range []string{"localhost", "127.0.0.1", "::1", "example.test", "mail.example.test", "ftp.example.test"} {
+	for _, name := range []string{"localhost", "127.0.0.1", "::1", "example.test", "mail.example.test", "ftp.example.test", "mta-sts.example.test", "autoconfig.example.test", "autodiscover.example.test"} {
 		if _, err := first.Verify(x509.VerifyOptions{Roots: pool, DNSName: name}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -46,6 +47,23 @@ func TestCertificates(t *testing.T) {
 	}
 	if now, _ := os.ReadFile(filepath.Join(dir, "tls", "ca.pem")); string(now) != string(ca) {
 		t.Error("the CA was made anew")
+	}
+	cs, err := openCertificates(dir, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cs.cover(dir, c, []string{"example.test", "second.test"}); err != nil {
+		t.Fatal(err)
+	}
+	covering := cs.chain()[0]
+	if _, err := covering.Verify(x509.VerifyOptions{Roots: pool, DNSName: "mta-sts.second.test"}); err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(covering.RawSubjectPublicKeyInfo, other.RawSubjectPublicKeyInfo) {
+		t.Error("the key is another: TLSA records no longer match")
+	}
+	if again := open(); !again.Equal(covering) {
+		t.Error("a certificate with more names was made anew")
 	}
 	if err := os.Remove(filepath.Join(dir, "tls", "ca.key")); err != nil {
 		t.Fatal(err)
