@@ -86,7 +86,7 @@ func (s *engineSession) Data(io.Reader) error {
 	switch {
 	case err != nil || m.done:
 	case k != nil:
-		err = k.discard(c.srv.o.MaxMessage)
+		err = k.discard(2*c.srv.o.MaxMessage + 1)
 	default:
 		err = m.drain(c.srv.o.MaxMessage)
 	}

@@ -359,7 +359,7 @@ func (c *client) bdat(_, arg string) {
 		c.feed, c.hush = []byte("DATA\r\n"), 1
 		return
 	}
-	switch err := k.discard(c.srv.o.MaxMessage); {
+	switch err := k.discard(2*c.srv.o.MaxMessage + 1); {
 	case errors.Is(err, errFlood):
 		c.part(errTooLarge, "too much data")
 	case err != nil:
