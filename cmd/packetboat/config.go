@@ -83,7 +83,7 @@ func (f *configFlags) load(dir string) (*config, settings, error) {
 	for _, k := range keys {
 		s := all[k.name]
 		if err := k.set(c, s.value); err != nil {
-			err = fmt.Errorf("%s: %s = %q: %w", s.from, k.name, s.value, err)
+			err = fmt.Errorf("%s: %s = %q: %w", s.from, k.name, shown(k.name, s.value), err)
 			if strings.HasPrefix(s.from, "flag") {
 				err = usageError{err}
 			}
@@ -370,15 +370,23 @@ func (p *program) configVerb() *cobra.Command {
 			if p.json {
 				out := map[string]map[string]string{}
 				for name, s := range all {
-					out[name] = map[string]string{"value": s.value, "from": s.from}
+					out[name] = map[string]string{"value": shown(name, s.value), "from": s.from}
 				}
 				return p.printJSON(out)
 			}
 			rows := [][]string{{"KEY", "VALUE", "FROM"}}
 			for _, k := range keys {
-				rows = append(rows, []string{k.name, all[k.name].value, all[k.name].from})
+				rows = append(rows, []string{k.name, shown(k.name, all[k.name].value), all[k.name].from})
 			}
 			return p.table(rows)
 		},
 	})
+}
+
+// shown is a value as it may be printed: a secret is not.
+func shown(name, value string) string {
+	if value != "" && (strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "password")) {
+		return "(set)"
+	}
+	return value
 }

@@ -105,6 +105,7 @@ func (c *config) store(logger *slog.Logger) storage.Options {
 	if o.MaxEntries == 0 {
 		o.MaxEntries = -1
 	}
+	c.queueInto(&o)
 	return o
 }
 
@@ -119,6 +120,10 @@ func (h *house) start() (err error) {
 		History: h.record,
 	})
 	secret, err := openSecret(h.dir)
+	if err != nil {
+		return err
+	}
+	hook, err := c.webhook()
 	if err != nil {
 		return err
 	}
@@ -157,6 +162,7 @@ func (h *house) start() (err error) {
 	if err := h.startOutbound(accepting); err != nil {
 		return err
 	}
+	h.runWebhook(background, hook)
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
 		Handler: (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains,
