@@ -55,7 +55,7 @@ func NewJudge(o JudgeOptions) *Judge {
 	o.Greylist = o.Greylist.withDefaults()
 	o.FirstDelay = min(o.FirstDelay, 2*time.Minute)
 	return &Judge{o: o, rates: newRates(o.Rates, o.Now),
-		asks: o.Verify.Verifier != nil || len(o.Filters) > 0 || o.Greylist.On || o.FirstDelay > 0 || o.Weights != (Weights{})}
+		asks: o.Verify.Verifier != nil || len(o.Filters) > 0 || o.Greylist.On || o.FirstDelay > 0 || o.Weights.Junk > 0 || o.Weights.Refuse > 0}
 }
 
 // Close gives up what filters hold when nobody asks them any more.

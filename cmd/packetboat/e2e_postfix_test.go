@@ -227,7 +227,7 @@ func selfSigned(t *testing.T, dir, name string) (cert, key string) {
 
 func waitForPort(t *testing.T, addr string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
 			c.Close()
@@ -347,7 +347,7 @@ func startRspamd(t *testing.T, dns string) string {
 	local("worker-controller.inc", fmt.Sprintf("bind_socket = \"127.0.0.1:%d\";\n", control))
 	local("worker-proxy.inc", "enabled = false;\n")
 	local("worker-fuzzy.inc", "enabled = false;\n")
-	local("options.inc", fmt.Sprintf("dns { nameserver = [\"%s\"]; timeout = 1s; retransmits = 1; }\ngtube_patterns = \"all\";\n", dns))
+	local("options.inc", fmt.Sprintf("dns { nameserver = [\"%s\"]; timeout = 1s; retransmits = 1; }\nenable_test_patterns = true;\n", dns))
 	local("logging.inc", "type = \"console\";\n")
 	for _, m := range []string{"rbl", "surbl", "fuzzy_check", "phishing", "asn", "neural", "greylist", "ratelimit", "bayes_expiry"} {
 		local(m+".conf", "enabled = false;\n")

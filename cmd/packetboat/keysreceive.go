@@ -131,7 +131,7 @@ var receiveKeys = []key{
 func number(p func(*config) *float64) func(*config, string) error {
 	return func(c *config, v string) error {
 		f, err := strconv.ParseFloat(v, 64)
-		if err != nil || f < 0 || f > 1000 {
+		if err != nil || !(f >= 0 && f <= 1000) { // NaN is none
 			return fmt.Errorf("want a number from 0 to 1000")
 		}
 		*p(c) = f
@@ -171,7 +171,7 @@ func listsInto(into *[]listConfig, v string) error {
 		}
 		zone = strings.ToLower(strings.Trim(strings.TrimSpace(zone), "."))
 		score, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || score < -1000 || score > 1000 || !strings.Contains(zone, ".") || strings.ContainsAny(zone, " /:@") {
+		if err != nil || !(score >= -1000 && score <= 1000) || !strings.Contains(zone, ".") || strings.ContainsAny(zone, " /:@") {
 			return fmt.Errorf("%q is no list; give one such as zen.spamhaus.org=5", s)
 		}
 		if slices.ContainsFunc(*into, func(l listConfig) bool { return l.Zone == zone }) {
