@@ -28,7 +28,8 @@ type PolicyOptions struct {
 	Port      int            // of the servers that mail goes to, for TLSA records; 0 means 25
 	Now       func() time.Time
 
-	HTTPSPort int // where MTA-STS policies are fetched; 0 means 443
+	HTTPSPort  int  // where MTA-STS policies are fetched; 0 means 443
+	AnyAddress bool // reports are posted to addresses that are not public too
 }
 
 // Policies say how much a connection to another domain's server has to prove before mail goes over it: nothing (opportunistic TLS), a certificate

@@ -23,10 +23,12 @@ import (
 type SignOptions struct {
 	Logger   *slog.Logger
 	Name     string        // the authserv-id of the Authentication-Results that we write
-	Resolver dns.Resolver  // for chains that nobody has looked at yet; nil: they are taken for broken
+	Resolver dns.Resolver  // for chains that nobody has looked at yet (nil: they are taken for broken) and for records of new keys (nil: they never sign)
 	Expire   time.Duration // x= is this long after t=; 0: no x=
 	Now      func() time.Time
-	Off      bool // nothing is signed or sealed
+	Rotate   time.Duration // keys are replaced when they are this old; 0: never
+	NoSign   bool          // nothing is signed
+	NoSeal   bool          // nothing is sealed
 }
 
 // Signer makes DKIM signatures (RFC 6376, RFC 8463) with the keys of our domains, and ARC sets (RFC 8617) for what is passed on. One value serves all workers.
@@ -77,14 +79,14 @@ func NewSigner(store *storage.Store, o SignOptions) *Signer {
 // while, so that further attempts and domains cost nothing; "" keeps nothing. It is for what accounts of ours sent and what we wrote ourselves; what others sent
 // is sealed.
 func (s *Signer) Sign(ctx context.Context, key, sender string, message io.ReaderAt, size int64) ([]byte, error) {
+	if s.o.NoSign {
+		return nil, nil
+	}
 	return s.once(ctx, "sign "+key, key != "", func() ([]byte, error) { return s.sign(ctx, sender, message, size) })
 }
 
 // once gives what was made for a key, or makes it.
 func (s *Signer) once(ctx context.Context, key string, keep bool, produce func() ([]byte, error)) ([]byte, error) {
-	if s.o.Off {
-		return nil, nil
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

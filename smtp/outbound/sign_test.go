@@ -184,7 +184,7 @@ func TestSignOnce(t *testing.T) {
 	if bytes.Equal(sign(), second) {
 		t.Error("it was kept for two hours")
 	}
-	if f, err := NewSigner(s, SignOptions{Off: true}).Sign(t.Context(), "", "", message, int64(len(letter))); err != nil || f != nil {
+	if f, err := NewSigner(s, SignOptions{NoSign: true}).Sign(t.Context(), "", "", message, int64(len(letter))); err != nil || f != nil {
 		t.Error("off:", f, err)
 	}
 }

@@ -27,24 +27,25 @@ const maxARCSets = 50
 
 // ARC is what there is to say of the Authenticated Received Chain of a message (RFC 8617): who handled it on its way, and what they say they saw.
 type ARC struct {
-	Status string // ARCNone, ARCPass or ARCFail
+	Status string `json:"status,omitempty"` // ARCNone, ARCPass or ARCFail
 	// Temporary: it failed because the DNS did not answer. RFC 8617 section 5.2.1: that is a failure like others for who writes it down; who
 	// would accept or refuse a message for its chain had better ask again.
-	Temporary bool
-	Err       error // why it failed
+	Temporary bool  `json:"temporary,omitempty"`
+	Err       error `json:"-"` // why it failed
 
-	Instance   int      // the highest there is
-	OldestPass int      // the oldest instance whose AMS still verifies; 0: all do. Only with ARCPass
-	Sets       []ARCSet // with ARCPass: instance 1 first
+	Instance   int      `json:"instance,omitempty"`    // the highest there is
+	OldestPass int      `json:"oldest_pass,omitempty"` // the oldest instance whose AMS still verifies; 0: all do. Only with ARCPass
+	Sets       []ARCSet `json:"sets,omitempty"`        // with ARCPass: instance 1 first
 }
 
 // ARCSet is one handler's testimony.
 type ARCSet struct {
-	Instance         int
-	Domain, Selector string // of its seal, as they stand there
-	AuthServID       string // who checked
-	Results          string // the rest of its ARC-Authentication-Results, unfolded: " ; spf=pass ..." as in RFC 8601
-	Sealed           time.Time
+	Instance   int       `json:"instance"`
+	Domain     string    `json:"domain"` // of its seal, as it stands there
+	Selector   string    `json:"selector"`
+	AuthServID string    `json:"authserv_id,omitempty"` // who checked
+	Results    string    `json:"results,omitempty"`     // the rest of its ARC-Authentication-Results, unfolded: " ; spf=pass ..." as in RFC 8601
+	Sealed     time.Time `json:"sealed,omitzero"`
 }
 
 // arcSet is one while it is looked at.

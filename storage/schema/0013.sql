@@ -37,11 +37,3 @@ CREATE TABLE tls_result (
     count   INTEGER NOT NULL,
     PRIMARY KEY (day, domain, policy, failure)
 ) STRICT, WITHOUT ROWID;
-
--- Reports that were made, so that none is made twice: a day's rows go in the transaction that puts its report into the outbox.
-CREATE TABLE tls_report (
-    day    INTEGER NOT NULL,
-    domain TEXT    NOT NULL,
-    sent   INTEGER NOT NULL,
-    PRIMARY KEY (day, domain)
-) STRICT, WITHOUT ROWID;
