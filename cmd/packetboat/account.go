@@ -359,6 +359,7 @@ func (p *program) domainVerb() *cobra.Command {
 	return group(&cobra.Command{Use: "domain", Short: "Add, list and remove the domains whose mail is taken"},
 		change("add", "Take mail for a domain", http.MethodPut),
 		p.domainDNS(),
+		p.domainDKIM(),
 		change("remove", "No longer take mail for a domain (no account may have an address in it)", http.MethodDelete),
 		&cobra.Command{
 			Use:   "list",

@@ -22,6 +22,7 @@ import (
 	"github.com/packetboat/packetboat/ftp"
 	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/smtp/outbound"
 	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/vfs"
@@ -45,6 +46,8 @@ type house struct {
 	ports    *ftp.PortPool
 	resolver *resolve.Resolver // the one that asks the DNS
 	judges   judges
+	policies *outbound.Policies // what connections to other servers must prove
+	signer   *outbound.Signer
 	socket   net.Listener
 	servers  []served
 
@@ -159,6 +162,9 @@ func (h *house) start() (err error) {
 	h.spawn("tree", func() error { return h.tree.Run(background) })
 	h.spawn("certificate", func() error { return h.certs.renew(background, h.dir, h.config) })
 	h.spawn("dns", func() error { return h.watchDNS(background, dnsSilent, dnsWell) })
+	if err := h.openTrust(background); err != nil {
+		return err
+	}
 	if err := h.startOutbound(accepting); err != nil {
 		return err
 	}

@@ -29,9 +29,7 @@ func (h *house) startOutbound(ctx context.Context) error {
 	if held != "" {
 		h.logger.Info("mail to other domains waits in the queue", "reason", held)
 	}
-	w := outbound.NewWorker(h.store, h.registry, h.resolver,
-		outbound.NewPolicies(h.store, h.resolver, outbound.PolicyOptions{Logger: h.logger, Port: c.OutboundPort}),
-		outbound.NewSigner(h.store, outbound.SignOptions{Logger: h.logger}),
+	w := outbound.NewWorker(h.store, h.registry, h.resolver, h.policies, h.signer,
 		outbound.Options{
 			Name: name, Port: c.OutboundPort, Bind: c.OutboundBind, Family: c.OutboundFamily, Routes: c.OutboundRoutes, Schedule: c.OutboundSchedule,
 			Timeouts: c.OutboundTimeouts, Roots: roots, Concurrency: c.OutboundConcurrency, PerDomain: c.OutboundPerDomain, Idle: c.OutboundIdle,

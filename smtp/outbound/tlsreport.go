@@ -45,9 +45,11 @@ func (p *Policies) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			err := p.flush(last)
+			if err := p.flush(last); err != nil {
+				p.o.Logger.Error("cannot write down results of tls", "error", err)
+			}
 			cancel()
-			return err
+			return nil
 		case <-tick.C:
 		}
 		now := p.o.Now()
