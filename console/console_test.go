@@ -220,6 +220,16 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// RFC 8461 section 4.1.
+func TestPolicyMatches(t *testing.T) {
+	p := Policy{MX: []string{"mail.example.test", "*.mx.example.test"}}
+	for host, want := range map[string]bool{"MAIL.example.test.": true, "a.mx.example.test": true, "a.b.mx.example.test": false, "mx.example.test": false, "example.test": false, "": false} {
+		if p.Matches(host) != want {
+			t.Errorf("%s: %v", host, !want)
+		}
+	}
+}
+
 // What Thunderbird reads: servers in the order of preference, with this instance's ports.
 func TestAutoconfig(t *testing.T) {
 	g := newRig(t, session.Options{})

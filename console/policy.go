@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,6 +42,16 @@ func (p Policy) Text() []byte {
 func (p Policy) ID() string {
 	sum := sha256.Sum256(p.Text())
 	return hex.EncodeToString(sum[:12])
+}
+
+// Matches tells whether a mail host is one of the policy's (RFC 8461 section 4.1): by its name, or by a wildcard in place of its first label.
+func (p Policy) Matches(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	_, above, _ := strings.Cut(host, ".")
+	return slices.ContainsFunc(p.MX, func(mx string) bool {
+		wild, ok := strings.CutPrefix(mx, "*.")
+		return mx == host || ok && wild == above
+	})
 }
 
 // policy serves mta-sts.DOMAIN/.well-known/mta-sts.txt for each domain of ours.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/packetboat/packetboat/console"
 	"github.com/packetboat/packetboat/smtp/resolve"
+	"github.com/packetboat/packetboat/storage"
 )
 
 func (p *program) doctorMailVerb() *cobra.Command {
@@ -102,6 +103,7 @@ func (d *mailDoctor) examine(ctx context.Context, to []string) []finding {
 	}
 	d.certificate()
 	d.people(ctx)
+	d.queue(ctx)
 	if d.control.running {
 		for _, at := range d.reachable(25, "mx") {
 			d.reachMX(ctx, at)
@@ -223,6 +225,32 @@ func (d *mailDoctor) people(ctx context.Context) {
 		}
 	}
 }
+
+// queue tells of mail that waits to leave, and why none leaves if it is so set up.
+func (d *mailDoctor) queue(ctx context.Context) {
+	held := d.config.outboundHeld()
+	switch relay := d.relay(); {
+	case relay != "":
+		d.say(stateInfo, "sending", "mail goes out through "+relay)
+	case held != "":
+		d.say(stateWarn, "sending", held)
+	default:
+		d.say(stateOK, "sending", "mail goes to the servers of its recipients")
+	}
+	n := d.control.store.QueueSize()
+	late, err := d.control.store.Queue(ctx, storage.QueueFilter{Older: lateMail}, 1)
+	switch {
+	case err != nil:
+		d.say(stateFail, "queue", words(err))
+	case len(late) > 0:
+		d.say(stateWarn, "queue", fmt.Sprintf("%d messages wait, some for more than %s, the oldest for %s", n, ago(lateMail), late[0].Domain), "packetboat queue list shows each, and what its server said.")
+	default:
+		d.say(stateOK, "queue", fmt.Sprintf("%d messages wait", n))
+	}
+}
+
+// lateMail is for how long mail may wait before that is remarkable.
+const lateMail = 4 * time.Hour
 
 // reachable are the addresses at which a listener is to be tried: the public ones under the port that the world is told of, else this
 // machine's own. None where it could not work.

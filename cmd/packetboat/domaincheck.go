@@ -48,6 +48,7 @@ type asker struct {
 	logger   *slog.Logger
 	config   *config
 	domain   string
+	relay    string       // through which its mail goes out; "": directly
 	ours     []netip.Addr // of this machine: by the configuration, else as its name has them in the DNS
 	asked    error        // why ours could not be found out
 }
@@ -61,7 +62,7 @@ func (c *config) freshResolver(logger *slog.Logger) *resolve.Resolver {
 func (z *zone) checkAll(ctx context.Context, c *config, resolver moxdns.Resolver, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	q := &asker{resolver: resolver, logger: logger, config: c, domain: z.Domain, ours: c.PublicAddresses}
+	q := &asker{resolver: resolver, logger: logger, config: c, domain: z.Domain, relay: z.relay, ours: c.PublicAddresses}
 	if len(q.ours) == 0 {
 		q.ours, q.asked = q.addresses(ctx, c.Hostname)
 	}
@@ -160,7 +161,7 @@ func checkMX(ctx context.Context, q *asker) finds {
 		return failure(err)
 	}
 	f := finds{verdict: verdictDiffers, note: "mail goes elsewhere"}
-	var others []string
+	var others, notes []string
 	for _, mx := range all {
 		f.found = append(f.found, fmt.Sprintf("%d %s", mx.Pref, mx.Host))
 		if mx.Host == "." {
@@ -172,17 +173,30 @@ func checkMX(ctx context.Context, q *asker) finds {
 		}
 		if ok {
 			f.verdict = verdictOK
+			notes = append(notes, q.oddities(ctx, mx.Host)...)
 		} else {
 			others = append(others, mx.Host)
 		}
 	}
 	if f.verdict == verdictOK {
-		f.note = ""
 		if len(others) > 0 {
-			f.note = "mail goes to others too: " + strings.Join(others, ", ")
+			notes = append(notes, "mail goes to others too: "+strings.Join(others, ", "))
 		}
+		f.note = strings.Join(notes, "; ")
 	}
 	return f
+}
+
+// oddities are what is wrong with a name by which mail comes here.
+func (q *asker) oddities(ctx context.Context, host string) (notes []string) {
+	if target, _, err := q.resolver.LookupCNAME(ctx, absoluteName(host)); err == nil {
+		notes = append(notes, host+" is an alias of "+target+", which some senders do not follow (RFC 5321 section 5.1)")
+	}
+	p := q.config.policy()
+	if p.Mode != console.None && !p.Matches(host) {
+		notes = append(notes, "the MTA-STS policy does not name "+host+" (mta_sts.mx): when it is enforced, senders deliver nothing there")
+	}
+	return notes
 }
 
 // checkHost is content when the name of the server has an address that others can reach.
@@ -200,10 +214,10 @@ func checkHost(ctx context.Context, q *asker) finds {
 	return f
 }
 
-// checkAddress is content when a is among the addresses of the server's name.
-func checkAddress(a netip.Addr) func(context.Context, *asker) finds {
+// checkAddress is content when a is among the addresses of a name of the server.
+func checkAddress(name string, a netip.Addr) func(context.Context, *asker) finds {
 	return func(ctx context.Context, q *asker) finds {
-		all, err := q.addresses(ctx, q.config.Hostname)
+		all, err := q.addresses(ctx, name)
 		if err != nil {
 			return failure(err)
 		}
@@ -267,10 +281,10 @@ func checkPTR(a netip.Addr) func(context.Context, *asker) finds {
 			if !slices.Contains(back, a) {
 				continue
 			}
-			if strings.EqualFold(strings.TrimSuffix(name, "."), q.config.Hostname) {
+			if strings.EqualFold(strings.TrimSuffix(name, "."), q.config.helo()) {
 				return finds{verdict: verdictOK, found: f.found}
 			}
-			f.verdict, f.note = verdictOK, "it is another name than the one that this server says in HELO ("+q.config.Hostname+"); some want the same"
+			f.verdict, f.note = verdictOK, "it is another name than the one that this server says in HELO ("+q.config.helo()+"); some want the same"
 		}
 		return f
 	}

@@ -71,7 +71,7 @@ func tagsOf(text string) map[string]string {
 // judged is what this server's own judging says of a message from a.
 func (q *asker) judged(ctx context.Context, a netip.Addr, from, header string) *verify.Result {
 	v := verify.New(q.resolver, verify.Options{Name: q.config.Hostname, Timeout: checkTime, Logger: q.logger})
-	return v.Check(ctx, verify.Message{Remote: a, Helo: q.config.Hostname, MailFrom: from, Header: []byte(header), Body: strings.NewReader("")})
+	return v.Check(ctx, verify.Message{Remote: a, Helo: q.config.helo(), MailFrom: from, Header: []byte(header), Body: strings.NewReader("")})
 }
 
 // checkSPF judges mail from each of the server's addresses as others would, whatever the record's words are. helo: of a bounce, by the server's name.
@@ -100,6 +100,10 @@ func checkSPF(domain string, helo bool) func(context.Context, *asker) finds {
 			case verify.PermError:
 				return finds{verdictDiffers, f.found, "it is wrong: " + r.Reason, ""}
 			default:
+				if q.relay != "" && !helo {
+					f.note = "whether it lets " + q.relay + " send, through which mail goes out, is not looked at"
+					return f
+				}
 				return finds{verdictDiffers, f.found, fmt.Sprintf("mail from %s is not of the domain by this (%s)", a, r.Status), ""}
 			}
 		}

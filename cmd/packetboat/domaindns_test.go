@@ -158,7 +158,8 @@ func TestDomainDNSCheck(t *testing.T) {
 		failing    int
 		unanswered bool
 	}{
-		{name: "MX by another name", set: "example.test. MX 5 mx.example.test.\nmx.example.test. A 203.0.113.7", kind: "MX", at: "example.test", want: verdictOK},
+		{name: "MX by another name", set: "example.test. MX 5 mx.example.test.\nmx.example.test. A 203.0.113.7", kind: "MX", at: "example.test", want: verdictOK, note: "the MTA-STS policy does not name mx.example.test."},
+		{name: "MX by an alias", set: "example.test. MX 5 mx.example.test.\nmx.example.test. CNAME mail.example.test.", kind: "MX", at: "example.test", want: verdictOK, note: "is an alias of mail.example.test."},
 		{name: "MX of another", set: "example.test. MX 5 mx.example.net.\nmx.example.net. A 203.0.113.9", kind: "MX", at: "example.test", want: verdictDiffers, note: "elsewhere", failing: 1},
 		{name: "MX beside another", set: "example.test. MX 5 mx.example.net.\nexample.test. MX 9 mail.example.test.", kind: "MX", at: "example.test", want: verdictOK, note: "others too: mx.example.net."},
 		{name: "null MX", set: "example.test. MX 0 .", kind: "MX", at: "example.test", want: verdictDiffers, note: "RFC 7505", failing: 1},
@@ -279,6 +280,24 @@ func TestDomainDNSNotes(t *testing.T) {
 	g.control.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/domains/example.net/dns", nil))
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "domain add") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// Mail that goes out through another host is not judged by this server's addresses; another name in HELO has records of its own.
+func TestDomainDNSRelay(t *testing.T) {
+	g := newRegistered(t, published+"[outbound]\nsmarthost = \"relay.example.net:587\"\nhostname = \"out.example.test\"\n")
+	z := g.ask(t, "example.test", false)
+	if len(z.Notes) != 1 || !strings.Contains(z.Notes[0], "through relay.example.net") {
+		t.Errorf("%q", z.Notes)
+	}
+	if r := z.find(t, "PTR", "7.113.0.203.in-addr.arpa"); r.Data != "out.example.test." {
+		t.Errorf("%+v", r)
+	}
+	z.find(t, "AAAA", "out.example.test")
+	g.dns.Set(z.text(true))
+	g.dns.Set("example.test. TXT \"v=spf1 include:_spf.example.net -all\"\n_spf.example.net. TXT \"v=spf1 ip4:198.51.100.0/24 -all\"")
+	if r := g.ask(t, "example.test", true).find(t, "TXT", "example.test"); r.State != verdictOK || !strings.Contains(r.Note, "relay.example.net") {
+		t.Errorf("%+v", r)
 	}
 }
 

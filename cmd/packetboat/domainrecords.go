@@ -47,6 +47,8 @@ type zone struct {
 	Notes   []string  `json:"notes"` // what keeps the records from doing what they are meant for
 	Checked bool      `json:"checked"`
 	Records []*record `json:"records"`
+
+	relay string // through which its mail goes out; "": directly
 }
 
 // survey is what records are made of.
@@ -72,7 +74,7 @@ func (s *survey) records() []*record {
 
 // zone is the whole, unchecked.
 func (s *survey) zone() *zone {
-	z := &zone{Domain: s.domain, Host: s.config.Hostname, Records: s.records(), Notes: []string{}}
+	z := &zone{Domain: s.domain, relay: s.relay(), Host: s.config.Hostname, Records: s.records(), Notes: []string{}}
 	c := s.config
 	note := func(format string, args ...any) { z.Notes = append(z.Notes, fmt.Sprintf(format, args...)) }
 	if !c.everywhere() && len(c.PublicAddresses) == 0 {
@@ -97,11 +99,25 @@ func (s *survey) zone() *zone {
 			note("Port %d is what %s, and this server has %d: use base_port = 0, or forward the port and say so (clients.ports = \"%s=%d\").", p.standard, p.why, n, p.listener, p.standard)
 		}
 	}
+	if relay := s.relay(); relay != "" {
+		note("Mail of %s goes out through %s: what the SPF record needs for that (include:...), its provider says.", s.domain, relay)
+	}
 	if len(c.PublicAddresses) == 0 {
 		note("The addresses of this machine as the world sees them are not known: set public_addresses.")
 	}
 	return z
 }
+
+// relay is the host through which mail of the domain goes out, "" when it goes to the servers of its recipients.
+func (s *survey) relay() string {
+	if r := s.config.OutboundRoutes.For("elsewhere.invalid", "postmaster@"+s.domain, ""); r != nil && !r.Direct {
+		return r.Host
+	}
+	return ""
+}
+
+// helo is the name that other servers are told.
+func (c *config) helo() string { return cmp.Or(c.OutboundName, c.Hostname) }
 
 // arrival are the records by which mail for the domain finds this server.
 func (s *survey) arrival() (all []*record) {
@@ -114,17 +130,20 @@ func (s *survey) arrival() (all []*record) {
 	}
 	if len(c.PublicAddresses) == 0 {
 		all = append(all, &record{Name: dns.Fqdn(c.Hostname), Type: "A", Need: needed, What: "where this server is, with AAAA if it has IPv6" + where, check: checkHost})
-		return append(all, &record{Name: "", Type: "PTR", Need: needed, What: "the name of each of its addresses, set by whom the address is from: " + dns.Fqdn(c.Hostname), check: checkReverse})
+		return append(all, &record{Name: "", Type: "PTR", Need: needed, What: "the name of each of its addresses, set by whom the address is from: " + dns.Fqdn(c.helo()), check: checkReverse})
 	}
 	for _, a := range c.PublicAddresses {
-		all = append(all, &record{Name: dns.Fqdn(c.Hostname), Type: addressType(a), Data: a.String(), Need: needed, What: "where this server is" + where, check: checkAddress(a)})
+		all = append(all, &record{Name: dns.Fqdn(c.Hostname), Type: addressType(a), Data: a.String(), Need: needed, What: "where this server is" + where, check: checkAddress(c.Hostname, a)})
+		if c.helo() != c.Hostname {
+			all = append(all, &record{Name: dns.Fqdn(c.helo()), Type: addressType(a), Data: a.String(), Need: needed, What: "the name under which it sends (outbound.hostname)", check: checkAddress(c.helo(), a)})
+		}
 	}
 	for _, a := range c.PublicAddresses {
 		reverse, err := dns.ReverseAddr(a.String())
 		if err != nil {
 			continue
 		}
-		all = append(all, &record{Name: reverse, Type: "PTR", Data: dns.Fqdn(c.Hostname), Need: needed,
+		all = append(all, &record{Name: reverse, Type: "PTR", Data: dns.Fqdn(c.helo()), Need: needed,
 			What: "the name of its address, set by whom the address is from; mail from nameless ones is refused by many", check: checkPTR(a)})
 	}
 	return all
@@ -153,10 +172,10 @@ func (s *survey) sending() (all []*record) {
 	}
 	all = append(all, &record{Name: dns.Fqdn(s.domain), Type: "TXT", Data: quoted("v=spf1" + from.String() + " -all"), Need: needed,
 		What: "SPF: only this server sends mail of " + s.domain + " (others that do must be added)", check: checkSPF(s.domain, false)})
-	if c.Hostname != s.domain {
+	if c.helo() != s.domain && s.relay() == "" {
 		// RFC 7208 section 2.3: the name in HELO is checked too; for bounces, which have no sender, it is all there is.
-		all = append(all, &record{Name: dns.Fqdn(c.Hostname), Type: "TXT", Data: quoted("v=spf1 a -all"), Need: wise,
-			What: "SPF of this server's own name, by which its bounces are judged", check: checkSPF(c.Hostname, true)})
+		all = append(all, &record{Name: dns.Fqdn(c.helo()), Type: "TXT", Data: quoted("v=spf1 a -all"), Need: wise,
+			What: "SPF of this server's own name, by which its bounces are judged", check: checkSPF(c.helo(), true)})
 	}
 	return all
 }
