@@ -74,15 +74,18 @@ func (t *transaction) marks(ctx context.Context, h *header) (fields []byte) {
 type delivery struct {
 	outs     []storage.Outgoing
 	targets  []storage.Target
-	accounts []*storage.Account // of the targets
-	after    []func()           // when all of it is done
+	accounts []*storage.Account          // of the targets
+	seen     map[int64]bool              // accounts that were looked at
+	stack    []int64                     // those whose filters redirect to one another
+	notices  []notice                    // what the sender is told
+	after    []func(ctx context.Context) // when all of it is done
 }
 
 // send adds a recipient that is elsewhere to the Outgoing that is like o.
 func (d *delivery) send(o storage.Outgoing, r storage.OutgoingRecipient) {
 	for i := range d.outs {
 		p := &d.outs[i]
-		if p.Account != o.Account || p.From != o.From {
+		if p.Account != o.Account || p.From != o.From || p.Seal != o.Seal {
 			continue
 		}
 		for _, have := range p.Recipients {
@@ -106,8 +109,7 @@ func (t *transaction) outgoing(id string, account int64, from string) storage.Ou
 
 // plan says where the message goes.
 func (t *transaction) plan(ctx context.Context, id string, u *storage.Upload) (*delivery, *reply) {
-	d := &delivery{}
-	seen := map[int64]bool{}
+	d := &delivery{seen: map[int64]bool{}}
 	for i := range t.recipients {
 		r := &t.recipients[i]
 		if r.relay {
@@ -115,10 +117,9 @@ func (t *transaction) plan(ctx context.Context, id string, u *storage.Upload) (*
 			continue
 		}
 		for _, b := range r.route.Boxes {
-			if seen[b.Account.ID] {
+			if d.seen[b.Account.ID] {
 				continue
 			}
-			seen[b.Account.ID] = true
 			if refusal := t.box(ctx, d, r, b, id, u); refusal != nil {
 				return nil, refusal
 			}
@@ -160,6 +161,7 @@ func (t *transaction) forward(ctx context.Context, d *delivery, r *recipient, f 
 		to.Notify = withoutSuccess(r.notify)
 	}
 	o := t.outgoing(id, account, from)
+	o.Seal = t.c.account == nil // what came from outside (RFC 8617)
 	d.send(o, to)
 	return nil
 }
@@ -194,12 +196,15 @@ func (t *transaction) deliver(ctx context.Context, id string, u *storage.Upload)
 	}
 	// The message is complete: what ends the session now must not leave in doubt whether it was delivered.
 	ctx = context.WithoutCancel(ctx)
+	t.succeed(d)
+	head := d.kept(u)
 	if r := t.commit(ctx, u, d); r != nil {
 		return r
 	}
 	for _, f := range d.after {
-		f()
+		f(ctx)
 	}
+	t.tell(ctx, d, id, head)
 	return nil
 }
 
@@ -209,6 +214,13 @@ func (t *transaction) commit(ctx context.Context, u *storage.Upload, d *delivery
 		return nil // filters want it nowhere
 	}
 	_, err := t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets)
+	if refused := (*storage.TargetError)(nil); errors.As(err, &refused) && errors.Is(err, storage.ErrLimit) {
+		// A filter's keywords are no reason to refuse mail.
+		for i := range d.targets {
+			d.targets[i].Keywords = nil
+		}
+		_, err = t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets)
+	}
 	switch {
 	case err == nil:
 		return nil

@@ -9,12 +9,22 @@ import (
 	"github.com/packetboat/packetboat/storage"
 )
 
-// box adds an account's mailbox.
+// box adds an account's mailbox, or what its filter wants.
 func (t *transaction) box(ctx context.Context, d *delivery, r *recipient, b storage.Box, id string, u *storage.Upload) *reply {
 	if !t.sender.hold.IsZero() {
 		// FUTURERELEASE: nobody sees it before (RFC 4865 section 4.1).
 		d.send(t.outgoing(id, t.c.account.ID, t.sender.path), storage.OutgoingRecipient{Address: b.Address, Notify: r.notify, Original: r.original, Due: t.sender.hold})
 		return nil
+	}
+	d.seen[b.Account.ID] = true
+	s, err := t.c.srv.o.Filters.of(ctx, b.Account.ID)
+	if err != nil {
+		return t.c.failure("filter", err)
+	}
+	if s != nil {
+		d.stack = append(d.stack, b.Account.ID)
+		defer func() { d.stack = d.stack[:len(d.stack)-1] }()
+		return t.sift(ctx, d, s, r, b, id, u)
 	}
 	m, err := t.mailbox(ctx, b)
 	if err != nil {
@@ -24,8 +34,16 @@ func (t *transaction) box(ctx context.Context, d *delivery, r *recipient, b stor
 	return nil
 }
 
-// keep adds a target of an account.
+// keep adds a target of an account; the same mailbox only once, with the flags of the last.
 func (d *delivery) keep(b storage.Box, g storage.Target, t *transaction) {
+	for i := range d.targets {
+		if o := &d.targets[i]; o.Account == b.Account.ID && o.Mailbox == g.Mailbox {
+			if g.Flags != 0 || g.Keywords != nil {
+				o.Flags, o.Keywords = g.Flags, g.Keywords
+			}
+			return
+		}
+	}
 	g.Account, g.InternalDate = b.Account.ID, t.c.srv.o.Now()
 	d.targets = append(d.targets, g)
 	d.accounts = append(d.accounts, b.Account)
@@ -56,6 +74,3 @@ func (t *transaction) mailbox(ctx context.Context, b storage.Box) (int64, error)
 	}
 	return m.ID, err
 }
-
-// filters tells whether an account has a filter.
-func (t *transaction) filters(context.Context, int64) bool { return false }

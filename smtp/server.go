@@ -53,7 +53,8 @@ type Options struct {
 	// 10 min, negative: for ever. RFC 5321 section 4.5.3.2.7 wants 5 min between commands, which is the listener's idle timeout; this is for
 	// who sends a byte before each of those is over.
 	Patience time.Duration
-	Judge    *Judge // decides about messages before they are taken; nil: nobody does
+	Judge    *Judge   // decides about messages before they are taken; nil: nobody does
+	Filters  *Filters // of the accounts; nil: a Filters of its own
 	Logger   *slog.Logger
 	Now      func() time.Time
 }
@@ -93,6 +94,9 @@ func New(store *storage.Store, door *auth.Door, o Options) *Server {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Filters == nil {
+		o.Filters = NewFilters(store, FilterOptions{Logger: o.Logger})
 	}
 	return &Server{store: store, door: door, o: o}
 }

@@ -124,6 +124,7 @@ type Store struct {
 	mountEpoch atomic.Uint64 // counts changes of anybody's mounts
 	aclEpoch   atomic.Uint64 // counts changes of anybody's rights
 	dkimEpoch  atomic.Uint64 // counts changes of anybody's keys
+	sieveEpoch atomic.Uint64 // counts changes of anybody's scripts
 	annotated  atomic.Int64  // seq of the last change of an annotation
 
 	jobs    chan *job     // to the writer

@@ -1,0 +1,91 @@
+package smtp
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/packetboat/packetboat/smtp/dsn"
+	"github.com/packetboat/packetboat/storage"
+)
+
+// refusedBy is what a filter's reject becomes when others get the message.
+const refusedBy dsn.Action = dsn.Failed
+
+// notice is what the sender may be told of a recipient when the message was delivered (RFC 3461 section 5.2).
+type notice struct {
+	r      *recipient
+	action dsn.Action
+	why    string
+}
+
+// notify notes an action of a recipient, once.
+func (d *delivery) notify(r *recipient, action dsn.Action, why string) {
+	for _, n := range d.notices {
+		if n.r == r && n.action == action {
+			return
+		}
+	}
+	d.notices = append(d.notices, notice{r, action, why})
+}
+
+// succeed notes what became of the recipients whose mail reached its end here, for those that asked: a group of several was expanded (RFC 3461 section 5.2.7.2), what is forwarded to
+// one address is told of by who delivers it.
+func (t *transaction) succeed(d *delivery) {
+	for i := range t.recipients {
+		r := &t.recipients[i]
+		switch {
+		case r.relay || r.notify == "" || !t.sender.hold.IsZero():
+		case r.route.Group:
+			d.notify(r, dsn.Expanded, "the message was sent to the members of a group")
+		case len(r.route.Boxes) > 0:
+			d.notify(r, dsn.Delivered, "")
+		}
+	}
+}
+
+// tell sends the notices, one message for all of them. The message is delivered: what fails here is logged.
+func (t *transaction) tell(ctx context.Context, d *delivery, id string, u []byte) {
+	var all []dsn.Recipient
+	for _, n := range d.notices {
+		if !dsn.Wanted(t.sender.path, n.r.notify, n.action) {
+			continue
+		}
+		status := "2.0.0"
+		switch n.action {
+		case dsn.Delivered:
+			status = "2.1.5"
+			for _, o := range d.notices {
+				if o.r == n.r && o.action == dsn.Failed {
+					status = ""
+				}
+			}
+		case dsn.Failed:
+			status = "5.7.1"
+		}
+		if status != "" {
+			all = append(all, dsn.Recipient{Address: n.r.path, Original: n.r.original, Action: n.action, Status: status, Why: n.why})
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	var text bytes.Buffer
+	_, err := dsn.Compose(&text, &dsn.Message{Reporter: t.c.srv.o.Name, To: t.sender.path, Now: t.c.srv.o.Now(), Queue: id, EnvelopeID: t.sender.envid, Return: "HDRS",
+		UTF8: t.sender.utf8, Arrival: t.c.srv.o.Now(), Original: bytes.NewReader(u), Size: int64(len(u)), Recipients: all})
+	if err == nil {
+		err = t.post(ctx, 0, t.sender.path, text.Bytes())
+	}
+	if err != nil {
+		t.c.log.Warn("a notice was not sent", "queue", id, "error", err)
+	}
+}
+
+// kept is the header of a message, for notices: the upload is gone when they are written.
+func (d *delivery) kept(u *storage.Upload) []byte {
+	if len(d.notices) == 0 {
+		return nil
+	}
+	head := make([]byte, min(u.Index().Root.BodyOffset, 64<<10))
+	n, _ := u.ReadAt(head, 0)
+	return head[:n]
+}
