@@ -27,7 +27,7 @@ func (c *counts) add(l Limits, protocol Protocol, remote netip.Addr) error {
 		return overLimit("on this server", l.Total, "limits.total")
 	case most > 0 && c.protocol[protocol] >= most:
 		return overLimit("of this protocol", most, "limits."+string(protocol))
-	case l.PerAddress > 0 && c.peer[peer] >= l.PerAddress:
+	case l.PerAddress > 0 && peer.IsValid() && c.peer[peer] >= l.PerAddress: // a socket of this machine's own has no address
 		return overLimit("from your address", l.PerAddress, "limits.per_address")
 	}
 	c.total++
@@ -52,7 +52,7 @@ func (c *counts) move(l Limits, from, to netip.Addr) error {
 	if from == to {
 		return nil
 	}
-	if l.PerAddress > 0 && c.peer[to] >= l.PerAddress {
+	if l.PerAddress > 0 && to.IsValid() && c.peer[to] >= l.PerAddress {
 		return overLimit("from your address", l.PerAddress, "limits.per_address")
 	}
 	if c.peer[from]--; c.peer[from] == 0 {

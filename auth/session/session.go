@@ -181,7 +181,10 @@ func (a *addr) String() string {
 		}
 		return p.String()
 	}
-	return a.conn.Conn.RemoteAddr().String()
+	if n := a.conn.Conn.RemoteAddr(); n.Network() != "unix" {
+		return n.String()
+	}
+	return "unix" // who connects to such a socket has no name
 }
 
 // ID is the session's ULID, the same in the list, the log and the journal.

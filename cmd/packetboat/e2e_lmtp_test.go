@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,7 +14,8 @@ import (
 // Behind another mail server: Debian's Postfix delivers to us by LMTP, swaks is a front end with XCLIENT.
 func TestEndToEndBehindAnother(t *testing.T) {
 	port := strconv.Itoa(freePort(t))
-	b := launch(t, "--set", "ports.lmtp="+port, "--set", "smtp.xclient=127.0.0.9", "--set", "limits.send_messages_per_day=2")
+	socket := filepath.Join(openDir(t), "lmtp")
+	b := launch(t, "--set", "ports.lmtp="+port, "--set", "lmtp.socket="+socket, "--set", "smtp.xclient=127.0.0.9", "--set", "limits.send_messages_per_day=2")
 	p := startPostfix(t, "third.test", "127.0.0.14", freePort(t),
 		fmt.Sprintf("transport_maps = inline:{ {example.test = lmtp:inet:127.0.0.1:%s} }", port), "lmtp_tls_security_level = may", "lmtp_bind_address = 127.0.0.14")
 	mail := func(subject string) string {
@@ -43,6 +46,19 @@ func TestEndToEndBehindAnother(t *testing.T) {
 		out, err := swaks("--protocol", "LMTP", "--port", port, "--to", "ann@example.test,joe@example.test", "--header", "Subject: swaks-lmtp")
 		if err != nil || strings.Count(out, "250 2.0.0 delivered as") != 2 {
 			t.Fatalf("%v\n%s", err, out)
+		}
+	})
+	t.Run("swaks LMTP over a socket", func(t *testing.T) {
+		if i, err := os.Stat(socket); err != nil || i.Mode().Perm() != 0o660 {
+			t.Fatal(i.Mode(), err)
+		}
+		out, err := b.client("", "swaks", "--protocol", "LMTP", "--socket", socket, "--helo", "front.example.net", "--timeout", "10", "--from", "a@example.net",
+			"--to", "ann@example.test", "--header", "Subject: swaks-socket")
+		if err != nil || strings.Count(out, "250 2.0.0 delivered as") != 1 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if m := b.message(t, "ann@example.test", annPassword, "swaks-socket"); !strings.Contains(m, "Received: from front.example.net (unknown)") {
+			t.Errorf("message:\n%s", m)
 		}
 	})
 	t.Run("swaks XCLIENT", func(t *testing.T) {

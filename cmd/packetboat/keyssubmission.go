@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/storage"
@@ -10,6 +12,7 @@ import (
 // submissionConfig is what the configuration says about mail that accounts send.
 type submissionConfig struct {
 	LMTPTrusted session.FrontEnds
+	LMTPSocket  string
 	SMTPXClient session.FrontEnds
 	SendLimits  storage.SendLimits
 }
@@ -18,6 +21,13 @@ var submissionKeys = []key{
 	{"ports.lmtp", "off", "Mail from a mail server in front of this one (LMTP, RFC 2033): off, or a port such as 2033.", port("lmtp")},
 	{"lmtp.trusted", "127.0.0.0/8, ::1", "Networks that LMTP serves: it asks for no password. Comma-separated.", func(c *config, v string) error {
 		return networksInto(&c.LMTPTrusted, v)
+	}},
+	{"lmtp.socket", "", "A Unix socket for LMTP, such as /run/packetboat/lmtp: whoever may open it (its owner and group) may deliver. Empty: none.", func(c *config, v string) error {
+		if v != "" && !filepath.IsAbs(v) {
+			return errors.New("give an absolute path")
+		}
+		c.LMTPSocket = v
+		return nil
 	}},
 	{"smtp.xclient", "", "Front ends that may say who their client is with XCLIENT (Postfix's XCLIENT_README): networks, comma-separated. They are believed, so give their own addresses alone.", func(c *config, v string) error {
 		return networksInto(&c.SMTPXClient, v)

@@ -83,6 +83,9 @@ func (h *house) open(ctx context.Context) (err error) {
 			closeAll(h.bound)
 		}
 	}()
+	if err = h.bindLMTPSocket(); err != nil {
+		return err
+	}
 	if h.certs, err = openCertificates(h.dir, h.config, h.logger); err != nil {
 		return err
 	}
@@ -269,7 +272,7 @@ func (h *house) makeServers() {
 	for _, l := range listenerTable {
 		r := rows[l.name]
 		for _, ln := range h.bound[l.name] {
-			if fronts := c.fronts(l.name); fronts != nil {
+			if fronts := c.fronts(l.name); fronts != nil && ln.Addr().Network() == "tcp" {
 				ln = session.Fronted(ln, fronts, h.logger.With("listener", l.name))
 			}
 			h.servers = append(h.servers, served{l.name, h.registry.Listen(ln, session.ListenerOptions{
