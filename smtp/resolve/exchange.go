@@ -38,7 +38,11 @@ func (r *Resolver) exchange(ctx context.Context, q question) (*reply, error) {
 	set := r.servers.current()
 	trust := r.trusts(set)
 	var last error
-	for range rounds {
+	turns := rounds
+	if set.silent() { // nobody answered lately: whoever waits for us is not kept longer than it takes to look again
+		turns = 1
+	}
+	for range turns {
 		for _, s := range set.order() {
 			if ctx.Err() != nil {
 				return nil, gaveUp(ctx, q)

@@ -19,7 +19,7 @@ type Options struct {
 	// looked at again when it changes; without that file, this machine's port 53.
 	Servers []string
 
-	Timeout     time.Duration // for one question to one server; 0: 2 s. Each server is asked twice at most.
+	Timeout     time.Duration // for one question to one server; 0: 2 s. Each server is asked twice at most, once while none of them answers.
 	CacheSize   int           // answers kept; 0: 10,000. They may fill CacheSize KiB.
 	Concurrency int           // questions on the wire at a time; others wait; 0: 256
 

@@ -92,6 +92,17 @@ func (s *serverSet) order() []*server {
 	return all
 }
 
+// silent tells whether all of them failed lately.
+func (s *serverSet) silent() bool {
+	since := time.Now().Add(-penance).UnixNano()
+	for _, v := range s.list {
+		if v.failed.Load() < since {
+			return false
+		}
+	}
+	return true
+}
+
 // current gives the servers of now: resolv.conf is read again when it has changed.
 func (s *servers) current() *serverSet {
 	s.mu.Lock()
