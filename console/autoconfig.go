@@ -13,6 +13,9 @@ func (s *Server) autoconfig(r *http.Request) *answer {
 	if err != nil {
 		return s.failed(err)
 	}
+	if !s.o.mail() {
+		return refusal(http.StatusNotFound, noMail)
+	}
 	c := clientConfig{Version: "1.1"}
 	p := &c.Provider
 	p.ID, p.Domain, p.Name, p.Short = domain, domain, domain, domain

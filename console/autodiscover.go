@@ -50,6 +50,9 @@ func (s *Server) autodiscover(r *http.Request) *answer {
 	if domain, err = s.ours(r, domain); err != nil {
 		return s.failed(err)
 	}
+	if !s.o.mail() {
+		return s.discoverError(discoverSchema, "Provider is not available")
+	}
 	return s.xml(s.discovered(local + "@" + domain))
 }
 
@@ -128,12 +131,7 @@ func (s *Server) discovered(address string) *discovery {
 	d := &discovery{}
 	d.Response.Type, d.Response.Action = "email", "settings"
 	for _, protocol := range []string{"imap", "smtp"} {
-		of := s.o.of(protocol)
-		if len(of) == 0 {
-			continue
-		}
-		// One of each: of several, Outlook takes which it likes.
-		v := of[0]
+		v := s.o.of(protocol)[0] // one of each: of several, Outlook takes which it likes
 		p := discoverProtocol{Type: strings.ToUpper(protocol), Server: s.o.Name, Port: v.Port, Domain: "off", Login: address, SPA: "off", SSL: "on", Encryption: "TLS", Auth: "on"}
 		if v.TLS {
 			p.Encryption = "SSL"

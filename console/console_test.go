@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,9 @@ var services = []Service{
 	{"ftp", "ftp", 10021, false}, {"ftps", "ftp", 10990, true}, {"managesieve", "sieve", 14190, false},
 }
 
-func newRig(t *testing.T, o session.Options) *rig {
+func newRig(t *testing.T, o session.Options) *rig { return newRigWith(t, o, services) }
+
+func newRigWith(t *testing.T, o session.Options, services []Service) *rig {
 	t.Helper()
 	g := &rig{registry: sessiontest.New(t, o)}
 	server, client := sessiontest.TLS(t)
@@ -438,6 +441,53 @@ func TestSessions(t *testing.T) {
 	}
 	if resp, _ := g.ask(t, "GET", "https://x.test/health", ""); resp.StatusCode != 200 || resp.ProtoMajor != 2 {
 		t.Errorf("after that: %s %s", resp.Proto, resp.Status)
+	}
+}
+
+// A server of files alone tells mail programs that it is none of theirs.
+func TestNoMail(t *testing.T) {
+	g := newRigWith(t, session.Options{}, services[4:])
+	for _, url := range []string{"https://autoconfig.example.test/mail/config-v1.1.xml", "https://x.test/mobileconfig?email=ann@example.test"} {
+		if resp, _ := g.ask(t, "GET", url, ""); resp.StatusCode != 404 {
+			t.Errorf("%s: %s", url, resp.Status)
+		}
+	}
+	if _, body := g.ask(t, "POST", "https://x.test/autodiscover/autodiscover.xml", discover("ann@example.test")); !strings.Contains(body, "<ErrorCode>601</ErrorCode>") {
+		t.Error(body)
+	}
+	if _, body := g.ask(t, "GET", "https://x.test/", ""); strings.Contains(body, "mobileconfig") || !strings.Contains(body, "10021") {
+		t.Error(body)
+	}
+}
+
+// A request that never ends is ended with its session.
+func TestKillBusy(t *testing.T) {
+	g := newRig(t, session.Options{})
+	c, err := tls.Dial("tcp", g.tls, g.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "POST /autodiscover/autodiscover.xml HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n<Autodiscover>")
+	busy := ""
+	for deadline := time.Now().Add(10 * time.Second); busy == ""; time.Sleep(time.Millisecond) {
+		for _, i := range g.registry.List() {
+			if i.State == session.Busy && i.Activity == "POST /autodiscover/autodiscover.xml" {
+				busy = i.ID
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", g.registry.List())
+		}
+	}
+	s, err := g.registry.Find(busy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Kill(session.ErrKilled)
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.Copy(io.Discard, c); err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection stays open")
 	}
 }
 

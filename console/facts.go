@@ -37,6 +37,11 @@ func (o *Options) of(protocol string) (all []Service) {
 	return all
 }
 
+// mail tells whether mail can be read and sent.
+func (o *Options) mail() bool { return len(o.of("imap")) > 0 && len(o.of("smtp")) > 0 }
+
+const noMail = "no mail is served here"
+
 // SRV is an SRV record that leads clients to a service.
 type SRV struct {
 	Service  string `json:"service"` // _imaps

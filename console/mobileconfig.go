@@ -22,10 +22,10 @@ func (s *Server) profile(r *http.Request) *answer {
 	if domain, err = s.ours(r, domain); err != nil {
 		return s.failed(err)
 	}
-	in, out := s.o.of("imap"), s.o.of("smtp")
-	if len(in) == 0 || len(out) == 0 {
-		return refusal(http.StatusNotFound, "no mail is served here")
+	if !s.o.mail() {
+		return refusal(http.StatusNotFound, noMail)
 	}
+	in, out := s.o.of("imap"), s.o.of("smtp")
 	address := local + "@" + domain
 	id := reversed(domain) + ".packetboat." + uuid("id", address) // of one account: those of a family may share a device
 	mail := dict{

@@ -50,7 +50,7 @@ func (s *Server) front(*http.Request) *answer {
 		view.Rows = append(view.Rows, row{uses[v.Protocol], names[v.Protocol], v.Security(), v.Port})
 		view.Files = view.Files || v.Protocol == "ftp"
 	}
-	view.Mail = len(s.o.of("imap")) > 0 && len(s.o.of("smtp")) > 0 && s.o.HTTPS != 0
+	view.Mail = s.o.mail() && s.o.HTTPS != 0
 	var b bytes.Buffer
 	if err := s.page.text.Execute(&b, view); err != nil {
 		s.o.Logger.Error("cannot write the page", "error", err)

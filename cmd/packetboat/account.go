@@ -351,6 +351,9 @@ func (p *program) domainVerb() *cobra.Command {
 						return p.printJSON(d)
 					}
 					fmt.Fprintf(p.stdout, "%s %s\n", d.Name, map[string]string{"add": "added", "remove": "removed"}[verb])
+					if verb == "add" {
+						fmt.Fprintf(p.stdout, "its DNS records: packetboat domain dns %s\n", d.Name)
+					}
 					return nil
 				})
 			},
