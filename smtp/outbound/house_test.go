@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -135,4 +136,44 @@ func (h *house) tried() string {
 		return true
 	})
 	return h.queue()
+}
+
+// notices are the messages in an account's INBOX.
+func (h *house) notices(a *storage.Account) (all []string) {
+	h.t.Helper()
+	ctx := context.Background()
+	m, err := h.store.Mailbox(ctx, a.ID, "INBOX")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	snap, err := h.store.Snapshot(ctx, m.ID)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for i := range snap.Len() {
+		b, err := h.store.OpenBlob(ctx, snap.At(i).Blob)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		text, _ := io.ReadAll(b)
+		b.Close()
+		all = append(all, string(text))
+	}
+	return all
+}
+
+// ends waits until a queue of one message is settled once: it is the notice of a failure, or the queue.
+func (h *house) ends(a *storage.Account) string {
+	h.t.Helper()
+	h.until("settled", func() bool {
+		all := h.items()
+		return len(all) == 0 || all[0].State == storage.QueueWaiting && all[0].LastReply != ""
+	})
+	if q := h.queue(); q != "" {
+		return "deferred: " + q
+	}
+	if n := h.notices(a); len(n) > 0 {
+		return "failed: " + n[len(n)-1]
+	}
+	return "delivered"
 }
