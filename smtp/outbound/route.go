@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -145,6 +146,9 @@ func redacted(s string) string {
 	return s
 }
 
+// bracketed is an IPv4 address in brackets, as mail servers write them and URLs do not.
+var bracketed = regexp.MustCompile(`\[(\d+\.\d+\.\d+\.\d+)\]`)
+
 // ParseRoute reads a way: direct, host:port, or a URL as ParseRoutes says.
 func ParseRoute(s string) (Route, error) {
 	if s == "direct" {
@@ -153,7 +157,7 @@ func ParseRoute(s string) (Route, error) {
 	if !strings.Contains(s, "://") {
 		s = "smtp://" + s
 	}
-	u, err := url.Parse(s)
+	u, err := url.Parse(bracketed.ReplaceAllString(s, "$1"))
 	if err != nil || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.Fragment != "" {
 		return Route{}, fmt.Errorf("%q is no way for mail; want direct, host:port or smtp://, smtps:// or lmtp:// with user@host:port", redacted(s))
 	}
