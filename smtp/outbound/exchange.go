@@ -100,11 +100,14 @@ func (d *delivery) prepare(c *client) error {
 	seven := m.eightBody && !c.ext.eightBit
 	long := m.longBody && !m.foreign
 	if seven || long {
-		if err := m.recode(seven, long); err != nil {
+		err := m.recode(seven, long)
+		if err == errFixed && !seven { // it is sent with its long lines
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
-		d.form += "7"
-		if long && !seven {
+		if d.form = "7"; !seven {
 			d.form = "long"
 		}
 		m.longBody = false // what is left cannot be helped

@@ -25,7 +25,7 @@ import (
 // errFixed is a message that would have to be changed and must not be.
 var errFixed = errors.New("the message is not in 7 bits and must not be re-encoded")
 
-// maxPartHeader is how large the header of a part may be that is changed.
+// maxPartHeader is how large the header of a part may be that is changed: what is longer mime did not read whole.
 const maxPartHeader = 256 << 10
 
 // recodeStep is how much is encoded at a time: whole lines of base64.
