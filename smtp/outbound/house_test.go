@@ -32,9 +32,16 @@ type house struct {
 // build makes one; the worker runs until the test ends.
 func build(t testing.TB, set func(*Options, *dns.MockResolver)) *house {
 	t.Helper()
-	h := &house{t: t, registry: sessiontest.New(t, session.Options{}), dns: &dns.MockResolver{A: map[string][]string{}, MX: map[string][]*net.MX{}}}
-	h.store = storagetest.New(t)
+	h := empty(t, storage.Options{})
 	h.run(set)
+	return h
+}
+
+// empty makes one without a worker.
+func empty(t testing.TB, o storage.Options) *house {
+	t.Helper()
+	h := &house{t: t, registry: sessiontest.New(t, session.Options{}), dns: &dns.MockResolver{A: map[string][]string{}, MX: map[string][]*net.MX{}}}
+	h.store = storagetest.Open(t, t.TempDir(), o)
 	return h
 }
 
