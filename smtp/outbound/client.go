@@ -159,7 +159,7 @@ func (c *client) lost(at stage, err error) *failure {
 	ended := c.ses.Ending()
 	switch {
 	case ended != nil && !errors.Is(ended, session.ErrClosed) && !errors.Is(ended, session.ErrStalled):
-		f.status, f.text = "4.3.2", "the connection was ended here: "+ended.Error()
+		f.status, f.text, f.err = "4.3.2", "the connection was ended here: "+ended.Error(), ended
 	case errors.Is(err, errProtocol):
 		f.status, f.text = "4.5.0", fmt.Sprintf("%s: %v", at, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):

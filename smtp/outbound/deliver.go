@@ -213,7 +213,7 @@ type search struct {
 	down       *failure // of one that was not tried because it did not answer lately
 	skipped    bool
 	sessions   int
-	ambiguous  bool // a message may have arrived: nobody else is to get it now
+	ambiguous  bool // a message may have arrived, or somebody ended the session: nobody else is to get it now
 	done       map[string]bool
 }
 
@@ -266,6 +266,7 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 			}
 			d.w.answered(t.addr, f)
 			x.failed(f)
+			x.ambiguous = x.ambiguous || errors.Is(f.err, session.ErrKilled) // whoever did it does not want it to go another way at once
 			return true
 		}
 		err = d.exchange(c, t)
@@ -276,7 +277,7 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 		case !errors.As(err, &f):
 			d.unreadable(err)
 			return true
-		case used && !fresh && c.broken && (f.stage == atMail || f.stage == atRcpt && f.err != nil) && c.ses.Ending() != session.ErrKilled && d.untouched():
+		case used && !fresh && c.broken && (f.stage == atMail || f.stage == atRcpt && f.err != nil) && !errors.Is(f.err, session.ErrKilled) && d.untouched():
 			continue // the server closed a connection that was left open for too long: that says nothing of the message
 		default:
 			d.note(f, x)
@@ -310,11 +311,9 @@ func (d *delivery) untouched() bool {
 
 // note is a failure of the whole transaction.
 func (d *delivery) note(f *failure, x *search) {
-	if f.err != nil && f.stage != atTLS || f.reply.Code == 0 { // of the connection: another host may do
+	if f.reply.Code == 0 { // of the connection: another host may do
 		x.failed(f)
-		if f.stage == atEnd {
-			x.ambiguous = true
-		}
+		x.ambiguous = x.ambiguous || f.stage == atEnd || errors.Is(f.err, session.ErrKilled)
 		return
 	}
 	for _, t := range d.open() {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/packetboat/packetboat/auth/session"
 )
 
 // planTime is for how long a lane believes what the DNS said: less than most records live, as the resolver has a cache of its own.
@@ -85,7 +87,7 @@ func (w *Worker) isDown(a netip.AddrPort) *failure {
 func (w *Worker) answered(a netip.AddrPort, f *failure) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f == nil || f.stage != atConnect && f.stage != atGreeting || f.reply.Code != 0 && f.reply.Code != 421 || errors.Is(f.err, errLocal) {
+	if f == nil || f.stage != atConnect && f.stage != atGreeting || f.reply.Code != 0 && f.reply.Code != 421 || errors.Is(f.err, errLocal) || errors.Is(f.err, session.ErrKilled) {
 		if d := w.down[a]; d != nil {
 			delete(w.down, a)
 		}
