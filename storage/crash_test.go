@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 		crashChild(dir)
 		return
 	}
+	if dir := os.Getenv(crashQueueDir); dir != "" {
+		crashQueueChild(dir)
+		return
+	}
 	// Each check of the model waits for the disk. The command line wins.
 	flag.Set("rapid.checks", "25")
 	flag.Set("rapid.nofailfile", "true")
