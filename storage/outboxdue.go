@@ -84,10 +84,10 @@ func (s *Store) NextDue(busy func(domain string) bool) (time.Time, bool) {
 	defer o.mu.Unlock()
 	var first *dueItem
 	o.walk(func(i *dueItem) bool {
-		if (first == nil || i.due < first.due) && (busy == nil || !busy(i.domain)) {
+		if busy == nil || !busy(i.domain) {
 			first = i
 		}
-		return first == nil || i.due < first.due // below i nothing is earlier
+		return first == nil
 	})
 	if first == nil {
 		return time.Time{}, false
@@ -95,30 +95,51 @@ func (s *Store) NextDue(busy func(domain string) bool) (time.Time, bool) {
 	return unix(first.due), true
 }
 
-// walk goes down the heap, below an item only when fn says so: an item's children are due no earlier.
+// walk visits items in the order in which they are due, the first of them first, until fn returns false.
 func (o *outbox) walk(fn func(*dueItem) bool) {
-	todo := make([]int, 0, 16)
-	if len(o.heap) > 0 {
-		todo = append(todo, 0)
+	if len(o.heap) == 0 {
+		return
 	}
-	for len(todo) > 0 {
-		n := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	next := frontier{o.heap, append(make([]int, 0, 16), 0)}
+	for len(next.at) > 0 {
+		n := heap.Pop(&next).(int)
 		if !fn(o.heap[n]) {
-			continue
+			return
 		}
 		for c := 2*n + 1; c <= 2*n+2 && c < len(o.heap); c++ {
-			todo = append(todo, c)
+			heap.Push(&next, c)
 		}
 	}
 }
 
-// due are keys that have something due at now and are not busy, the highest priority first, of those the longest due; at most most, from somewhat more.
+// frontier are the indexes of items that may be next: a heap of its own.
+type frontier struct {
+	items dueHeap
+	at    []int
+}
+
+func (f *frontier) Len() int           { return len(f.at) }
+func (f *frontier) Less(i, j int) bool { return f.items[f.at[i]].due < f.items[f.at[j]].due }
+func (f *frontier) Swap(i, j int)      { f.at[i], f.at[j] = f.at[j], f.at[i] }
+
+// Push and Pop are heap.Interface's.
+func (f *frontier) Push(x any) { f.at = append(f.at, x.(int)) }
+
+func (f *frontier) Pop() any {
+	last := len(f.at) - 1
+	n := f.at[last]
+	f.at = f.at[:last]
+	return n
+}
+
+// due are keys that have something due at now and are not busy, the highest priority first, of those the longest due; at most most, of the
+// longest due ones, of which it looks at somewhat more.
 func (o *outbox) due(now int64, most int, busy func(string) bool) []dueKey {
 	o.mu.Lock()
-	found := make([]dueItem, 0, min(4*most, len(o.heap)))
+	limit := max(4*most, 256)
+	found := make([]dueItem, 0, min(limit, len(o.heap)))
 	o.walk(func(i *dueItem) bool {
-		if i.due > now || len(found) >= 4*most {
+		if i.due > now || len(found) >= limit {
 			return false
 		}
 		if busy == nil || !busy(i.domain) {
