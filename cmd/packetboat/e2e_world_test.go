@@ -1,0 +1,160 @@
+//go:build e2e
+
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/packetboat/packetboat/smtp/resolve/resolvetest"
+)
+
+// world is three mail servers with a DNS of their own: two packetboats and Debian's Postfix, each on an address of its own and all on the same port, which
+// stands for 25.
+type world struct {
+	t     *testing.T
+	dns   *resolvetest.DNS
+	port  int
+	alpha *boat // alpha.test on 127.0.0.11: ann, carl
+	beta  *boat // beta.test on 127.0.0.12: bob
+	third *postfix
+	dkim  *opendkim
+}
+
+const (
+	alphaHost = "127.0.0.11"
+	betaHost  = "127.0.0.12"
+	thirdHost = "127.0.0.13"
+)
+
+func startWorld(t *testing.T) *world {
+	t.Helper()
+	base := freeBase(t)
+	w := &world{t: t, dns: resolvetest.New(t), port: base + 25}
+	w.alpha = w.boat("alpha.test", alphaHost, base)
+	w.beta = w.boat("beta.test", betaHost, base)
+	w.account(w.alpha, "ann@alpha.test", annPassword)
+	w.account(w.alpha, "carl@alpha.test", annPassword)
+	w.account(w.beta, "bob@beta.test", joePassword)
+	keys := map[string]string{}
+	for _, b := range []struct {
+		boat         *boat
+		domain, host string
+	}{{w.alpha, "alpha.test", alphaHost}, {w.beta, "beta.test", betaHost}} {
+		zone := b.boat.run("", "domain", "dns", b.domain, "--zone")
+		w.dns.Set(zone)
+		w.dns.Set(fmt.Sprintf("mail.%[1]s. A %[2]s\n%[3]s PTR mail.%[1]s.\n", b.domain, b.host, reverse(b.host)))
+		for name, record := range dkimRecords(zone) {
+			keys[name] = record
+		}
+	}
+	if len(keys) != 4 {
+		t.Fatalf("%d DKIM records in the zones, want two of each domain: %v", len(keys), keys)
+	}
+	w.dkim = startOpenDKIM(t, "third.test", keys)
+	w.third = startPostfix(t, "third.test", thirdHost, w.port,
+		fmt.Sprintf("transport_maps = inline:{ {alpha.test = smtp:[%s]:%d}, {beta.test = smtp:[%s]:%d} }", alphaHost, w.port, betaHost, w.port),
+		"smtp_tls_security_level = may", "message_size_limit = 200000",
+		"smtpd_milters = "+w.dkim.milter(), "non_smtpd_milters = "+w.dkim.milter())
+	w.dns.Set(fmt.Sprintf("third.test. MX 10 mx.third.test.\nmx.third.test. A %s\nthird.test. TXT \"v=spf1 ip4:%[1]s -all\"\n_dmarc.third.test. TXT \"v=DMARC1; p=reject\"\n%[2]s PTR mx.third.test.\n", thirdHost, reverse(thirdHost)))
+	w.dns.Text(opendkimSelector+"._domainkey.third.test", w.dkim.publicText)
+	return w
+}
+
+// boat starts a packetboat for a domain on an address.
+func (w *world) boat(domain, host string, base int) *boat {
+	w.t.Helper()
+	b := &boat{t: w.t, data: filepath.Join(w.t.TempDir(), domain), host: host, base: base, args: []string{"--domain", domain, "--listen", host,
+		"--set", "dns.servers=" + w.dns.Addr(), "--set", "outbound.port=" + fmt.Sprint(w.port), "--set", "outbound.bind=" + host, "--set", "outbound.enabled=on",
+		"--set", "public_addresses=" + host, "--set", "auth.plaintext=always"}}
+	b.start()
+	w.t.Cleanup(b.stop)
+	return b
+}
+
+func (w *world) account(b *boat, name, password string) {
+	w.t.Helper()
+	b.run(password+"\n", "account", "add", name, "--password-stdin")
+}
+
+// reverse is the name of an address in in-addr.arpa.
+func reverse(host string) string {
+	p := strings.Split(host, ".")
+	return fmt.Sprintf("%s.%s.%s.%s.in-addr.arpa.", p[3], p[2], p[1], p[0])
+}
+
+// dkimRecords are the DKIM keys in a zone file, whose strings are joined.
+func dkimRecords(zone string) map[string]string {
+	keys := map[string]string{}
+	for line := range strings.Lines(strings.NewReplacer("(", " ", ")", " ").Replace(zone)) {
+		name, rest, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok || !strings.Contains(name, "._domainkey.") || strings.HasPrefix(name, ";") {
+			continue
+		}
+		record := ""
+		for i, part := range strings.Split(rest, `"`) {
+			if i%2 == 1 {
+				record += part
+			}
+		}
+		keys[strings.TrimSuffix(name, ".")] = record
+	}
+	return keys
+}
+
+// mail sends a message as an account of a packetboat does: swaks over STARTTLS with AUTH.
+func (w *world) mail(b *boat, user, password, to, subject string, more ...string) {
+	w.t.Helper()
+	args := append([]string{"--server", b.host, "--port", b.port(587), "-tls", "--auth", "PLAIN", "--auth-user", user, "--auth-password", password,
+		"--from", user, "--to", to, "--h-Subject", subject, "--helo", "client.example.net", "--timeout", "20"}, more...)
+	b.must("", "swaks", args...)
+}
+
+// contains says what a text lacks.
+func contains(t *testing.T, text string, wanted ...string) {
+	t.Helper()
+	for _, want := range wanted {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in:\n%.4000s", want, text)
+		}
+	}
+}
+
+// The real outbound path: two packetboats and a Postfix exchange signed mail.
+func TestEndToEndWorld(t *testing.T) {
+	w := startWorld(t)
+	t.Run("signed mail from one packetboat to the other is genuine", func(t *testing.T) {
+		w.mail(w.alpha, "ann@alpha.test", annPassword, "bob@beta.test", "first-to-bob")
+		m := w.beta.message(t, "bob@beta.test", joePassword, "first-to-bob")
+		results := field(t, m, "Authentication-Results")
+		contains(t, results, "mail.beta.test;", "spf=pass", "dmarc=pass", "iprev=pass", "header.from=alpha.test")
+		if n := strings.Count(results, "dkim=pass"); n != 2 {
+			t.Errorf("%d signatures pass, want RSA and Ed25519: %s", n, results)
+		}
+		contains(t, m, "Return-Path: <ann@alpha.test>", "with ESMTPS id", "DKIM-Signature: v=1; a=rsa-sha256;", "DKIM-Signature: v=1; a=ed25519-sha256;")
+		if auth := w.alpha.run("", "queue", "list"); strings.Contains(auth, "bob@beta.test") {
+			t.Errorf("it is still in the queue:\n%s", auth)
+		}
+	})
+	t.Run("and back", func(t *testing.T) {
+		w.mail(w.beta, "bob@beta.test", joePassword, "ann@alpha.test", "answer-to-ann")
+		contains(t, field(t, w.alpha.message(t, "ann@alpha.test", annPassword, "answer-to-ann"), "Authentication-Results"), "dmarc=pass", "spf=pass")
+	})
+	t.Run("nobody there: the notice says so", func(t *testing.T) {
+		w.mail(w.alpha, "ann@alpha.test", annPassword, "nobody@beta.test", "to-nobody")
+		notice := w.alpha.message(t, "ann@alpha.test", annPassword, "nobody@beta.test")
+		contains(t, notice, "multipart/report", "Final-Recipient: rfc822;nobody@beta.test", "Action: failed", "Status: 5.1.1", "Return-Path: <>", "Auto-Submitted: auto-replied", "to-nobody")
+	})
+	t.Run("Postfix takes our mail, and OpenDKIM finds it signed by us", func(t *testing.T) {
+		w.mail(w.alpha, "ann@alpha.test", annPassword, "paul@third.test", "to-postfix")
+		m := w.third.message("paul", "to-postfix")
+		contains(t, m, "Authentication-Results: mx.third.test", "dkim=pass", "header.d=alpha.test", "TLS")
+	})
+	t.Run("mail of Postfix, signed by OpenDKIM, is genuine here", func(t *testing.T) {
+		w.third.send("From: paul@third.test\nTo: bob@beta.test\nSubject: from-postfix\n\nhello\n", "-f", "paul@third.test", "bob@beta.test")
+		contains(t, field(t, w.beta.message(t, "bob@beta.test", joePassword, "from-postfix"), "Authentication-Results"), "spf=pass", "dkim=pass", "dmarc=pass", "header.d=third.test")
+	})
+}
+
