@@ -132,18 +132,24 @@ s = smtplib.SMTP_SSL("localhost", PORT+465, context=ctx); s.login("ann@example.t
 // message waits until the INBOX of user holds a message with the subject, and returns its bytes.
 func (b *boat) message(t *testing.T, user, password, subject string) string {
 	t.Helper()
+	return b.found(t, user, password, "INBOX", `SUBJECT "`+subject+`"`)
+}
+
+// found waits until a mailbox of user holds a message that SEARCH finds with a key, and returns the bytes of the last one.
+func (b *boat) found(t *testing.T, user, password, mailbox, key string) string {
+	t.Helper()
 	l := b.dialTLS(993)
 	defer l.Close()
 	if _, err := l.until("", "* OK"); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []string{`a1 LOGIN "` + user + `" "` + password + `"`, "a2 SELECT INBOX"} {
+	for _, c := range []string{`a1 LOGIN "` + user + `" "` + password + `"`, "a2 SELECT " + mailbox} {
 		if out, err := l.until(c, c[:2]+" OK"); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		out, err := l.until(`s SEARCH SUBJECT "`+subject+`"`, "s OK")
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		out, err := l.until("s SEARCH "+key, "s OK")
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -158,6 +164,6 @@ func (b *boat) message(t *testing.T, user, password, subject string) string {
 		_, m, _ := strings.Cut(out, "\r\n")
 		return m
 	}
-	t.Fatalf("no message with subject %q came to %s", subject, user)
+	t.Fatalf("no message with %s came to %s of %s", key, mailbox, user)
 	return ""
 }
