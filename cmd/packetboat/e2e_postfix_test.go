@@ -126,13 +126,15 @@ func (p *postfix) run(verb string) {
 	}
 }
 
-// set changes lines of main.cf.
+// set changes lines of main.cf, for connections that are there already too.
 func (p *postfix) set(lines ...string) {
 	p.t.Helper()
 	if out, err := exec.Command("postconf", append([]string{"-c", filepath.Join(p.dir, "etc"), "-e"}, lines...)...).CombinedOutput(); err != nil {
 		p.t.Fatalf("postconf: %v\n%s", err, out)
 	}
-	p.run("reload")
+	p.run("stop")
+	p.run("start")
+	waitForPort(p.t, net.JoinHostPort(p.host, strconv.Itoa(p.port)))
 }
 
 // send hands a message to Postfix as a local program does; the envelope's options are sendmail's.

@@ -58,7 +58,7 @@ func startWorld(t *testing.T) *world {
 		fmt.Sprintf("transport_maps = inline:{ {alpha.test = smtp:[%s]:%d}, {beta.test = smtp:[%s]:%d} }", alphaHost, w.port, betaHost, w.port),
 		"smtp_tls_security_level = may", "message_size_limit = 200000",
 		"smtpd_milters = "+w.dkim.milter(), "non_smtpd_milters = "+w.dkim.milter())
-	w.dns.Set(fmt.Sprintf("third.test. MX 10 mx.third.test.\nmx.third.test. A %s\nthird.test. TXT \"v=spf1 ip4:%[1]s -all\"\n_dmarc.third.test. TXT \"v=DMARC1; p=reject\"\n%[2]s PTR mx.third.test.\n", thirdHost, reverse(thirdHost)))
+	w.dns.Set(fmt.Sprintf("third.test. MX 10 mx.third.test.\nmx.third.test. A %s\nthird.test. TXT \"v=spf1 ip4:%[1]s -all\"\nmx.third.test. TXT \"v=spf1 a -all\"\n_dmarc.third.test. TXT \"v=DMARC1; p=reject\"\n%[2]s PTR mx.third.test.\n", thirdHost, reverse(thirdHost)))
 	w.dns.Text(opendkimSelector+"._domainkey.third.test", w.dkim.publicText)
 	return w
 }
