@@ -68,7 +68,7 @@ func checkARC(ctx context.Context, resolver dns.Resolver, fields []HeaderField, 
 	if err == nil && len(sets) == 0 {
 		return ARC{Status: ARCNone}
 	}
-	c := arcCheck{fields: fields, sets: sets, now: now,
+	c := arcCheck{picker: newPicker(fields), sets: sets, now: now,
 		keys:   &keyring{resolver, map[string]foundKey{}},
 		hashes: &bodyHashes{body, size, map[string][]byte{}}}
 	oldest := 0
@@ -234,7 +234,7 @@ func highestInstance(fields []HeaderField) int {
 
 // arcCheck is the state of one verification.
 type arcCheck struct {
-	fields []HeaderField
+	picker *picker
 	sets   []*arcSet
 	now    time.Time
 	keys   *keyring
@@ -324,7 +324,7 @@ func (c *arcCheck) message(ctx context.Context, s *arcSet) error {
 	if x, ok, err := t.seconds("x"); err != nil || ok && c.now.After(x) {
 		return errors.Join(err, errors.New("it has expired"))
 	}
-	if err := c.keys.check(ctx, t, headerHash(c.fields, names, s.ams, headerForm)); err != nil {
+	if err := c.keys.check(ctx, t, c.picker.again().hash(names, s.ams, headerForm)); err != nil {
 		return err
 	}
 	want, err := t.bytes64("bh")

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -437,4 +438,25 @@ func FuzzTags(f *testing.F) {
 			t.Errorf("%q: without b= it is %v (%v)", s, before, err)
 		}
 	})
+}
+
+// TestARCCost: a chain made to be dear, over a header as large as one can be, is looked at in the time of a few readings.
+func TestARCCost(t *testing.T) {
+	r := dns.MockResolver{TXT: map[string][]string{"e._domainkey.two.example.": {keyRecord(t, arcEd25519.Public())}}}
+	m := arcMessage
+	for range maxARCSets {
+		m = seal(t, r, m, "two.example", "e", arcEd25519)
+	}
+	m = strings.Repeat("X: y\r\n", 150_000) + m // signed by nobody
+	header, body := splitMessage(m)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := checkARC(t.Context(), r, HeaderFields([]byte(header)), strings.NewReader(body), int64(len(body)), arcNow)
+	runtime.ReadMemStats(&after)
+	if got.Status != ARCPass || got.OldestPass != 0 {
+		t.Errorf("%+v", got)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 200<<20 {
+		t.Errorf("%d MiB were allocated", n>>20)
+	}
 }

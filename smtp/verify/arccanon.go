@@ -79,25 +79,30 @@ func (f HeaderField) Relaxed() []byte {
 // picker gives the instances of fields in the order in which signatures take them.
 type picker struct {
 	fields []HeaderField
-	next   map[string][]int // by name: which are left, the last to be taken first
+	by     map[string][]int // where the fields of a name are
+	taken  map[string]int   // how many of them were picked
 }
 
 func newPicker(fields []HeaderField) *picker {
-	p := &picker{fields, map[string][]int{}}
+	p := &picker{fields, map[string][]int{}, map[string]int{}}
 	for i, f := range fields {
-		p.next[f.Name] = append(p.next[f.Name], i)
+		p.by[f.Name] = append(p.by[f.Name], i)
 	}
 	return p
 }
 
+// again is one for the next signature over the same fields.
+func (p *picker) again() *picker { return &picker{p.fields, p.by, map[string]int{}} }
+
 // pick is the last instance of a field that was not taken yet (RFC 6376 section 5.4.2); none is taken as the empty text.
 func (p *picker) pick(name string) (HeaderField, bool) {
-	left := p.next[name]
-	if len(left) == 0 {
+	at := p.by[name]
+	n := len(at) - 1 - p.taken[name]
+	if n < 0 {
 		return HeaderField{}, false
 	}
-	p.next[name] = left[:len(left)-1]
-	return p.fields[left[len(left)-1]], true
+	p.taken[name]++
+	return p.fields[at[n]], true
 }
 
 // bodyCanon hashes a body in one of the two canonical forms of RFC 6376 section 3.4 as it streams by; it keeps nothing of it but one block of output.

@@ -161,8 +161,12 @@ func (b *bodyHashes) get(form string) ([]byte, error) {
 
 // headerHash is what a signature that covers fields signs: the fields of h=, then its own field without b= and without CRLF (RFC 6376 section 3.7).
 func headerHash(fields []HeaderField, names []string, own HeaderField, form string) []byte {
+	return newPicker(fields).hash(names, own, form)
+}
+
+// hash is headerHash for who has several over the same fields.
+func (p *picker) hash(names []string, own HeaderField, form string) []byte {
 	h := sha256.New()
-	p := newPicker(fields)
 	for _, name := range names {
 		f, ok := p.pick(strings.ToLower(trimFWS(name)))
 		switch {
