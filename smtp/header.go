@@ -171,6 +171,9 @@ func (t *transaction) trace(id string) []byte {
 	if len(t.recipients) == 1 && strings.Contains(t.recipients[0].path, "@") {
 		b.WriteString("\r\n\tfor <" + t.recipients[0].path + ">")
 	}
+	if t.sender.priority != 0 {
+		b.WriteString("\r\n\tPRIORITY " + itoa(t.sender.priority)) // RFC 6710 section 4.1
+	}
 	b.WriteString(";\r\n\t" + date(c.srv.o.Now()) + "\r\n")
 	return append(make([]byte, 0, b.Len()+headerBuffer/2), b.String()...)
 }

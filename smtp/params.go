@@ -117,8 +117,8 @@ func readMail(c *client, m *sender, text string) *reply {
 	if refusal := readParams(c, m, text, mailParams); refusal != nil {
 		return refusal
 	}
-	// RFC 4865 section 4.2: what is to be delivered before it may go can never be.
-	if strings.HasPrefix(m.byMode, "R") && !m.hold.IsZero() && !m.by.After(m.hold) {
+	// RFC 4865 section 4.2: what is to be delivered before it may go can never be. The clock went on between the two.
+	if strings.HasPrefix(m.byMode, "R") && !m.hold.IsZero() && m.by.Before(m.hold.Add(time.Second)) {
 		return say(501, "5.5.4", "BY is over before the message may be released")
 	}
 	return nil

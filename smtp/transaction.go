@@ -107,6 +107,9 @@ func (t *transaction) take(ctx context.Context, body io.Reader) (*storage.Upload
 	if h.count("received") > maxReceived {
 		return nil, say(554, "5.4.6", "message goes in circles")
 	}
+	if err := t.validSince(h); err != nil {
+		return nil, err
+	}
 	var added []byte
 	if t.c.srv.o.Mode == Submission {
 		if added, err = t.submit(t.queue, h); err != nil {
