@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -548,4 +549,149 @@ func TestTrusted(t *testing.T) {
 		a< 250 2.0.0 *
 		! count ann 1
 	`)
+}
+
+// An account without a mailbox for junk gets one.
+func TestJunkIsMade(t *testing.T) {
+	options := limits
+	options.Judge = smtp.NewJudge(smtp.JudgeOptions{Weights: smtp.Weights{Helo: 6, Junk: 5}})
+	h := open(t, options, auth.PlaintextNever)
+	if err := h.store.DeleteMailbox(t.Context(), h.accounts["ann"].ID, "Junk", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.store.CreateMailbox(t.Context(), h.accounts["ann"].ID, "junk", ""); err != nil {
+		t.Fatal(err)
+	}
+	sessiontest.Play(t, `
+		a = mx
+		a<< 220 *
+		a> EHLO x
+		a<< 250 *
+		`+toAnn+letter+`
+		a< 250 2.0.0 *
+		! count ann 0
+	`, h.env(t))
+	m, err := h.store.Mailbox(t.Context(), h.accounts["ann"].ID, "Junk 2")
+	if err != nil || m.Role != "Junk" || m.Messages != 1 {
+		t.Fatal(m, err)
+	}
+}
+
+// The first message of a sender waits, the next one does not.
+func TestFirstDelay(t *testing.T) {
+	h := judging(t, smtp.JudgeOptions{FirstDelay: 50 * time.Millisecond}, greeted+toAnn+letter+`
+		a< 250 2.0.0 *
+		! noted "held for 50ms"
+		`+toAnn+letter+`
+		a< 250 2.0.0 *
+		! count ann 2
+	`)
+	records, err := h.store.Records(t.Context(), "message", 0, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := 0
+	for _, r := range records {
+		held += strings.Count(string(r.Detail), "held for")
+	}
+	if known, err := h.store.Acquainted(t.Context(), []int64{h.accounts["ann"].ID}, "joe@example.org"); held != 1 || !known || err != nil {
+		t.Fatal(held, known, err)
+	}
+}
+
+// A client that goes while it is held delivers nothing.
+func TestFirstDelayLost(t *testing.T) {
+	options := limits
+	options.Judge = smtp.NewJudge(smtp.JudgeOptions{FirstDelay: time.Minute})
+	h := open(t, options, auth.PlaintextNever)
+	sessiontest.Play(t, greeted+toAnn+letter+`
+		! drain
+		a< 451 4.3.2 *
+		! count ann 0
+	`, h.env(t))
+}
+
+// What our own accounts send is shown to filters where that is wanted, with who sends it.
+func TestFilterOfSubmission(t *testing.T) {
+	s := &rspamdAnswers{text: `{"action":"reject"}`}
+	f, stop := rspamdFilter(t, s, true)
+	judging(t, smtp.JudgeOptions{Filters: []smtp.Filter{f}}, expand(`
+		a = subs
+		a<< 220 *
+		a> EHLO client.example.org
+		a<< 250 *
+		a> AUTH PLAIN PLAIN(ann)
+		a< 235 *
+		a> MAIL FROM:<ann@example.test>
+		a< 250 *
+		a> RCPT TO:<joe@example.test>
+		a< 250 *
+		a> DATA
+		a< 354 *
+		a> <<END
+		From: ann@example.test
+		Authentication-Results: mail.example.test; forged=yes
+
+		text
+		.
+		END
+		a< 550 5.7.1 *
+		! count joe 0
+	`), stop)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.header.Get("User") != "ann@example.test" {
+		t.Errorf("the user is %q", s.header.Get("User"))
+	}
+}
+
+// Filters are asked in their order, each about what the one before it left.
+func TestFiltersInOrder(t *testing.T) {
+	seen := &strings.Builder{}
+	const all = milter.OptAddHeader | milter.OptChangeHeader | milter.OptChangeBody
+	one := &fakeMilter{seen: &strings.Builder{}, end: func(m *milter.Modifier) (milter.Response, error) {
+		m.ReplaceBody([]byte("first"))
+		m.AddHeader("X-First", "1")
+		return milter.RespAccept, nil
+	}}
+	two := &fakeMilter{seen: seen, end: func(m *milter.Modifier) (milter.Response, error) { return milter.RespAccept, nil }}
+	var filters []smtp.Filter
+	for _, f := range []*fakeMilter{one, two} {
+		m, err := smtp.NewMilter(smtp.MilterOptions{Address: milterAt(t, "tcp", all, f), Closed: true, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		filters = append(filters, m)
+	}
+	judging(t, smtp.JudgeOptions{Filters: filters}, greeted+toAnn+letter+"a< 250 2.0.0 *\n! has ann \"\\r\\n\\r\\nfirst\\r\\n\"")
+	for _, want := range []string{"X-First=1\n", `body "first\r\n"`} {
+		if !strings.Contains(seen.String(), want) {
+			t.Errorf("the second filter did not see %q in\n%s", want, seen)
+		}
+	}
+}
+
+// A large message is judged from its staging file, and comes out as it went in.
+func TestJudgedLarge(t *testing.T) {
+	options := smtp.Options{Judge: smtp.NewJudge(smtp.JudgeOptions{Weights: smtp.Weights{Junk: 5}})}
+	h := open(t, options, auth.PlaintextNever)
+	c, err := net.Dial("tcp", h.mx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	want := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 40_000)
+	for _, text := range []string{"", "HELO x\r\n", "MAIL FROM:<a@b.example>\r\n", "RCPT TO:<ann@example.test>\r\n", "DATA\r\n", "Subject: large\r\n\r\n" + want + ".\r\n"} {
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		line, err := r.ReadString('\n')
+		if err != nil || line[0] > '3' {
+			t.Fatal(line, err)
+		}
+	}
+	if all := h.inbox(t, "ann"); len(all) != 1 || !strings.HasSuffix(all[0], "Subject: large\r\n\r\n"+want) {
+		t.Fatal("the message is another one")
+	}
 }

@@ -112,8 +112,23 @@ func (t *transaction) verify(ctx context.Context, h *header, s *spool) *reply {
 	v.Result = r
 	t.weighResult(r)
 	refusal := t.decide(r)
+	if o.DMARC != Tag && r.DMARC.Status == verify.PermError && doubtful(h) {
+		// RFC 7489 section 6.6.1: a message whose author is in doubt has no domain to ask, and would be the way around each policy.
+		v.Junk = true
+		v.because("its From field does not say who wrote it")
+	}
 	v.Fields = r.Field(c.srv.o.Name)
 	return refusal
+}
+
+// doubtful tells whether there is a From field, and yet no author beyond doubt (RFC 5322 section 3.6.2).
+func doubtful(h *header) bool {
+	n := h.count("from")
+	if n == 0 {
+		return false // devices and scripts leave it out; nobody is claimed to have written it
+	}
+	_, err := authors(h.first("from"))
+	return n > 1 || err != nil
 }
 
 // weighResult counts what was found, before any policy.

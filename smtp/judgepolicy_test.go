@@ -1,6 +1,10 @@
 package smtp_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -167,4 +171,70 @@ func TestVerified(t *testing.T) {
 			sessiontest.Play(t, test.script, env)
 		})
 	}
+}
+
+// A chain of seals that is believed overrides DMARC's fail; one that is not does not (RFC 8617 section 7.2.1).
+func TestTrustedChain(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, body := "From: joe@strict.example\r\nSubject: to the list\r\n", "\r\ntext\r\n"
+	fields, err := verify.Seal(t.Context(), []byte(head), strings.NewReader(body[2:]), int64(len(body)-2), verify.Sealer{Domain: "lists.example", Selector: "s", Key: key,
+		Results: "lists.example; dmarc=pass header.from=strict.example", Chain: verify.ARC{Status: verify.ARCNone}, At: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := strings.ReplaceAll(string(fields)+head+body, "\r\n", "\n\t\t")
+	for _, test := range []struct {
+		name, end string
+		sealers   []string
+	}{
+		{"believed", "a< 250 *\n! count ann 1\n! has ann \"overridden by local policy\"\n! noted \"the ARC chain of lists.example\"", []string{"other.example", "LISTS.example"}},
+		{"not believed", "a< 550 5.7.1 *\n! count ann 0", []string{"other.example"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, env, d := verifying(t, smtp.JudgeOptions{Verify: smtp.VerifyOptions{Sealers: test.sealers}})
+			d.Set("s._domainkey.lists.example. IN TXT \"v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der) + "\"\n")
+			sessiontest.Play(t, greeted+`
+		a> MAIL FROM:<list@lists.example>
+		a< 250 *
+		a> RCPT TO:<ann@example.test>
+		a< 250 *
+		a> DATA
+		a< 354 *
+		a> <<END
+		`+sealed+`.
+		END
+		`+test.end, env)
+		})
+	}
+}
+
+func TestDoubtfulAuthors(t *testing.T) {
+	_, env, _ := verifying(t, smtp.JudgeOptions{})
+	sessiontest.Play(t, greeted+mail("good.example", "From: other@good.example")+`
+		a< 250 *
+		! junk ann 1
+		`+mail("good.example", "From: boss@strict.example")+`
+		a< 550 5.7.1 rejected per DMARC policy for strict.example *
+		a> MAIL FROM:<joe@good.example>
+		a< 250 *
+		a> RCPT TO:<ann@example.test>
+		a< 250 *
+		a> DATA
+		a< 354 *
+		a> <<END
+		Subject: nobody wrote this
+
+		text
+		.
+		END
+		a< 250 *
+		! count ann 1
+	`, env)
 }
