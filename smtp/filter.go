@@ -70,6 +70,8 @@ type Finding struct {
 	Reason string // in words
 	Edits  []Edit
 	Body   []byte // takes the body's place, if not nil
+	// Add and Remove are recipients. Who is added must be one whom the sender could have named; LMTP, which owes each recipient a reply, does neither.
+	Add, Remove []string
 }
 
 // Edit changes the header.
@@ -240,6 +242,7 @@ func (t *transaction) filter(ctx context.Context, f Filter, m *Examined, h *head
 	case Refuse:
 		return s, verdictReply(found, 550, "5.7.1", "message refused by policy")
 	}
+	t.readdress(ctx, f, found)
 	if found.Body == nil {
 		return s, nil
 	}
@@ -250,6 +253,38 @@ func (t *transaction) filter(ctx context.Context, f Filter, m *Examined, h *head
 	}
 	s.close()
 	return changed, nil
+}
+
+// readdress changes the recipients. A message that is left without any is thrown away, as the filter wanted.
+func (t *transaction) readdress(ctx context.Context, f Filter, found Finding) {
+	if len(found.Add)+len(found.Remove) == 0 {
+		return
+	}
+	if t.c.srv.o.Mode == LMTP {
+		t.c.log.Warn("recipients stay as they are in LMTP", "filter", f.Name(), "queue", t.queue)
+		return
+	}
+	t.recipients = slices.DeleteFunc(t.recipients, func(r recipient) bool {
+		gone := slices.ContainsFunc(found.Remove, func(s string) bool { return strings.EqualFold(s, r.path) })
+		if gone {
+			t.verdict.because(f.Name() + ": without recipient <" + clean(r.path, 200) + ">")
+		}
+		return gone
+	})
+	for _, to := range found.Add {
+		refusal := say(550, "5.1.3", "no address")
+		if validMailbox(to) && len(t.recipients) < t.c.srv.o.MaxRecipients {
+			refusal = t.rcpt(ctx, recipient{envelope: envelope{path: to}})
+		}
+		if refusal.failed() {
+			t.c.log.Warn("a filter's recipient is not taken", "filter", f.Name(), "queue", t.queue, "recipient", clean(to, 200), "reply", refusal.Error())
+			continue
+		}
+		t.verdict.because(f.Name() + ": with recipient <" + clean(to, 200) + ">")
+	}
+	if len(t.recipients) == 0 {
+		t.verdict.Discard = true
+	}
 }
 
 // verdictReply is the reply of a finding, of the class that its action says whatever the filter wrote.

@@ -22,8 +22,8 @@ type MilterOptions struct {
 // maxMilterMore is how much longer than the message's body all that a milter answers may be.
 const maxMilterMore = 4 << 20
 
-// milterActions are what a milter may do. Recipients and sender are ours alone.
-const milterActions = milter.OptAddHeader | milter.OptChangeHeader | milter.OptChangeBody | milter.OptQuarantine
+// milterActions are what a milter may do: all that version 2 of the protocol has, since filters end when they are not offered what they might want.
+const milterActions = milter.OptAddHeader | milter.OptChangeHeader | milter.OptChangeBody | milter.OptQuarantine | milter.OptAddRcpt | milter.OptRemoveRcpt
 
 // milterFilter is a Filter over the milter protocol, a connection a message.
 type milterFilter struct {
@@ -241,6 +241,10 @@ func (f *Finding) changed(changes []milter.ModifyAction) error {
 			}
 		case milter.ActQuarantine:
 			f.Action, f.Reason = ToJunk, "quarantine: "+clean(c.Reason, 200)
+		case milter.ActAddRcpt:
+			f.Add = append(f.Add, strings.Trim(c.Rcpt, "<>"))
+		case milter.ActDelRcpt:
+			f.Remove = append(f.Remove, strings.Trim(c.Rcpt, "<>"))
 		default:
 			return fmt.Errorf("it does what was not agreed upon (%q)", rune(c.Code))
 		}
