@@ -25,7 +25,7 @@ func benchOutbound(t *testing.T, sink *mailSink) []string {
 	_, port, _ := net.SplitHostPort(sink.addr)
 	d := resolvetest.New(t)
 	d.Set("sink.test. 300 IN MX 10 mx.sink.test.\nmx.sink.test. 300 IN A 127.0.0.1\nclient.test. 300 IN TXT \"v=spf1 ip4:127.0.0.1 -all\"\n")
-	return []string{"--set", "dns.servers=" + d.Addr(), "--set", "outbound.port=" + port}
+	return []string{"--set", "dns.servers=" + d.Addr(), "--set", "outbound.enabled=on", "--set", "outbound.port=" + port, "--set", "outbound.per_domain=64"}
 }
 
 func plainAuth(user, password string) string {
