@@ -124,7 +124,7 @@ func TestDoctorMailRunning(t *testing.T) {
 		t.Errorf("%d %s", code, &errs)
 	}
 	out.Reset()
-	if code := run([]string{"domain", "dns", "--check", "--data", dir}, nil, &out, &errs); code != exitFailed || !strings.Contains(out.String(), "missing  needed") {
+	if code := run([]string{"domain", "dns", "--check", "--data", dir}, nil, &out, &errs); code != exitFailed || !strings.Contains(out.String(), "missing  needed ") {
 		t.Errorf("%d %s", code, &out)
 	}
 	out.Reset()

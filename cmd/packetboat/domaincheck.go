@@ -73,7 +73,7 @@ func (z *zone) checkAll(ctx context.Context, c *config, resolver moxdns.Resolver
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			f := r.check(ctx, q)
-			r.State, r.Found, r.Note = f.verdict, f.found, f.note
+			r.State, r.Found, r.Note = f.verdict, bounded(f.found), f.note
 			if f.need != "" {
 				r.Need = f.need
 			}
@@ -81,6 +81,23 @@ func (z *zone) checkAll(ctx context.Context, c *config, resolver moxdns.Resolver
 	}
 	all.Wait()
 	z.Checked = true
+}
+
+// The most that is shown of what the DNS has.
+const (
+	maxFound     = 20
+	maxFoundText = 1000
+)
+
+// bounded cuts what others wrote to what somebody may want to read.
+func bounded(found []string) []string {
+	found = found[:min(len(found), maxFound)]
+	for i, f := range found {
+		if len(f) > maxFoundText {
+			found[i] = strings.ToValidUTF8(f[:maxFoundText], "") + "..."
+		}
+	}
+	return found
 }
 
 // failing are the records that are needed and not right, and whether all of these are so for want of an answer.

@@ -115,7 +115,7 @@ func (p *program) showZone(z *zone, bare bool) error {
 	case p.json:
 		err = p.printJSON(z)
 	case z.Checked:
-		err = p.table(z.findings())
+		_, err = io.WriteString(p.stdout, z.report())
 	default:
 		_, err = io.WriteString(p.stdout, z.text(bare))
 	}
@@ -126,9 +126,9 @@ func (p *program) showZone(z *zone, bare bool) error {
 	case n == 0:
 		return nil
 	case unanswered:
-		return fmt.Errorf("the DNS did not answer about %d records that are needed", n)
+		return fmt.Errorf("of the records that are needed, the DNS did not answer about %d", n)
 	default:
-		return fmt.Errorf("%d records that are needed are not right", n)
+		return fmt.Errorf("of the records that are needed, %d must be set right", n)
 	}
 }
 
@@ -164,30 +164,46 @@ func (z *zone) text(bare bool) string {
 	return b.String()
 }
 
-// findings are the rows of a checked z.
-func (z *zone) findings() [][]string {
-	rows := [][]string{{"STATE", "NEED", "TYPE", "NAME", "WHAT"}}
-	detail := func(text string) { rows = append(rows, []string{"", "", "", "", text}) }
+// report is a checked z as a table, with what is to be known about a record below it.
+func (z *zone) report() string {
+	var b strings.Builder
+	line := func(cells ...any) {
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%-8s %-12s %-6s %-*s  %s", cells...), " ") + "\n")
+	}
+	width := 0
 	for _, r := range z.Records {
-		rows = append(rows, []string{string(r.State), string(r.Need), r.Type, strings.TrimSuffix(r.Name, "."), r.What})
-		if r.State == verdictOK && r.Note == "" {
-			continue
-		}
-		for _, f := range r.Found {
-			for _, line := range wrap("there is: "+f, 100) {
-				detail(line)
-			}
-		}
-		for i, line := range wrap(r.Note, 100) {
-			mark := "  "
-			if i == 0 {
-				mark = "! "
-			}
-			detail(mark + line)
-		}
-		if (r.State == verdictMissing || r.State == verdictDiffers) && r.Data != "" {
-			detail("-> " + r.Data)
+		width = min(max(width, len(r.Name)), maxNameColumn)
+	}
+	line("STATE", "NEED", "TYPE", width, "NAME", "WHAT")
+	for _, r := range z.Records {
+		line(r.State, r.Need, r.Type, width, strings.TrimSuffix(r.Name, "."), r.What)
+		for _, d := range r.details() {
+			fmt.Fprintln(&b, "         "+printable(d))
 		}
 	}
-	return rows
+	return b.String()
+}
+
+// maxNameColumn keeps names of IPv6 addresses from pushing everything else away.
+const maxNameColumn = 48
+
+// details are what is to be known of a checked record that is not simply right.
+func (r *record) details() (all []string) {
+	if r.State == verdictOK && r.Note == "" {
+		return nil
+	}
+	for _, f := range r.Found {
+		all = append(all, "there is  "+f)
+	}
+	for i, l := range wrap(r.Note, 110) {
+		mark := "          "
+		if i == 0 {
+			mark = "!         "
+		}
+		all = append(all, mark+l)
+	}
+	if (r.State == verdictMissing || r.State == verdictDiffers) && r.Data != "" {
+		all = append(all, "wanted    "+r.Data)
+	}
+	return all
 }

@@ -318,6 +318,20 @@ func TestDomainDNSByName(t *testing.T) {
 	}
 }
 
+// What the DNS has is others' words: cut, and kept from steering the terminal.
+func TestDomainDNSHostile(t *testing.T) {
+	g := newRegistered(t, published)
+	g.dns.Set(g.ask(t, "example.test", false).text(true))
+	g.dns.Text("example.test", "v=spf1 \x1b[2J"+strings.Repeat("x", 3000))
+	z := g.ask(t, "example.test", true)
+	if r := z.find(t, "TXT", "example.test"); r.State != verdictDiffers || len(r.Found) != 1 || len(r.Found[0]) > 1010 {
+		t.Errorf("%s %d", r.State, len(r.Found))
+	}
+	if strings.Contains(z.report(), "\x1b") {
+		t.Error("an escape reaches the terminal")
+	}
+}
+
 func TestQuoted(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                       `""`,

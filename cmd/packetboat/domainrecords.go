@@ -65,7 +65,11 @@ func (s *survey) records() []*record {
 	all = append(all, s.arrival()...)
 	all = append(all, s.sending()...)
 	for _, k := range s.keys {
-		all = append(all, dkimRecord(k))
+		r := dkimRecord(k)
+		if !s.config.DKIMSign {
+			r.Need = optional
+		}
+		all = append(all, r)
 	}
 	all = append(all, s.dmarc())
 	all = append(all, s.secure()...)
@@ -144,7 +148,7 @@ func (s *survey) arrival() (all []*record) {
 			continue
 		}
 		all = append(all, &record{Name: reverse, Type: "PTR", Data: dns.Fqdn(c.helo()), Need: needed,
-			What: "the name of its address, set by whom the address is from; mail from nameless ones is refused by many", check: checkPTR(a)})
+			What: "the name of its address; set by whom the address is from", check: checkPTR(a)})
 	}
 	return all
 }
