@@ -213,6 +213,7 @@ func (t *transaction) commit(ctx context.Context, u *storage.Upload, d *delivery
 	if len(d.outs) == 0 && len(d.targets) == 0 {
 		return nil // filters want it nowhere
 	}
+	u.Arrived(t.arrival())
 	_, err := t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets)
 	if refused := (*storage.TargetError)(nil); errors.As(err, &refused) && errors.Is(err, storage.ErrLimit) {
 		// A filter's keywords are no reason to refuse mail.
@@ -228,4 +229,16 @@ func (t *transaction) commit(ctx context.Context, u *storage.Upload, d *delivery
 		return say(451, "4.2.1", "mailbox went away, try again") // the next RCPT tells whose
 	}
 	return t.c.failure("delivery", err)
+}
+
+// arrival is what the webhook is told of the message.
+func (t *transaction) arrival() storage.Arrival {
+	a := storage.Arrival{Queue: t.queue, From: t.sender.path, EnvelopeID: t.sender.envid, Recipients: make([]string, len(t.recipients))}
+	if t.c.account != nil {
+		a.Account = t.c.account.ID
+	}
+	for i, r := range t.recipients {
+		a.Recipients[i] = r.path
+	}
+	return a
 }

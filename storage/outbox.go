@@ -139,6 +139,17 @@ func (t *tx) enqueue(u *Upload, letters []letter, targets []Target) ([]Appended,
 		if err := t.putLetter(l, blob, u.size); err != nil {
 			return nil, err
 		}
+		if u.arrival != nil {
+			continue
+		}
+		if err := t.tellAccepted(l, u.size); err != nil {
+			return nil, err
+		}
+	}
+	if u.arrival != nil {
+		if err := t.tellArrival(u.arrival, u.size, targets); err != nil {
+			return nil, err
+		}
 	}
 	res := make([]Appended, len(targets))
 	for i := range targets {
@@ -223,7 +234,7 @@ func (t *tx) putLetter(l letter, blob, size int64) error {
 		t.dueAt(dueKey{l.domains[i], l.Priority}, due)
 	}
 	t.after = append(t.after, func() { t.s.outbox.count(l.Account, 1) })
-	return t.tellAccepted(l, size)
+	return nil
 }
 
 // newQueueID is one that nobody had.

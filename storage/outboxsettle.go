@@ -240,6 +240,9 @@ func (x *settlement) notify(n *Notice, l *letter) (bool, error) {
 		if err := t.putLetter(*l, blob, n.Upload.size); err != nil {
 			return false, err
 		}
+		if err := t.tellAccepted(*l, n.Upload.size); err != nil {
+			return false, err
+		}
 	}
 	for i := range targets {
 		err := t.unlimited(targets[i].Account, func() error {

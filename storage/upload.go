@@ -35,7 +35,8 @@ type Upload struct {
 
 	indexer *mime.Indexer // of a message that is being written
 	mail    bool
-	bare    bool // mail that goes into no mailbox: its index is not kept
+	arrival *Arrival // Arrived was called
+	bare    bool     // mail that goes into no mailbox: its index is not kept
 	index   *mime.Index
 
 	relaxed  bool // Relax was called

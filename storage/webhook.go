@@ -92,6 +92,47 @@ func (t *tx) putEvent(b eventBody) error {
 	return t.exec(`INSERT INTO webhook_event (id, at, kind, queue, body, due, attempts, reply) VALUES (?, ?, ?, ?, ?, ?, 0, '')`, id, now.UnixMilli(), b.Event, b.Queue, body, now.Unix())
 }
 
+// Arrival is what is known of a message that a client or another server handed in.
+type Arrival struct {
+	Queue      string // the id that the 250 names
+	Account    int64  // who sent it; 0: somebody outside
+	From       string
+	EnvelopeID string
+	Recipients []string
+}
+
+// Arrived lets Enqueue tell the webhook of the message as a whole: that it was accepted, for these recipients, and that it was delivered to the targets. Without it
+// each Outgoing is told by itself.
+func (u *Upload) Arrived(a Arrival) {
+	if len(u.s.o.Events) > 0 {
+		u.arrival = &a
+	}
+}
+
+// tellArrival writes the events of a message that was taken.
+func (t *tx) tellArrival(a *Arrival, size int64, targets []Target) error {
+	if t.s.wants(EventAccepted) {
+		b := eventBody{Event: EventAccepted, Queue: a.Queue, Account: a.Account, From: a.From, EnvelopeID: a.EnvelopeID, Size: size, Count: len(a.Recipients),
+			Recipients: a.Recipients[:min(len(a.Recipients), 100)]}
+		if err := t.putEvent(b); err != nil {
+			return err
+		}
+	}
+	if !t.s.wants(EventDelivered) {
+		return nil
+	}
+	for _, g := range targets {
+		to, err := t.account(g.Account)
+		if err != nil {
+			return err
+		}
+		if err := t.putEvent(eventBody{Event: EventDelivered, Queue: a.Queue, Account: a.Account, From: a.From, Recipient: to.Name, Status: "2.0.0"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tellAccepted writes the event of a message that was taken.
 func (t *tx) tellAccepted(l letter, size int64) error {
 	if !t.s.wants(EventAccepted) {
