@@ -1,6 +1,7 @@
 package smtp_test
 
 import (
+	"encoding/base64"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ func TestScripts(t *testing.T) {
 			h := open(t, limits, auth.PlaintextNever)
 			env := h.env(t)
 			maps.Copy(env.Do, scriptCommands(h))
+			env.Vars["initial"] = base64.StdEncoding.EncodeToString([]byte("\x00ann@example.test\x00" + strings.Repeat("x", 9100)))
 			sessiontest.Play(t, expand(string(text)), env)
 		})
 	}
