@@ -230,3 +230,15 @@ func TestSeal(t *testing.T) {
 		t.Errorf("a chain that failed before: %s", f)
 	}
 }
+
+// BenchmarkSign is a message of 4 KiB, with both keys, that nobody signed before.
+func BenchmarkSign(b *testing.B) {
+	s := storagetest.New(b)
+	signer := NewSigner(s, SignOptions{})
+	message := letter + strings.Repeat("Lorem ipsum dolor sit amet, consectetur.\r\n", 90)
+	for b.Loop() {
+		if _, err := signer.Sign(context.Background(), "", "", strings.NewReader(message), int64(len(message))); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
