@@ -27,7 +27,7 @@ const (
 var tokenText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // Scopes are what a token or certificate can be limited to: the protocols, by the names that sessions have for them.
-var Scopes = []string{string(session.IMAP), string(session.SMTP), string(session.FTP)}
+var Scopes = []string{string(session.IMAP), string(session.SMTP), string(session.FTP), string(session.Sieve)}
 
 // NewToken is what AddToken needs.
 type NewToken struct {

@@ -20,10 +20,11 @@ type Protocol string
 
 // The protocols.
 const (
-	SMTP Protocol = "smtp" // RFC 5321, MX and submission
-	IMAP Protocol = "imap" // RFC 9051
-	FTP  Protocol = "ftp"  // RFC 959
-	HTTP Protocol = "http" // the console
+	SMTP  Protocol = "smtp"  // RFC 5321, MX and submission
+	IMAP  Protocol = "imap"  // RFC 9051
+	Sieve Protocol = "sieve" // RFC 5804, filters of mail
+	FTP   Protocol = "ftp"   // RFC 959
+	HTTP  Protocol = "http"  // the console
 )
 
 // State is where a session is in its life.
