@@ -363,6 +363,7 @@ func (p *program) domainVerb() *cobra.Command {
 		change("add", "Take mail for a domain", http.MethodPut),
 		p.domainDNS(),
 		p.domainDKIM(),
+		p.domainCatchAll(), p.domainAlias(),
 		change("remove", "No longer take mail for a domain (no account may have an address in it)", http.MethodDelete),
 		&cobra.Command{
 			Use:   "list",

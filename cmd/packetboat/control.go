@@ -138,6 +138,7 @@ func (c *control) handler() http.Handler {
 	handle("DELETE /accounts/{name}/mounts", c.removeMount)
 	handle("GET /accounts/{name}/rights", c.rights)
 	handle("PATCH /accounts/{name}/rights", c.changeRights)
+	c.handleRouting(handle)
 	handle("GET /domains", c.domains)
 	handle("PUT /domains/{name}", c.addDomain)
 	handle("DELETE /domains/{name}", c.removeDomain)

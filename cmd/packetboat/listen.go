@@ -18,7 +18,7 @@ type listenerSpec struct {
 
 var listenerTable = []listenerSpec{
 	{"mx", 25}, {"submission", 587}, {"submissions", 465}, {"lmtp", 2033},
-	{"imap", 143}, {"imaps", 993},
+	{"imap", 143}, {"imaps", 993}, {"managesieve", 4190},
 	{"ftp", 21}, {"ftps", 990},
 	{"http", 80}, {"https", 443},
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/packetboat/packetboat/ftp"
 	"github.com/packetboat/packetboat/imap"
 	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/smtp/managesieve"
 	"github.com/packetboat/packetboat/smtp/outbound"
 	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/storage"
@@ -129,6 +130,7 @@ func (h *house) start() (err error) {
 	if err != nil {
 		return err
 	}
+	h.store.SetSecret(secret)
 	hook, err := c.webhook()
 	if err != nil {
 		return err
@@ -222,6 +224,7 @@ func (h *house) makeServers() {
 	if h.clients != nil {
 		users = h.clients.config(tls)
 	}
+	filters := h.filters()
 	mail := func(mode smtp.Mode, implicit bool) server {
 		bare := smtp.BareNewline(c.SMTPBareNewline)
 		if bare == "auto" {
@@ -232,7 +235,7 @@ func (h *house) makeServers() {
 			conf = tls
 		}
 		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit, Judge: h.judges.of(mode, c.JudgeLMTP),
-			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Logger: h.logger})
+			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Filters: filters, Logger: h.logger})
 	}
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
@@ -264,6 +267,7 @@ func (h *house) makeServers() {
 		"lmtp":        {session.SMTP, c.SMTPIdle, -1, smtp.Refusal, mail(smtp.LMTP, false)},
 		"imap":        {session.IMAP, c.IMAPIdle, c.LoginTimeout, imap.Refusal, boxes(false)},
 		"imaps":       {session.IMAP, c.IMAPIdle, c.LoginTimeout, nil, boxes(true)},
+		"managesieve": {session.Sieve, c.IMAPIdle, c.LoginTimeout, managesieve.Refusal, h.scripts()},
 		"ftp":         {session.FTP, c.FTPIdle, c.LoginTimeout, ftp.Refusal, files(false)},
 		"ftps":        {session.FTP, c.FTPIdle, c.LoginTimeout, nil, files(true)},
 		"http":        {session.HTTP, consoleIdle, -1, console.Refusal, h.console(false)},
