@@ -84,9 +84,11 @@ func (t *transaction) dnsReady(ctx context.Context) bool {
 		return true
 	}
 	if ctx.Err() == nil {
+		if d.wait == 0 {
+			t.c.log.Warn("no DNS was ever seen: senders are not verified, and nothing is refused for it", "error", err)
+		}
 		d.wait = min(max(2*d.wait, dnsPatience), dnsMost)
 		d.next = now.Add(d.wait)
-		t.c.log.Warn("no DNS was ever seen: senders are not verified, and nothing is refused for it", "error", err)
 	}
 	return false
 }
@@ -135,7 +137,8 @@ func doubtful(h *header) bool {
 func (t *transaction) weighResult(r *verify.Result) {
 	v, w := t.verdict, t.c.srv.o.Judge.o.Weights
 	v.proved = r.Authenticated() || r.Score < 0
-	if r.IPRev.Status == verify.Fail || r.IPRev.Status == verify.PermError {
+	// Addresses that are nobody's in public have no names there.
+	if a := t.c.remote(); (r.IPRev.Status == verify.Fail || r.IPRev.Status == verify.PermError) && !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() {
 		v.count(w.IPRev, "the peer's address has no name of its own")
 	}
 	for _, l := range r.DNSBL {

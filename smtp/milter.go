@@ -126,7 +126,8 @@ func (x *milterExchange) connect() (*milter.Action, error) {
 	if host == "" {
 		host = "[" + a.String() + "]"
 	}
-	if err := x.s.Macros(milter.CodeConn, "j", x.m.Server, "{daemon_name}", "packetboat", "v", "packetboat"); err != nil {
+	if err := x.s.Macros(milter.CodeConn, "j", x.m.Server, "{daemon_name}", "packetboat", "v", "packetboat", "_", host+" ["+a.String()+"]",
+		"{client_addr}", a.String(), "{client_name}", host, "{client_port}", itoa(int(x.m.Remote.Port()))); err != nil {
 		return nil, err
 	}
 	return x.s.Conn(host, family, x.m.Remote.Port(), a.String())

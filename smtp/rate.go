@@ -161,7 +161,7 @@ func (c *client) admit() *reply {
 		return nil
 	}
 	limit := j.rates.over(connections, c.remote())
-	if limit == "" {
+	if limit == "" && !c.remote().IsLoopback() { // behind which may be everybody
 		limit = j.rates.spent(unknown, c.remote())
 	}
 	if limit == "" {

@@ -71,11 +71,15 @@ func (r *rspamd) Examine(ctx context.Context, m *Examined) (Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
 	head := m.raw()
-	body := io.MultiReader(bytes.NewReader(head), io.NewSectionReader(m.Body, 0, m.Size))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, body)
+	body := func() (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(head), io.NewSectionReader(m.Body, 0, m.Size))), nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, nil)
 	if err != nil {
 		return Finding{}, err
 	}
+	req.Body, _ = body()
+	req.GetBody = body // a connection that was kept may have been closed meanwhile: the request is sent on another one
 	req.ContentLength = int64(len(head)) + m.Size
 	r.describe(req.Header, m)
 	res, err := r.client.Do(req)
