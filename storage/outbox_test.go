@@ -423,3 +423,29 @@ func TestSuppression(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+// TestOutboxMigrations: what an older version had in its outbox is leased, settled, and leaves nothing.
+func TestOutboxMigrations(t *testing.T) {
+	all, err := migrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	enqueue(t, s, outgoing("a@example.test", "1@a.test", "2@b.test"))
+	enqueue(t, s, outgoing("a@example.test", "3@a.test"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= len(all); n++ {
+		s := openTest(t, downgraded(t, dir, n), Options{})
+		l := lease(t, s, LeaseRequest{})
+		wantAddresses(t, l, "1@a.test", "3@a.test", "2@b.test")
+		for i := range l {
+			verifyStore(t, s)
+			settle(t, s, Outcome{Recipient: l[i].ID, State: Delivered})
+		}
+		emptyQueue(t, s)
+		leaveNothing(t, s)
+	}
+}
