@@ -2,7 +2,6 @@ package smtp
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -199,11 +198,7 @@ func (t *transaction) decideSPF(r *verify.Result) *reply {
 		return say(451, "4.4.3", "the DNS does not answer about the SPF of %s, try again later", clean(r.SPF.Domain, 200))
 	case verify.Fail:
 		t.verdict.because("SPF fails for " + r.SPF.Domain)
-		text := fmt.Sprintf("SPF of %s does not permit this address", clean(r.SPF.Domain, 150))
-		if r.SPF.Explanation != "" {
-			text += "; that domain explains: " + clean(r.SPF.Explanation, 200) // section 6.2: it must be clear whose words these are
-		}
-		return say(550, "5.7.23", "%s", text) // RFC 7372 section 3.2
+		return say(550, "5.7.23", "SPF of %s does not permit this address", clean(r.SPF.Domain, 150)) // RFC 7372 section 3.2
 	}
 	return nil
 }

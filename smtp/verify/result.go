@@ -53,11 +53,10 @@ type Result struct {
 
 // SPF is an outcome of check_host (RFC 7208 section 2.6).
 type SPF struct {
-	Status      Status `json:"status"`
-	Domain      string `json:"domain,omitempty"`      // that was checked, A-labels
-	Mechanism   string `json:"mechanism,omitempty"`   // that decided, as published; "default" when none did
-	Explanation string `json:"explanation,omitempty"` // of the domain, with fail: printable ASCII, up to 400 octets; others wrote it
-	Reason      string `json:"reason,omitempty"`      // of errors
+	Status    Status `json:"status"`
+	Domain    string `json:"domain,omitempty"`    // that was checked, A-labels
+	Mechanism string `json:"mechanism,omitempty"` // the name of the one that decided; "default" when none did
+	Reason    string `json:"reason,omitempty"`    // of errors
 }
 
 // Signature is the outcome of one DKIM-Signature.

