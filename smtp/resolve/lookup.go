@@ -73,8 +73,8 @@ func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr,
 	return all, result, err
 }
 
-// LookupIP gives the addresses of a host: network is ip, ip4 or ip6. With ip both families are asked at a time; if one of the two
-// cannot be told the whole cannot. An address stands for itself. The result is authentic when all answers are.
+// LookupIP gives the addresses of a host: network is ip, ip4 or ip6. With ip both families are asked at a time; name servers that fail for AAAA alone
+// are met often, so that one family is enough. An address stands for itself. The result is authentic when all answers that came are.
 func (r *Resolver) LookupIP(ctx context.Context, network, host string) ([]net.IP, adns.Result, error) {
 	if ip := net.ParseIP(host); ip != nil {
 		return []net.IP{ip}, adns.Result{}, nil
@@ -100,12 +100,18 @@ func (r *Resolver) LookupIP(ctx context.Context, network, host string) ([]net.IP
 	}()
 	ips, result, err := r.family(ctx, host, dns.TypeA)
 	six := <-second
-	result.Authentic = result.Authentic && six.result.Authentic
-	for _, e := range []error{err, six.err} {
-		if e != nil && !notFound(e) {
-			return nil, adns.Result{}, e
-		}
+	failed4, failed6 := err != nil && !notFound(err), six.err != nil && !notFound(six.err)
+	switch {
+	case failed4 && len(six.ips) == 0:
+		return nil, adns.Result{}, err
+	case failed6 && len(ips) == 0:
+		return nil, adns.Result{}, six.err
+	case failed4:
+		return six.ips, six.result, nil
+	case failed6:
+		return ips, result, nil
 	}
+	result.Authentic = result.Authentic && six.result.Authentic
 	if ips = append(ips, six.ips...); len(ips) == 0 {
 		return nil, result, err
 	}

@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -105,6 +106,34 @@ func TestServersThatFail(t *testing.T) {
 			if want := []string{c.want, c.both}[i]; got != want {
 				t.Errorf("a server that %s, of %d: %s (%v), want %s", c.what, len(servers), got, err, want)
 			}
+		}
+	}
+}
+
+// A host one of whose families cannot be told is reached by the other; what is known of neither is not concluded to be nothing.
+func TestOneFamily(t *testing.T) {
+	r := New(Options{Servers: []string{scripted(t, func(_ string, q, m *dns.Msg) {
+		m.AuthenticatedData = true
+		name, kind := q.Question[0].Name, q.Question[0].Qtype
+		h := dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET}
+		switch {
+		case name == "four.test." && kind == dns.TypeA:
+			m.Answer = []dns.RR{&dns.A{Hdr: h, A: net.IPv4(192, 0, 2, 1)}}
+		case name == "six.test." && kind == dns.TypeAAAA:
+			m.Answer = []dns.RR{&dns.AAAA{Hdr: h, AAAA: net.ParseIP("2001:db8::1")}}
+		case name == "none4.test." && kind == dns.TypeA, name == "none6.test." && kind == dns.TypeAAAA: // no data
+		default:
+			m.Rcode, m.AuthenticatedData = dns.RcodeServerFailure, false
+		}
+	})}})
+	for name, want := range map[string]string{"four.test.": "[192.0.2.1] true", "six.test.": "[2001:db8::1] true", "none4.test.": "temporary", "none6.test.": "temporary", "neither.test.": "temporary"} {
+		ips, result, err := r.LookupIP(t.Context(), "ip", name)
+		got := fmt.Sprint(ips, " ", result.Authentic)
+		if err != nil {
+			got = kind(err)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
 }

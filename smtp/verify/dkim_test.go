@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -330,6 +331,50 @@ func TestDKIMMany(t *testing.T) {
 	got = v.dkim(t.Context(), HeaderFields(m.Header), m, nil)
 	if got[0].Status != Fail || c.read != 0 {
 		t.Errorf("%d octets read for %+v", c.read, got[0])
+	}
+}
+
+// repeated is a body of size bytes that repeats a text, and is nowhere.
+type repeated struct {
+	text string
+	size int64
+}
+
+func (r repeated) ReadAt(p []byte, at int64) (n int, err error) {
+	for n < len(p) && at < r.size {
+		c := copy(p[n:min(int64(len(p)), int64(n)+r.size-at)], r.text[at%int64(len(r.text)):])
+		n, at = n+c, at+int64(c)
+	}
+	if n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// However long its lines, and however many of them are empty, nothing of a body is held.
+func TestDKIMHoldsNothing(t *testing.T) {
+	keys := testKeys()
+	d, v := newHouse(t, Options{})
+	d.Text("k._domainkey.example.org", record(t, keys.rsa))
+	const size = 16 << 20
+	for _, line := range []string{"x", "\r\n", " ", "a \r\n\r\n"} {
+		body := repeated{line, size}
+		for _, form := range []string{"simple", "relaxed"} {
+			h, err := BodyHash(io.NewSectionReader(body, 0, size), form == "relaxed")
+			if err != nil {
+				t.Fatal(err)
+			}
+			head := "From: joe@example.org\r\n\r\n"
+			field := forge(t, head, keys.rsa, "v=1; a=rsa-sha256; d=example.org; s=k; h=From; c=simple/"+form+"; bh="+base64.StdEncoding.EncodeToString(h))
+			m := Message{Header: []byte(field + head), Body: body, Size: size}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			got := v.dkim(t.Context(), HeaderFields(m.Header), m, nil)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > size/16 || statuses(got) != "pass" {
+				t.Errorf("%q, %s: %d bytes allocated for %d, %+v", line, form, n, size, got)
+			}
+		}
 	}
 }
 
