@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,10 +146,16 @@ func (c *config) outboundHeld() string {
 			return "mail to other domains is not sent, as " + c.Domain + " is a domain for tests" + how
 		}
 	}
-	for _, l := range c.Listen {
-		if a, err := netip.ParseAddr(l); err != nil || !a.IsLoopback() {
-			return ""
-		}
+	if !c.onLoopback() {
+		return ""
 	}
 	return "mail to other domains is not sent, as this server listens on loopback addresses alone" + how
+}
+
+// onLoopback tells whether nobody can reach the server but programs of this machine.
+func (c *config) onLoopback() bool {
+	return !slices.ContainsFunc(c.Listen, func(l string) bool {
+		a, err := netip.ParseAddr(l)
+		return err != nil || !a.IsLoopback()
+	})
 }

@@ -277,6 +277,8 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 		case !errors.As(err, &f):
 			d.unreadable(err)
 			return true
+		case errors.Is(f.err, errLocal):
+			continue // it took as many messages as it takes on one connection: on with another one
 		case used && !fresh && c.broken && (f.stage == atMail || f.stage == atRcpt && f.err != nil) && !errors.Is(f.err, session.ErrKilled) && d.untouched():
 			continue // the server closed a connection that was left open for too long: that says nothing of the message
 		default:

@@ -53,6 +53,13 @@ type finder struct {
 	family   Family
 	port     int
 	own      func(host string, addr netip.AddrPort) bool // is that us? May be nil.
+
+	noLoopback bool
+}
+
+// usable tells whether an address that the DNS told can be a server of others.
+func (f *finder) usable(a netip.Addr) bool {
+	return !a.IsUnspecified() && !a.IsMulticast() && !(f.noLoopback && a.IsLoopback())
 }
 
 // noDNS is a reason to wait: nobody could say.
@@ -63,6 +70,9 @@ func noDNS(name string, err error) *failure {
 // find looks up the hosts of a domain (RFC 5321 section 5.1). The error is a *failure, permanent only when the DNS said what makes it so.
 func (f *finder) find(ctx context.Context, domain string) (*plan, error) {
 	if a, ok := literal(domain); ok {
+		if !f.usable(a) {
+			return nil, &failure{status: "5.1.2", permanent: true, text: "no mail is sent to " + domain, stage: atConnect}
+		}
 		return f.checked(&plan{hop: Hop{Domain: domain}, places: []place{{Host: Host{Name: a.String()}, addresses: []netip.Addr{a}}}})
 	}
 	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(domain, "."))
@@ -142,7 +152,9 @@ func (f *finder) addresses(ctx context.Context, p *plan) error {
 	kept := p.places[:0]
 	for _, h := range p.places {
 		err := f.host(ctx, &h, p.hop.ExpandedSecure)
+		h.addresses = slices.DeleteFunc(h.addresses, func(a netip.Addr) bool { return !f.usable(a) })
 		switch {
+		case err == nil && len(h.addresses) == 0: // as if it had none
 		case err == nil:
 			kept = append(kept, h)
 		case !isNotFound(err):

@@ -10,8 +10,26 @@ import (
 // settleTime bounds one Settle, which may have to wait for the disk.
 const settleTime = time.Minute
 
-// settle writes down what became of the recipients, with the notices that follow. What cannot be written stays leased, and is
-// tried again when the lease is over.
+// write tries f until it works: what was delivered and is not written down would be delivered again, so the runner does nothing else meanwhile (the disk
+// may be full). Once the server ends it is tried for the last time.
+func (w *Worker) write(f func(context.Context) error) error {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		ending := w.ctx.Err() != nil
+		// The reply is there: what ends the server now must not leave in doubt whether the message was delivered.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), settleTime)
+		err := f(ctx)
+		cancel()
+		if err == nil || ending {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-w.ctx.Done():
+		}
+	}
+}
+
+// settle writes down what became of the recipients, with the notices that follow.
 func (d *delivery) settle() {
 	w := d.w
 	now := w.o.Now()
@@ -19,18 +37,19 @@ func (d *delivery) settle() {
 	for _, t := range d.tasks {
 		all = append(all, d.outcome(t, now))
 	}
-	// The reply is there: what ends the server now must not leave in doubt whether the message was delivered.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), settleTime)
-	defer cancel()
-	notices, err := d.notices(ctx, all, now)
-	if err == nil {
-		err = w.store.Settle(ctx, all, notices)
-	}
-	if err != nil {
-		for _, n := range notices {
-			n.Upload.Abort()
+	if err := w.write(func(ctx context.Context) error {
+		notices, err := d.notices(ctx, all, now)
+		if err == nil {
+			err = w.store.Settle(ctx, all, notices)
 		}
-		w.log.Error("cannot settle; what was delivered may be delivered again", "queue", d.m.Queue, "error", err)
+		if err != nil {
+			for _, n := range notices {
+				n.Upload.Abort()
+			}
+			w.log.Error("cannot settle what became of outgoing mail", "queue", d.m.Queue, "error", err)
+		}
+		return err
+	}); err != nil {
 		return
 	}
 	for i, t := range d.tasks {

@@ -36,6 +36,8 @@ type Options struct {
 
 	// Held is why nothing may leave for hosts of other domains, "" when it may; routes are not held. nil: never.
 	Held func() string
+	// NoLoopback leaves out hosts of other domains that are on this machine, as their DNS says.
+	NoLoopback bool
 	// Own tells whether a host and address is this server, so that mail does not go in circles. May be nil.
 	Own func(host string, addr netip.AddrPort) bool
 
@@ -102,7 +104,7 @@ func NewWorker(store *storage.Store, registry *session.Registry, resolver dns.Re
 	o = o.withDefaults()
 	return &Worker{
 		store: store, registry: registry, policies: policies, signer: signer, o: o, log: o.Logger,
-		finder: &finder{resolver: resolver, family: o.Family, port: o.Port, own: o.Own},
+		finder: &finder{resolver: resolver, family: o.Family, port: o.Port, own: o.Own, noLoopback: o.NoLoopback},
 		owner:  "outbound-" + ulid.Make().String(),
 		notes:  make(chan struct{}, 1),
 		lanes:  map[string]*lane{}, held: map[int64]bool{}, names: map[int64]string{}, down: map[netip.AddrPort]*outage{},
@@ -192,14 +194,16 @@ func (w *Worker) take(ctx context.Context, wait *time.Timer) {
 	}
 }
 
-// perLane is how many recipients wait in one lane at most.
-func (w *Worker) perLane() int { return max(8*w.o.PerDomain, 64) }
+// perLane is how many recipients wait in one lane at most, and maxQueued in all of them.
+func (w *Worker) perLane() int { return max(4*w.o.PerDomain, 32) }
+
+const maxQueued = 4096
 
 // room is how many recipients more may be leased.
 func (w *Worker) room() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return min(8*w.o.Concurrency+256-w.queued, 512)
+	return min(maxQueued-w.queued, 512)
 }
 
 // busy tells which domains have enough.
@@ -214,6 +218,11 @@ func (w *Worker) busy(domain string) bool {
 func (w *Worker) enter(all []storage.Leased) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	// What is still here was not settled when its lease was over: nobody else has it.
+	all = slices.DeleteFunc(all, func(l storage.Leased) bool {
+		_, here := w.held[l.ID]
+		return here
+	})
 	for len(all) > 0 {
 		n := 1
 		for n < len(all) && n < maxBatch && all[n].Outbox == all[0].Outbox && all[n].Domain == all[0].Domain {
@@ -244,11 +253,18 @@ func (w *Worker) readyLocked(l *lane) {
 	}
 }
 
-// dispatchLocked begins runners, one lane after the other, so that none keeps others from their turn.
+// dispatchLocked begins runners, one lane after the other, so that none keeps others from their turn. The last quarter of them is for lanes that
+// have none: domains that hang do not get everything.
 func (w *Worker) dispatchLocked() {
 	for w.running < w.o.Concurrency && len(w.ready) > 0 && !w.stopping {
-		l := w.ready[0]
-		w.ready = w.ready[1:]
+		i := 0
+		if len(w.lanes) > 1 && 4*(w.running+1) > 3*w.o.Concurrency {
+			if i = slices.IndexFunc(w.ready, func(l *lane) bool { return l.running == 0 }); i < 0 {
+				return
+			}
+		}
+		l := w.ready[i]
+		w.ready = slices.Delete(w.ready, i, i+1)
 		l.ready = false
 		j := l.next()
 		if j == nil {
@@ -283,7 +299,7 @@ func (w *Worker) another(l *lane, done *job, n int) *job {
 	}
 	w.queued -= len(done.to)
 	l.recipients -= len(done.to)
-	if l.recipients < w.perLane()/2 || w.queued < 4*w.o.Concurrency {
+	if l.recipients < w.perLane()/2 {
 		select {
 		case w.notes <- struct{}{}:
 		default:

@@ -1,0 +1,139 @@
+package outbound
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mjl-/mox/dns"
+
+	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/storagetest"
+)
+
+// A refusal leaves the connection good for the next message, whatever was sent ahead of it.
+func TestAfterRefusal(t *testing.T) {
+	for _, ext := range [][]string{usual, with("CHUNKING"), {"8BITMIME"}} {
+		for _, at := range []string{"MAIL FROM:<bad@", "RCPT TO:<bad@", "end"} {
+			f := serve(t, "127.0.0.1:0", func(f *fake) {
+				f.ext = ext
+				refused := false
+				f.say = func(_ int, line string) string {
+					if strings.HasPrefix(line, at) && !refused {
+						refused = true
+						return "550 5.7.1 not that one"
+					}
+					return ""
+				}
+			})
+			h := build(t, func(o *Options, r *dns.MockResolver) {
+				o.Port, o.PerDomain = f.port(), 1
+				mx(r, "example.org", "127.0.0.1")
+			})
+			storagetest.Account(t, h.store, "bad@example.test")
+			h.send(storage.Outgoing{From: "bad@example.test"}, hello, "bad@example.org")
+			h.empty()
+			h.send(storage.Outgoing{}, hello, "joe@example.org")
+			h.empty()
+			good := 0
+			for _, m := range f.all() {
+				if m.body != "" && m.to[0] == "<joe@example.org>" && len(m.to) == 1 {
+					good++
+				}
+			}
+			f.mu.Lock()
+			if good != 1 || f.conns != 1 {
+				t.Errorf("%v, refused at %s: %d connections, %+v", ext, at, f.conns, f.mails)
+			}
+			f.mu.Unlock()
+		}
+	}
+}
+
+// Put off first and taken later, once.
+func TestGreylisted(t *testing.T) {
+	n := 0
+	f := serve(t, "127.0.0.1:0", func(f *fake) {
+		f.say = func(_ int, line string) string {
+			if strings.HasPrefix(line, "RCPT") {
+				if n++; n < 3 {
+					return "451 4.7.1 greylisted"
+				}
+			}
+			return ""
+		}
+	})
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port = f.port()
+		o.Schedule.Retry = []time.Duration{time.Second}
+		mx(r, "example.org", "127.0.0.1")
+	})
+	h.send(storage.Outgoing{}, hello, "joe@example.org")
+	h.empty()
+	if all := f.all(); len(all) != 1 || n != 3 {
+		t.Errorf("%d attempts: %+v", n, all)
+	}
+}
+
+// REQUIRETLS (RFC 8689) is for servers that promise the same; it is not sent in clear.
+func TestRequireTLS(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", func(f *fake) { f.ext = with("REQUIRETLS") })
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port = f.port()
+		mx(r, "example.org", "127.0.0.1")
+	})
+	ann := storagetest.Account(t, h.store, "ann@example.test")
+	h.send(storage.Outgoing{From: "ann@example.test", RequireTLS: true}, hello, "joe@example.org")
+	if got := h.ends(ann); got == "delivered" || len(f.all()) != 0 {
+		t.Errorf("%s: %+v", got, f.all())
+	}
+}
+
+// What the DNS says is on this machine is no server of others, when that is asked for.
+func TestNoLoopback(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", nil)
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port, o.NoLoopback = f.port(), true
+		mx(r, "example.org", "127.0.0.1")
+		mx(r, "zero.example.org", "0.0.0.0")
+	})
+	ann := storagetest.Account(t, h.store, "ann@example.test")
+	for i, to := range []string{"joe@example.org", "joe@zero.example.org"} {
+		h.send(storage.Outgoing{From: "ann@example.test"}, hello, to)
+		h.empty()
+		if n := h.notices(ann); len(n) != i+1 || !strings.Contains(n[i], "Status: 5.") {
+			t.Errorf("%s: %q", to, n)
+		}
+	}
+	if len(f.all()) != 0 {
+		t.Errorf("%+v", f.all())
+	}
+}
+
+// Many recipients of one domain go together, a hundred at a time.
+func TestMany(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", nil)
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port = f.port()
+		mx(r, "example.org", "127.0.0.1")
+	})
+	var to []string
+	for i := range 250 {
+		to = append(to, fmt.Sprintf("a%d@example.org", i))
+	}
+	h.send(storage.Outgoing{}, hello, to...)
+	h.empty()
+	seen := map[string]int{}
+	for _, m := range f.all() {
+		for _, a := range m.to {
+			seen[a]++
+		}
+		if len(m.to) > maxBatch {
+			t.Errorf("%d recipients at a time", len(m.to))
+		}
+	}
+	if len(seen) != 250 || len(f.all()) > 20 {
+		t.Errorf("%d recipients in %d messages", len(seen), len(f.all()))
+	}
+}
