@@ -165,10 +165,11 @@ type original struct {
 
 // openOriginal reads a message of the outbox and makes its lines fit to leave. What it holds is freed by close.
 func openOriginal(b storage.Body) (*original, error) {
-	m := &original{body: &content{size: b.Size(), at: b, close: func() { b.Close() }}}
+	skip := returnPath(b)
+	m := &original{body: &content{size: b.Size() - skip, at: io.NewSectionReader(b, skip, b.Size()-skip), close: func() { b.Close() }}}
 	if m.body.size <= maxInMemory {
 		m.body.mem = make([]byte, m.body.size)
-		if _, err := io.ReadFull(io.NewSectionReader(b, 0, m.body.size), m.body.mem); err != nil {
+		if _, err := io.ReadFull(io.NewSectionReader(b, skip, m.body.size), m.body.mem); err != nil {
 			b.Close()
 			return nil, errors.Join(errBody, err)
 		}
@@ -190,6 +191,27 @@ func openOriginal(b storage.Body) (*original, error) {
 		return nil, errors.Join(errBody, err)
 	}
 	return m, nil
+}
+
+// maxReturnPath is how long the field may be that returnPath looks for: what is longer is none of ours.
+const maxReturnPath = 4 << 10
+
+// returnPath is how long the Return-Path is that a message begins with: it is there for local mailboxes, and must not go out (RFC 5321 section 4.4).
+func returnPath(r io.ReaderAt) int64 {
+	var buf [maxReturnPath]byte
+	n, _ := r.ReadAt(buf[:], 0) // what cannot be read shows when the message is
+	if !hasField(buf[:n], "return-path") {
+		return 0
+	}
+	for at := 0; ; {
+		i := bytes.IndexByte(buf[at:n], '\n')
+		if i < 0 {
+			return 0
+		}
+		if at += i + 1; at == n || buf[at] != ' ' && buf[at] != '\t' {
+			return int64(at)
+		}
+	}
 }
 
 func (m *original) close() { m.body.close() }

@@ -282,3 +282,15 @@ func FuzzLines(f *testing.F) {
 }
 
 func base64Reader(r io.Reader) io.Reader { return base64.NewDecoder(base64.StdEncoding, r) }
+
+// The Return-Path is for mailboxes of ours, and does not go out.
+func TestReturnPathStays(t *testing.T) {
+	for in, want := range map[string]int64{
+		"": 0, "A: b\r\n": 0, "Return-Path: <a@b.example>\r\nReceived: x\r\n": 28, "return-path: <a@b.example>\r\n": 28, "Return-Path:\r\n <>\r\nA: b\r\n": 19,
+		"Return-Path: <>": 0, "Return-Path-X: <>\r\n": 0, "A: b\r\nReturn-Path: <>\r\n": 0, "Return-Path: " + strings.Repeat("x", maxReturnPath) + "\r\n": 0,
+	} {
+		if got := returnPath(strings.NewReader(in)); got != want {
+			t.Errorf("%.40q: %d, want %d", in, got, want)
+		}
+	}
+}

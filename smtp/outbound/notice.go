@@ -194,7 +194,8 @@ func (w *Worker) deliverHere(ctx context.Context, l *storage.Leased, body storag
 	if _, err := fmt.Fprintf(u, "Return-Path: <%s>\r\n", l.From); err != nil {
 		return err
 	}
-	if _, err := u.ReadFrom(body); err != nil {
+	skip := returnPath(body)
+	if _, err := u.ReadFrom(io.NewSectionReader(body, skip, body.Size()-skip)); err != nil {
 		return err
 	}
 	_, err = w.store.Enqueue(ctx, u, outs, targets)
