@@ -3,11 +3,14 @@
 package main
 
 import (
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/smtp/resolve/resolvetest"
+	"github.com/packetboat/packetboat/smtp/verify"
 )
 
 // gtube is what rspamd takes for junk of a kind: X is refused, Y gets a header, A nothing.
@@ -65,4 +68,29 @@ func TestEndToEndRspamd(t *testing.T) {
 		t.Errorf("DMARC's reject is no refusal: %v\n%s", err, out)
 	}
 	why(out, "was refused for good", "whose domain asks for reject", "dmarc=fail")
+}
+
+// OpenDKIM, which speaks the milter protocol as most filters do (libmilter), signs what our MX shows it; the signature holds for what was delivered.
+func TestEndToEndMilterSigns(t *testing.T) {
+	d := resolvetest.New(t)
+	o := startOpenDKIM(t, "signed.example", nil)
+	d.Text(opendkimSelector+"._domainkey.signed.example", o.publicText)
+	b := launch(t, "--set", "dns.servers="+d.Addr(), "--set", "filter.milters="+o.addr, "--set", "filter.milter_fail=closed")
+	out, err := b.client("", "swaks", "--server", "127.0.0.1", "--port", b.port(25), "--helo", "client.example.net", "--timeout", "20", "--from", "joe@signed.example",
+		"--to", "ann@example.test", "--header", "Subject: signed-by-milter", "--body", "hello\n..\n\n\n")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	m := b.message(t, "ann@example.test", annPassword, "signed-by-milter")
+	if !strings.Contains(m, "DKIM-Signature: ") || !strings.Contains(m, "d=signed.example") {
+		t.Fatalf("nobody signed:\n%s", m)
+	}
+	m = m[:strings.LastIndex(m, ")\r\n")] // the end of FETCH
+	head, body, _ := strings.Cut(m, "\r\n\r\n")
+	r := verify.New(resolve.New(resolve.Options{Servers: []string{d.Addr()}}), verify.Options{}).Check(t.Context(), verify.Message{
+		Remote: netip.MustParseAddr("127.0.0.1"), MailFrom: "joe@signed.example", Header: []byte(head + "\r\n"), Body: strings.NewReader(body), Size: int64(len(body)),
+	})
+	if len(r.DKIM) != 1 || r.DKIM[0].Status != verify.Pass {
+		t.Errorf("the signature does not hold: %+v\n%s", r.DKIM, m)
+	}
 }
