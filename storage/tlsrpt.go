@@ -24,14 +24,13 @@ const (
 // CountTLS adds to results. What would be too many different ones for a domain or day is left out. A crash may lose it.
 func (s *Store) CountTLS(ctx context.Context, n map[TLSResult]int64) error {
 	return fail("tls results", s.done(&job{ctx: ctx, relaxed: true, run: func(t *tx) error {
+		days := map[int64]int{}
 		for r, count := range n {
-			var have, day, domain int
-			if err := t.db.Row(`SELECT (SELECT COUNT(*) FROM tls_result WHERE day = ? AND domain = ? AND policy = ? AND failure = ?),
-				(SELECT COUNT(*) FROM tls_result WHERE day = ? AND domain = ?), (SELECT COUNT(*) FROM (SELECT 1 FROM tls_result WHERE day = ? LIMIT ?) AS some)`,
-				r.Day, r.Domain, r.Policy, r.Failure, r.Day, r.Domain, r.Day, tlsResultsMax).Scan(&have, &domain, &day); err != nil {
+			room, err := t.roomForTLS(r, days)
+			if err != nil {
 				return err
 			}
-			if have == 0 && (domain >= tlsDomainMax || day >= tlsResultsMax) {
+			if !room {
 				continue
 			}
 			if err := t.exec(`INSERT INTO tls_result (day, domain, policy, failure, count) VALUES (?, ?, ?, ?, ?)
@@ -41,6 +40,29 @@ func (s *Store) CountTLS(ctx context.Context, n map[TLSResult]int64) error {
 		}
 		return nil
 	}}))
+}
+
+// roomForTLS tells whether a result is there or may be added. days are the rows of each day, counted when first asked for.
+func (t *tx) roomForTLS(r TLSResult, days map[int64]int) (bool, error) {
+	var have, domain int
+	if err := t.db.Row(`SELECT COUNT(*) FROM tls_result WHERE day = ? AND domain = ? AND policy = ? AND failure = ?`, r.Day, r.Domain, r.Policy, r.Failure).Scan(&have); err != nil || have > 0 {
+		return true, err
+	}
+	if err := t.db.Row(`SELECT COUNT(*) FROM tls_result WHERE day = ? AND domain = ?`, r.Day, r.Domain).Scan(&domain); err != nil {
+		return false, err
+	}
+	if _, ok := days[r.Day]; !ok {
+		var day int
+		if err := t.db.Row(`SELECT COUNT(*) FROM tls_result WHERE day = ?`, r.Day).Scan(&day); err != nil {
+			return false, err
+		}
+		days[r.Day] = day
+	}
+	if domain >= tlsDomainMax || days[r.Day] >= tlsResultsMax {
+		return false, nil
+	}
+	days[r.Day]++
+	return true, nil
 }
 
 // TLSReportsDue are the domains, at most max after a name, with results of a day. In order.
