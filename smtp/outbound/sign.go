@@ -22,7 +22,7 @@ import (
 // SignOptions of a Signer; the zero value is usable.
 type SignOptions struct {
 	Logger   *slog.Logger
-	Name     string        // the authserv-id of the Authentication-Results that we write
+	Name     string        // the authserv-id of the Authentication-Results that we write; "" means localhost
 	Resolver dns.Resolver  // for chains that nobody has looked at yet (nil: they are taken for broken) and for records of new keys (nil: they never sign)
 	Expire   time.Duration // x= is this long after t=; 0: no x=
 	Now      func() time.Time
@@ -69,6 +69,9 @@ func NewSigner(store *storage.Store, o SignOptions) *Signer {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Name == "" {
+		o.Name = "localhost"
 	}
 	return &Signer{store: store, o: o, keys: map[string][]signingKey{}, made: map[string]madeFields{}}
 }

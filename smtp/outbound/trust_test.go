@@ -13,6 +13,7 @@ import (
 
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/auth/session/sessiontest"
+	"github.com/packetboat/packetboat/smtp/verify"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/storagetest"
 )
@@ -121,5 +122,30 @@ func TestTrustOnTheWay(t *testing.T) {
 				t.Errorf("%v\n%s", v, text)
 			}
 		})
+	}
+}
+
+// TestSealedOnTheWay: what others sent leaves with an ARC set of ours and without a signature of ours, whoever it says that it is from.
+func TestSealedOnTheWay(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", nil)
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port = f.port()
+		mx(r, "remote.example", "127.0.0.1")
+	})
+	h.send(storage.Outgoing{From: "SRS0=ab=cd=x.example=joe@example.test", Seal: true},
+		"Authentication-Results: localhost; spf=pass smtp.mailfrom=x.example\nFrom: eve@example.test\nSubject: forwarded\n\nline\n.dot\n", "joe@remote.example")
+	h.empty()
+	all := f.all()
+	if len(all) != 1 {
+		t.Fatalf("%+v", all)
+	}
+	text := strings.ReplaceAll(all[0].body, "\r\n..", "\r\n.")
+	header, at, err := readHeader(strings.NewReader(text), int64(len(text)))
+	if err != nil || strings.Contains(string(header), "DKIM-Signature:") {
+		t.Errorf("%s %v", header, err)
+	}
+	got := verify.CheckARC(t.Context(), published(t, h.store, "example.test"), header, strings.NewReader(text[at:]), int64(len(text))-at)
+	if got.Status != verify.ARCPass || len(got.Sets) != 1 || got.Sets[0].Domain != "example.test" || !strings.Contains(got.Sets[0].Results, "spf=pass") {
+		t.Errorf("%+v\n%s", got, text)
 	}
 }
