@@ -16,6 +16,9 @@ func (h *house) console(implicit bool) *console.Server {
 	o := console.Options{Name: c.clientHost(), HTTPS: c.told("https"), Services: c.offered(), Policy: c.policy(),
 		TrustedCA: c.TLSCert != "", Domains: h.domains, Logger: h.logger}
 	if implicit {
+		for _, fault := range c.enforcedInVain(h.certs.chain()) {
+			h.logger.Warn("the MTA-STS policy is enforced, and servers that follow it can deliver nothing", "reason", fault)
+		}
 		o.TLS = h.certs.config()
 	}
 	return console.New(o)

@@ -283,6 +283,23 @@ func TestDomainDNSNotes(t *testing.T) {
 	}
 }
 
+// A policy that nobody could follow is warned of.
+func TestEnforcedInVain(t *testing.T) {
+	g := newRegistered(t, published+"[mta_sts]\nmode = \"enforce\"\n")
+	if z := g.ask(t, "example.test", false); len(z.Notes) != 1 || !strings.Contains(z.Notes[0], "local CA") {
+		t.Errorf("%q", z.Notes)
+	}
+	c := g.control.config
+	c.TLSCert, c.STSMX = "cert.pem", []string{"mail.example.test", "mx.example.net", "*.example.net"}
+	if faults := c.enforcedInVain(g.control.chain()); len(faults) != 1 || !strings.Contains(faults[0], "not for mx.example.net") {
+		t.Errorf("%q", faults)
+	}
+	c.STSMode = "testing"
+	if faults := c.enforcedInVain(g.control.chain()); len(faults) != 0 {
+		t.Errorf("%q", faults)
+	}
+}
+
 // Mail that goes out through another host is not judged by this server's addresses; another name in HELO has records of its own.
 func TestDomainDNSRelay(t *testing.T) {
 	g := newRegistered(t, published+"[outbound]\nsmarthost = \"relay.example.net:587\"\nhostname = \"out.example.test\"\n")

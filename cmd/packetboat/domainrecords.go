@@ -81,15 +81,8 @@ func (s *survey) zone() *zone {
 	z := &zone{Domain: s.domain, relay: s.relay(), Host: s.config.Hostname, Records: s.records(), Notes: []string{}}
 	c := s.config
 	note := func(format string, args ...any) { z.Notes = append(z.Notes, fmt.Sprintf(format, args...)) }
-	if !c.everywhere() && len(c.PublicAddresses) == 0 {
-		only := true
-		for _, a := range c.Listen {
-			ip, err := netip.ParseAddr(a)
-			only = only && err == nil && ip.IsLoopback()
-		}
-		if only {
-			note("This server listens for this machine alone; for the world set listen = \"all\".")
-		}
+	if c.forItself() && len(c.PublicAddresses) == 0 {
+		note("This server listens for this machine alone; for the world set listen = \"all\".")
 	}
 	for _, p := range []struct {
 		listener string
@@ -102,6 +95,9 @@ func (s *survey) zone() *zone {
 		case n != p.standard:
 			note("Port %d is what %s, and this server has %d: use base_port = 0, or forward the port and say so (clients.ports = \"%s=%d\").", p.standard, p.why, n, p.listener, p.standard)
 		}
+	}
+	for _, fault := range c.enforcedInVain(s.chain) {
+		note("MTA-STS is enforced, so that other servers deliver nothing: %s.", fault)
 	}
 	if relay := s.relay(); relay != "" {
 		note("Mail of %s goes out through %s: what the SPF record needs for that (include:...), its provider says.", s.domain, relay)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -136,10 +137,20 @@ func (c *config) clientHost() string {
 	switch {
 	case c.ClientsHost != "":
 		return c.ClientsHost
-	case c.everywhere() && !strings.HasSuffix(c.Domain, ".test"): // names below .test are never in the DNS
-		return c.Hostname
+	case c.forItself(), strings.HasSuffix(c.Domain, ".test"): // names below .test are never in the DNS
+		return "localhost"
 	}
-	return "localhost"
+	return c.Hostname
+}
+
+// forItself tells whether nothing but this machine can connect.
+func (c *config) forItself() bool {
+	for _, l := range c.Listen {
+		if a, err := netip.ParseAddr(l); err != nil || !a.IsLoopback() {
+			return false
+		}
+	}
+	return true
 }
 
 // offered are the services that clients are told of, what has TLS from the first byte first (RFC 8314 section 3).
@@ -155,6 +166,22 @@ func (c *config) offered() (all []console.Service) {
 		}
 	}
 	return all
+}
+
+// enforcedInVain is why servers that follow the MTA-STS policy could not deliver: none if it is not enforced, or as far as can be seen from here.
+func (c *config) enforcedInVain(chain []*x509.Certificate) (faults []string) {
+	if c.STSMode != console.Enforce {
+		return nil
+	}
+	if c.TLSCert == "" {
+		return []string{"the certificate is the local CA's, which nobody trusts (set tls.cert and tls.key, or mta_sts.mode = testing)"}
+	}
+	for _, mx := range c.policy().MX {
+		if len(chain) > 0 && !strings.HasPrefix(mx, "*.") && chain[0].VerifyHostname(mx) != nil {
+			faults = append(faults, "the certificate is not for "+mx+", which the policy names")
+		}
+	}
+	return faults
 }
 
 // policy is the MTA-STS policy of all domains.
