@@ -276,7 +276,7 @@ func TestSettle(t *testing.T) {
 	}
 	wantQueue(t, s, QueueFilter{}, "2@b.test leased", a.Name+".far.test waiting")
 	verifyStore(t, s)
-	if r, err := s.Records(t.Context(), "sent", 0, 0, 10); err != nil || len(r) != 3 || r[0].Subject != "Q" {
+	if r, err := s.SentOf(t.Context(), "Q", 10); err != nil || len(r) != 1 || r[0].From != a.Name || len(r[0].Recipients) != 1 || r[0].Recipients[0] != (SentRecipient{"1@a.test", "failed", 3, "5.1.1", "550 no", "mx"}) {
 		t.Errorf("%+v %v", r, err)
 	}
 	// A notice that cannot be entered leaves all as it was.

@@ -107,6 +107,8 @@ type settled struct {
 	queue   string
 	account int64
 	sender  string
+
+	attempts int // with this one, if it was one
 }
 
 // historyMax bounds what is kept of former attempts, and replyMax what is kept of a reply.
@@ -131,6 +133,10 @@ func (x *settlement) settle(o *Outcome) error {
 		return err
 	}
 	x.there[o.Recipient] = true
+	if !o.NoAttempt {
+		attempts++
+	}
+	w.attempts = attempts
 	if o.State != Deferred {
 		return x.end(w, k, state)
 	}
@@ -150,12 +156,9 @@ func (x *settlement) settle(o *Outcome) error {
 		err = t.exec(`UPDATE outbox_recipient SET state = ?, due = ?, owner = '', lease = 0 WHERE id = ?`, state, due, o.Recipient)
 	} else {
 		x.letters = append(x.letters, w)
-		if !o.NoAttempt {
-			attempts++
-		}
 		reply := cut(o.Reply, replyMax)
-		err = t.exec(`UPDATE outbox_recipient SET state = ?, due = ?, owner = '', lease = 0, attempts = ?, reply = ?, status = ?, remote = ?, tried = ?,
-			delayed = CASE WHEN ? = 1 THEN 1 ELSE delayed END, history = ? WHERE id = ?`, state, due, attempts, reply, o.Status, o.Remote, t.now(), truth(o.Delayed),
+		err = t.exec(`UPDATE outbox_recipient SET state = ?, due = ?, owner = '', lease = 0, attempts = ?, reply = ?, status = ?, remote = ?, tried = CASE WHEN ? = 1 THEN tried ELSE ? END,
+			delayed = CASE WHEN ? = 1 THEN 1 ELSE delayed END, history = ? WHERE id = ?`, state, due, attempts, reply, o.Status, o.Remote, truth(o.NoAttempt), t.now(), truth(o.Delayed),
 			remember(history, fmt.Sprintf("%d\t%s\t%s\t%s\n", t.now(), o.Status, oneLine(o.Remote), oneLine(reply))), o.Recipient)
 	}
 	if err != nil || state == QueueHeld {

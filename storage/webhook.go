@@ -145,16 +145,6 @@ func (t *tx) tellAccepted(l letter, size int64) error {
 	return t.putEvent(b)
 }
 
-// recordSettled tells the journal and the webhook what became of recipients.
-func (t *tx) recordSettled(all []settled) error {
-	for i := range all {
-		if err := t.tellSettled(&all[i]); err != nil {
-			return err
-		}
-	}
-	return t.journalSettled(all)
-}
-
 // tellSettled writes the event of an outcome.
 func (t *tx) tellSettled(w *settled) error {
 	kind := EventDelivered
@@ -176,41 +166,16 @@ func (t *tx) tellSettled(w *settled) error {
 	return t.putEvent(b)
 }
 
-// sentRecord is the detail of a journal record of kind "sent": what a transaction said of the recipients of a message.
-type sentRecord struct {
-	From       string          `json:"from"`
-	Recipients []sentRecipient `json:"recipients"`
-}
-
-type sentRecipient struct {
-	Address string `json:"address"`
-	State   string `json:"state"`
-	Status  string `json:"status,omitempty"`
-	Reply   string `json:"reply,omitempty"`
-	Remote  string `json:"remote,omitempty"`
-}
-
-// journalSettled writes a record for each message of which something was settled; its subject is the queue id.
-func (t *tx) journalSettled(all []settled) error {
-	for len(all) > 0 {
-		n := 1
-		for n < len(all) && n < 100 && all[n].outbox == all[0].outbox {
-			n++
-		}
-		d := sentRecord{From: all[0].sender}
-		for _, w := range all[:n] {
-			d.Recipients = append(d.Recipients, sentRecipient{w.address, string(w.State), w.Status, cut(w.Reply, replyMax), w.Remote})
-		}
-		detail, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		if err := t.addRecords([]Record{{At: t.s.o.Now(), Kind: "sent", Account: all[0].account, Subject: all[0].queue, Detail: detail}}); err != nil {
-			return err
-		}
-		all = all[n:]
-	}
-	return nil
+// DropEvents gives up events from before a time, and tells how many there were.
+func (s *Store) DropEvents(ctx context.Context, before time.Time) (total int, err error) {
+	err = s.untilDone(ctx, func(t *tx) (bool, error) {
+		n, err := t.db.Changed(`DELETE FROM webhook_event WHERE id IN (SELECT id FROM webhook_event WHERE at < ? ORDER BY id LIMIT ?)`, before.UnixMilli(), sweepStep)
+		t.wrote = t.wrote || n > 0
+		total += int(n)
+		t.after = append(t.after, func() { t.s.events.add(-int(n)) })
+		return n == sweepStep, err
+	})
+	return total, fail("drop events", err)
 }
 
 // NextEvents are events that are due, in the order in which they happened, at most max; next says when the next is due if there is none now, zero when there is none at all.

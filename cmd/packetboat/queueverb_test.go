@@ -37,11 +37,19 @@ func TestQueueVerbs(t *testing.T) {
 	}
 	put("Q1", ann.ID, ann.Name, "joe@far.test", "sue@near.test")
 	put("Q2", 0, "", "kim@far.test")
+	put("01SENT99", 0, "", "1@gone.test", "2@gone.test")
 	l, err := store.Lease(t.Context(), storage.LeaseRequest{Owner: "w", Max: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Settle(t.Context(), []storage.Outcome{{Recipient: l[0].ID, State: storage.Deferred, Due: l[0].Created.AddDate(1, 0, 0), Reply: "451 \x1b[31mcome back", Status: "4.3.0", Remote: "mx.far.test"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := store.Queue(t.Context(), storage.QueueFilter{Domain: "gone.test"}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Settle(t.Context(), []storage.Outcome{{Recipient: gone[0].ID, State: storage.Relayed, Reply: "250 fine", Remote: "mx.gone.test"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Close(); err != nil {
@@ -52,6 +60,8 @@ func TestQueueVerbs(t *testing.T) {
 		code int
 		want string
 	}{
+		{"why 01sent99", exitOK, "<1@gone.test> relayed (attempt 1)\n  reply   mx.gone.test: 250 fine\nin the queue: <2@gone.test> waiting, next attempt now\n"},
+		{"queue drop 01SENT99", exitOK, "1 recipients are removed\n"},
 		{"queue list", exitOK, "mx.far.test: 451 ?[31mcome back"},
 		{"queue list --json --account ann --domain far.test", exitOK, `"to": "joe@far.test"`},
 		{"queue list --account eve", exitFailed, `account "eve": there is none`},

@@ -14,12 +14,16 @@ import (
 
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // whyJSON is what is known of an id: what became of messages, and the session that had it.
 type whyJSON struct {
 	Messages []smtp.Note   `json:"messages"`
 	Session  *session.Info `json:"session,omitempty"`
+
+	Sent   []storage.Sent  `json:"sent,omitempty"`   // what left
+	Queued []queueItemJSON `json:"queued,omitempty"` // what must leave still
 }
 
 const (
@@ -41,7 +45,10 @@ func (c *control) why(r *http.Request) (any, error) {
 		time.Sleep(whyPatience)
 		w, err = c.recorded(r, id)
 	}
-	if err == nil && len(w.Messages) == 0 && w.Session == nil {
+	if err == nil {
+		err = c.leaving(r.Context(), id, w)
+	}
+	if err == nil && len(w.Messages) == 0 && w.Session == nil && len(w.Sent) == 0 && len(w.Queued) == 0 {
 		err = fmt.Errorf("%s: %w in the journal; it may be older than history.keep", id, fs.ErrNotExist)
 	}
 	return w, err
@@ -125,6 +132,7 @@ func (w *whyJSON) text() string {
 	for i := len(w.Messages) - 1; i >= 0; i-- {
 		explain(&b, w.Messages[i])
 	}
+	w.explainSent(&b)
 	if s := w.Session; s != nil {
 		state := "goes on"
 		if !s.Ended.IsZero() {

@@ -42,6 +42,7 @@ const pauseMax = 10 * time.Minute
 type events interface {
 	NextEvents(ctx context.Context, max int) (due []storage.Event, next time.Time, err error)
 	SettleEvents(ctx context.Context, all []storage.EventOutcome) error
+	DropEvents(ctx context.Context, before time.Time) (int, error)
 	EventsChanged() <-chan struct{}
 	EventCounts() (waiting, dropped int64)
 }
@@ -191,13 +192,16 @@ func (w *Worker) step(ctx context.Context) (time.Duration, error) {
 			continue
 		}
 		outcomes[i].Due, outcomes[i].Reply = w.o.Now().Add(pause), fault.Error()
-		if w.o.Now().Sub(e.At) > w.o.GiveUp {
-			outcomes[i].Done = true
-			w.o.Logger.Error("webhook: an event is given up", "event", e.Kind, "id", e.ID, "queue", e.Queue)
-		}
 	}
 	// What was taken is not told again because the server ends just now.
-	return pause, w.store.SettleEvents(context.WithoutCancel(ctx), outcomes)
+	if err := w.store.SettleEvents(context.WithoutCancel(ctx), outcomes); err != nil || pause == 0 {
+		return pause, err
+	}
+	n, err := w.store.DropEvents(ctx, w.o.Now().Add(-w.o.GiveUp))
+	if n > 0 {
+		w.o.Logger.Error("webhook: events are given up", "events", n, "after", w.o.GiveUp)
+	}
+	return pause, err
 }
 
 // pause grows with the failures in a row; the last fifth is left to chance.
