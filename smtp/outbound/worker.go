@@ -87,10 +87,11 @@ type Worker struct {
 
 	mu        sync.Mutex
 	lanes     map[string]*lane
-	ready     []*lane        // with jobs, and with less of them under way than may be; the first is next
-	held      map[int64]bool // recipients that are leased, queued or under way
-	queued    int            // recipients in lanes
-	running   int            // runners
+	ready     []*lane                  // with jobs, and with less of them under way than may be; the first is next
+	held      map[int64]bool           // recipients that are leased, queued or under way; false: somebody else's by now
+	late      map[int64]storage.Leased // of those, what was leased once more
+	queued    int                      // recipients in lanes
+	running   int                      // runners
 	pool      pool
 	down      map[netip.AddrPort]*outage
 	names     map[int64]string // of accounts
@@ -107,7 +108,7 @@ func NewWorker(store *storage.Store, registry *session.Registry, resolver dns.Re
 		finder: &finder{resolver: resolver, family: o.Family, port: o.Port, own: o.Own, noLoopback: o.NoLoopback},
 		owner:  "outbound-" + ulid.Make().String(),
 		notes:  make(chan struct{}, 1),
-		lanes:  map[string]*lane{}, held: map[int64]bool{}, names: map[int64]string{}, down: map[netip.AddrPort]*outage{},
+		lanes:  map[string]*lane{}, held: map[int64]bool{}, late: map[int64]storage.Leased{}, names: map[int64]string{}, down: map[netip.AddrPort]*outage{},
 		pool: pool{idle: map[string][]*client{}},
 	}
 }
@@ -218,9 +219,13 @@ func (w *Worker) busy(domain string) bool {
 func (w *Worker) enter(all []storage.Leased) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// What is still here was not settled when its lease was over: nobody else has it.
+	// What is still here was leased anew while its runner settles it (then it is another attempt), or because its lease was over before it was
+	// settled (then it is this one still): revive finds out when the runner is through.
 	all = slices.DeleteFunc(all, func(l storage.Leased) bool {
 		_, here := w.held[l.ID]
+		if here {
+			w.late[l.ID] = l
+		}
 		return here
 	})
 	for len(all) > 0 {
@@ -285,18 +290,40 @@ func (w *Worker) run(l *lane, j *job) {
 	r := &runner{w: w, lane: l}
 	for n := 1; j != nil; n++ {
 		r.deliver(j)
+		w.revive(j)
 		j = w.another(l, j, n)
 	}
 	r.release()
+}
+
+// revive ends the hold on a job's recipients, and enters those that are leased again: to us, after they were settled.
+func (w *Worker) revive(done *job) {
+	var late []storage.Leased
+	var ids []int64
+	w.mu.Lock()
+	for i := range done.to {
+		id := done.to[i].ID
+		delete(w.held, id)
+		if l, ok := w.late[id]; ok {
+			delete(w.late, id)
+			late, ids = append(late, l), append(ids, id)
+		}
+	}
+	w.mu.Unlock()
+	if len(ids) == 0 || w.ctx.Err() != nil {
+		return
+	}
+	kept, err := w.store.ExtendLease(w.ctx, w.owner, leaseTime, ids)
+	if err != nil {
+		return // they wait again when the lease is over
+	}
+	w.enter(slices.DeleteFunc(late, func(l storage.Leased) bool { return !slices.Contains(kept, l.ID) }))
 }
 
 // another ends a job and tells which one the runner takes next; nil: none.
 func (w *Worker) another(l *lane, done *job, n int) *job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range done.to {
-		delete(w.held, done.to[i].ID)
-	}
 	w.queued -= len(done.to)
 	l.recipients -= len(done.to)
 	if l.recipients < w.perLane()/2 {
