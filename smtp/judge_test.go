@@ -359,3 +359,39 @@ func TestJudgedLarge(t *testing.T) {
 		t.Fatal("the message is another one")
 	}
 }
+
+// What a front end's clients do counts for them, each by itself, and not for the front end.
+func TestXClientRates(t *testing.T) {
+	o := smtp.JudgeOptions{Rates: smtp.RateOptions{Connections: smtp.Rate{Address: 1}}}
+	judge := smtp.NewJudge(o)
+	defer judge.Close()
+	h := open(t, smtp.Options{Judge: judge}, auth.PlaintextNever)
+	sessiontest.Play(t, `
+		a = front
+		a< 220 *
+		b = front
+		b< 220 *
+		c = front
+		c< 220 *
+		c> XCLIENT ADDR=192.0.2.7
+		c< 220 *
+		a> XCLIENT ADDR=192.0.2.8
+		a< 220 *
+		b> XCLIENT ADDR=192.0.2.7
+		b< 421 4.7.0 *
+		b< CLOSED
+		c> XCLIENT ADDR=[UNAVAILABLE]
+		c< 220 *
+		c> EHLO x
+		c<< 250 LIMITS *
+		c> MAIL FROM:<a@b.example>
+		c< 250 *
+		c> RCPT TO:<ann@example.test>
+		c< 250 *
+		c> DATA
+		c< 354 *
+		c> Subject: x
+		c> .
+		c< 250 2.0.0 *
+	`, h.env(t))
+}

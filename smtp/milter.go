@@ -122,6 +122,9 @@ func (x *milterExchange) connect() (*milter.Action, error) {
 	if a.Is6() {
 		family = milter.FamilyInet6
 	}
+	if !a.IsValid() { // a front end need not know its client
+		return x.s.Conn("unknown", milter.FamilyUnknown, 0, "")
+	}
 	host := x.m.Host
 	if host == "" {
 		host = "[" + a.String() + "]"

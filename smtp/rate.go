@@ -157,8 +157,8 @@ func (r *rates) put(k rateKey, whole time.Time) {
 // admit counts a connection and tells why it is not taken; nil when it is.
 func (c *client) admit() *reply {
 	j := c.srv.o.Judge
-	if j == nil || j.trusts(c.remote()) {
-		return nil
+	if j == nil || c.told == nil && c.fronts() || j.trusts(c.remote()) {
+		return nil // a front end's connections are its clients', once it told who they are
 	}
 	limit := j.rates.over(connections, c.remote())
 	if limit == "" && !c.remote().IsLoopback() { // behind which may be everybody

@@ -107,7 +107,9 @@ func (r *rspamd) describe(h http.Header, m *Examined) {
 		}
 	}
 	h.Set("Content-Type", "application/octet-stream")
-	set("IP", m.Remote.Addr().Unmap().WithZone("").String())
+	if a := m.Remote.Addr(); a.IsValid() { // a front end need not know its client
+		set("IP", a.Unmap().WithZone("").String())
+	}
 	set("Helo", m.Helo)
 	set("Hostname", m.Host)
 	set("From", "<"+m.From+">")

@@ -54,6 +54,10 @@ func (c *client) xclient(_, arg string) {
 		return
 	}
 	c.told = &t
+	if r := c.admit(); r != nil {
+		c.part(r, r.text)
+		return
+	}
 	c.forget()
 	c.answer(say(220, "", "%s ESMTP Service Ready", c.srv.o.Name))
 	c.feed, c.hush = []byte("RSET\r\n"), 1
