@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/packetboat/packetboat/console"
+	"github.com/packetboat/packetboat/smtp/outbound"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -218,9 +217,7 @@ func (s *survey) secure() (all []*record) {
 	all = append(all, &record{Name: "_smtp._tls." + dns.Fqdn(s.domain), Type: "TXT", Data: quoted("v=TLSRPTv1; rua=mailto:postmaster@" + s.domain), Need: wise,
 		What: "TLS reports: others say when TLS fails", check: checkTLSRPT(s.domain)})
 	if len(s.chain) > 0 {
-		// RFC 7672 section 3.1.1: DANE-EE(3) SPKI(1) SHA2-256(1) is the recommended one.
-		sum := sha256.Sum256(s.chain[0].RawSubjectPublicKeyInfo)
-		all = append(all, &record{Name: "_25._tcp." + dns.Fqdn(c.Hostname), Type: "TLSA", Data: "3 1 1 " + hex.EncodeToString(sum[:]), Need: optional,
+		all = append(all, &record{Name: "_25._tcp." + dns.Fqdn(c.Hostname), Type: "TLSA", Data: outbound.TLSA(s.chain[0]), Need: optional,
 			What: "DANE: this server's key. Only in a zone that is signed with DNSSEC; must be changed before the key is", check: checkTLSA(s.chain)})
 	}
 	return all

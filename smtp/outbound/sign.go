@@ -40,6 +40,7 @@ type Signer struct {
 	epoch uint64                  // of the keys
 	keys  map[string][]signingKey // by domain; none: the domain is not ours
 	made  map[string]madeFields   // by Sign's and Seal's key
+	older map[string]madeFields   // those before them, which go when made is full
 }
 
 // signingKey is an active key, ready for use.
@@ -56,7 +57,7 @@ type madeFields struct {
 }
 
 const (
-	madeMax  = 1024      // messages whose fields are kept, a few KiB each
+	madeMax  = 1024      // messages in each of made and older, a few KiB each
 	madeAge  = time.Hour // and for how long: t= is a time
 	keysMax  = 1000      // domains whose keys are kept
 	maxSized = 1 << 20   // of a header that is signed
@@ -96,6 +97,9 @@ func (s *Signer) once(ctx context.Context, key string, keep bool, produce func()
 	s.mu.Lock()
 	s.refresh()
 	m, ok := s.made[key]
+	if !ok {
+		m, ok = s.older[key]
+	}
 	epoch := s.epoch
 	s.mu.Unlock()
 	if ok && keep && s.o.Now().Sub(m.at) < madeAge {
@@ -108,7 +112,9 @@ func (s *Signer) once(ctx context.Context, key string, keep bool, produce func()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.epoch == epoch {
-		s.trim()
+		if len(s.made) >= madeMax {
+			s.made, s.older = map[string]madeFields{}, s.made
+		}
 		s.made[key] = madeFields{fields, s.o.Now()}
 	}
 	return fields, nil
@@ -120,24 +126,7 @@ func (s *Signer) refresh() {
 		s.epoch = e
 		clear(s.keys)
 		clear(s.made)
-	}
-}
-
-// trim makes room for one more: the old ones go, and if all are young, any. With mu.
-func (s *Signer) trim() {
-	if len(s.made) < madeMax {
-		return
-	}
-	for k, m := range s.made {
-		if s.o.Now().Sub(m.at) >= madeAge {
-			delete(s.made, k)
-		}
-	}
-	for k := range s.made {
-		if len(s.made) < madeMax {
-			return
-		}
-		delete(s.made, k)
+		clear(s.older)
 	}
 }
 

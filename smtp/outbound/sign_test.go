@@ -184,6 +184,15 @@ func TestSignOnce(t *testing.T) {
 	if bytes.Equal(sign(), second) {
 		t.Error("it was kept for two hours")
 	}
+	foreign := strings.Replace(letter, "@Example.test", "@foreign.example", 1)
+	for i := range 3 * madeMax {
+		if f, err := signer.Sign(t.Context(), fmt.Sprint("many ", i), "", strings.NewReader(foreign), int64(len(foreign))); err != nil || f != nil {
+			t.Fatal(f, err)
+		}
+	}
+	if n := len(signer.made) + len(signer.older); n > 2*madeMax {
+		t.Errorf("%d messages are kept", n)
+	}
 	if f, err := NewSigner(s, SignOptions{NoSign: true}).Sign(t.Context(), "", "", message, int64(len(letter))); err != nil || f != nil {
 		t.Error("off:", f, err)
 	}
