@@ -219,8 +219,8 @@ func (t *transaction) filter(ctx context.Context, f Filter, m *Examined, h *head
 		err = h.apply(found.Edits)
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return s, replyTo(ctx.Err())
+		if cause := t.c.context().Err(); cause != nil {
+			return s, replyTo(cause) // the session ends, and the filter is not to blame
 		}
 		t.c.log.Warn("a filter failed", "filter", f.Name(), "queue", t.queue, "closed", f.FailClosed(), "error", err)
 		v.because("filter " + f.Name() + " did not answer as it should")

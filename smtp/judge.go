@@ -129,6 +129,9 @@ func (t *transaction) spooled(ctx context.Context, h *header, added []byte, body
 	return u, nil
 }
 
+// filtersTime is how long all filters may take together: a sender waits 10 minutes for the reply (RFC 5321 section 4.5.3.2.6).
+const filtersTime = 4 * time.Minute
+
 // judge asks everybody. An error refuses the message; the spool is the message's body from here on.
 func (t *transaction) judge(ctx context.Context, h *header, s *spool) (*spool, error) {
 	j := t.c.srv.o.Judge
@@ -144,9 +147,11 @@ func (t *transaction) judge(ctx context.Context, h *header, s *spool) (*spool, e
 	if r := t.greylist(ctx); r != nil {
 		return s, r
 	}
+	asking, cancel := context.WithTimeout(ctx, filtersTime)
+	defer cancel()
 	for _, f := range j.o.Filters {
 		var r *reply
-		if s, r = t.filter(ctx, f, t.examined(h, s), h, s); r != nil {
+		if s, r = t.filter(asking, f, t.examined(h, s), h, s); r != nil {
 			return s, r
 		}
 	}

@@ -182,6 +182,28 @@ func FuzzEdit(f *testing.F) {
 	})
 }
 
+// Whatever an rspamd answers, it can change no more than fields.
+func FuzzRspamd(f *testing.F) {
+	f.Add([]byte(`{"action":"no action","score":1,"required_score":5,"symbols":{"A":{"score":1}},"milter":{"add_headers":{"X":{"value":"1","order":0},"Y":["a",{"value":"b"}]},"remove_headers":{"Z":1}}}`))
+	f.Add([]byte(`{"action":"rewrite subject","subject":"a\r\nb","dkim-signature":["x"],"milter":{"reject":"discard"}}`))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		found, err := readRspamd(answer)
+		if err != nil {
+			return
+		}
+		h := &header{}
+		h.parse([]byte("From: a@b\r\nSubject: x\r\nX: y\r\n\r\nbody"))
+		if h.apply(found.Edits) != nil {
+			return
+		}
+		again := &header{}
+		again.parse(append(h.block(), "\r\nbody"...))
+		if len(again.fields) != len(h.fields) || string(again.rest) != "\r\nbody" {
+			t.Fatalf("%q breaks the header: %q", answer, h.block())
+		}
+	})
+}
+
 func TestHeloFault(t *testing.T) {
 	for _, test := range []struct {
 		name, remote string
