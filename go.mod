@@ -42,7 +42,6 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/matttproud/golang_protobuf_extensions/v2 v2.0.0 // indirect
 	github.com/miekg/dns v1.1.73 // indirect
-	github.com/migadu/go-sieve v1.1.2 // indirect
 	github.com/mjl-/adns v0.0.0-20250321173553-ab04b05bdfea // indirect
 	github.com/mjl-/autocert v0.0.0-20250321204043-abab2b936e31 // indirect
 	github.com/mjl-/bstore v0.0.9 // indirect
