@@ -2,12 +2,15 @@ package outbound
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mjl-/mox/dns"
 
+	"github.com/packetboat/packetboat/auth/session"
+	"github.com/packetboat/packetboat/auth/session/sessiontest"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/storagetest"
 )
@@ -136,4 +139,32 @@ func TestMany(t *testing.T) {
 	if len(seen) != 250 || len(f.all()) > 20 {
 		t.Errorf("%d recipients in %d messages", len(seen), len(f.all()))
 	}
+}
+
+// Where no more connections may be opened, mail waits a little, and nothing is held against the host.
+func TestOutgoingLimit(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", nil)
+	h := empty(t, storage.Options{})
+	h.registry = sessiontest.New(t, session.Options{Limits: session.Limits{Outgoing: 1}})
+	taken, err := h.registry.Dial(t.Context(), session.DialOptions{Protocol: session.SMTP, Address: netip.MustParseAddrPort(f.ln.Addr().String())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.run(func(o *Options, r *dns.MockResolver) {
+		o.Port = f.port()
+		mx(r, "example.org", "127.0.0.1")
+	})
+	h.send(storage.Outgoing{}, hello, "joe@example.org")
+	h.until("put off", func() bool {
+		all := h.items()
+		return all[0].State == storage.QueueWaiting && all[0].Due.After(time.Now().Add(2*time.Second))
+	})
+	if i := h.items()[0]; i.Attempts != 0 || len(h.worker.down) != 0 {
+		t.Errorf("%+v, %v", i, h.worker.down)
+	}
+	taken.Close()
+	if _, err := h.store.RetryNow(t.Context(), storage.QueueFilter{}); err != nil {
+		t.Fatal(err)
+	}
+	h.empty()
 }

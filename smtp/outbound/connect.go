@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/packetboat/packetboat/auth/session"
@@ -35,7 +36,12 @@ func (w *Worker) config(t *target) *tls.Config {
 	return &tls.Config{ServerName: t.host, MinVersion: tls.VersionTLS12, RootCAs: w.o.Roots, InsecureSkipVerify: t.route.TLS != Verified}
 }
 
-// connect opens a connection on which messages can be sent. The error is a *failure, session.ErrDrain (wrapped), or that of ctx.
+// isOurs tells whether an error says nothing of the peer: there are too many connections already, or files.
+func isOurs(err error) bool {
+	return errors.Is(err, session.ErrLimit) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// connect opens a connection on which messages can be sent. The error is a *failure, one of ours (isOurs, session.ErrDrain), or that of ctx.
 func (w *Worker) connect(ctx context.Context, t *target) (*client, error) {
 	c, err := w.try(ctx, t, true)
 	var f *failure
@@ -56,8 +62,8 @@ func (w *Worker) try(ctx context.Context, t *target, withTLS bool) (_ *client, e
 		if errors.Is(err, session.ErrDrain) || ctx.Err() != nil {
 			return nil, err
 		}
-		if errors.Is(err, session.ErrLimit) {
-			return nil, &failure{status: "4.3.2", text: err.Error(), remote: remote, stage: atConnect, err: err}
+		if isOurs(err) {
+			return nil, err
 		}
 		return nil, &failure{status: "4.4.1", text: "connection failed: " + printable(err.Error()), remote: remote, stage: atConnect, err: err}
 	}
@@ -132,7 +138,7 @@ type pool struct {
 	n    int
 }
 
-// maxIdle is how many connections of one key lie in the pool at most.
+// maxIdle is how many connections of one key lie in the pool at most; of all keys it is as many as may be in use, if that is more.
 const maxIdle = 64
 
 // park puts a connection that can be used again into the pool, or closes it. When its session is told to end meanwhile, it says goodbye by itself.
@@ -142,7 +148,7 @@ func (w *Worker) park(c *client) {
 		return
 	}
 	w.mu.Lock()
-	if w.stopping || len(w.pool.idle[c.key]) >= maxIdle {
+	if w.stopping || len(w.pool.idle[c.key]) >= maxIdle || w.pool.n >= max(maxIdle, w.o.Concurrency) {
 		w.mu.Unlock()
 		c.quit()
 		return

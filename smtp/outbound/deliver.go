@@ -260,9 +260,18 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 				d.putOff(d.w.o.Now())
 				return false
 			}
+			if isOurs(err) {
+				d.w.log.Warn("no connection to another server can be opened", "error", err)
+				d.putOff(d.w.o.Now().Add(soon))
+				return false
+			}
 			var f *failure
 			if !errors.As(err, &f) {
 				f = &failure{status: "4.3.0", text: printable(err.Error()), remote: t.host}
+			}
+			if ending(f) {
+				d.putOff(d.w.o.Now())
+				return false
 			}
 			d.w.answered(t.addr, f)
 			x.failed(f)
@@ -277,6 +286,9 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 		case !errors.As(err, &f):
 			d.unreadable(err)
 			return true
+		case ending(f) && f.stage != atEnd:
+			d.putOff(d.w.o.Now())
+			return false
 		case errors.Is(f.err, errLocal):
 			continue // it took as many messages as it takes on one connection: on with another one
 		case used && !fresh && c.broken && (f.stage == atMail || f.stage == atRcpt && f.err != nil) && !errors.Is(f.err, session.ErrKilled) && d.untouched():
@@ -291,6 +303,14 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 		}
 		return true
 	}
+}
+
+// soon is when mail is looked at again for which there was no connection left.
+const soon = 10 * time.Second
+
+// ending tells whether the session was ended because the server ends.
+func ending(f *failure) bool {
+	return errors.Is(f.err, session.ErrDrain) || errors.Is(f.err, session.ErrHurry)
 }
 
 // ended says that a host has had its say.

@@ -131,7 +131,8 @@ func (d *delivery) prepare(c *client) error {
 func (d *delivery) sender(c *client, p *parcel) (international string, err error) {
 	from, ok := wirePath(d.m.From)
 	if !ok {
-		return "", &failure{status: "5.1.7", permanent: true, text: "the sender's address cannot be sent", remote: c.remote, stage: atMail, reply: Reply{Code: 553}}
+		d.all(&failure{status: "5.1.7", permanent: true, text: "the sender's address cannot be sent", stage: atMail})
+		return "", nil
 	}
 	switch {
 	case !ascii(from):

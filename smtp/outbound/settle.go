@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/packetboat/packetboat/storage"
@@ -57,7 +58,11 @@ func (d *delivery) settle() {
 		if t.putOff {
 			continue
 		}
-		w.log.Info("outgoing "+string(o.State), "queue", t.Queue, "to", t.Address, "from", t.From, "remote", o.Remote, "status", o.Status, "reply", o.Reply, "attempt", t.Attempts+1)
+		level := slog.LevelInfo
+		if o.NoAttempt {
+			level = slog.LevelDebug // it is held: nothing happened
+		}
+		w.log.Log(context.Background(), level, "outgoing "+string(o.State), "queue", t.Queue, "to", t.Address, "from", t.From, "remote", o.Remote, "status", o.Status, "reply", o.Reply, "attempt", t.Attempts+1)
 	}
 }
 
