@@ -183,7 +183,7 @@ func (w *Worker) deliverHere(ctx context.Context, l *storage.Leased, body storag
 				return err
 			}
 		}
-		outs = append(outs, storage.Outgoing{Queue: l.Queue, Account: f.Account, From: from, UTF8: l.UTF8, RequireTLS: l.RequireTLS, Priority: l.Priority, Seal: true,
+		outs = append(outs, storage.Outgoing{Queue: l.Queue, Account: f.Account, From: from, UTF8: l.UTF8, RequireTLS: l.RequireTLS, Priority: l.Priority, Seal: l.Account == 0,
 			Recipients: []storage.OutgoingRecipient{{Address: f.Address}}})
 	}
 	u, err := w.store.NewMail(ctx, 0, -1)
