@@ -13,7 +13,7 @@ type LeaseRequest struct {
 	Owner     string                   // who takes it
 	For       time.Duration            // how long, unless ExtendLease; 0 means 10 minutes
 	Max       int                      // recipients; 0 means 100
-	PerDomain int                      // of one domain; 0 means Max
+	PerDomain int                      // of one domain and priority; 0 means Max
 	Busy      func(domain string) bool // domains to leave; it must be quick and not use the store; nil: none
 }
 

@@ -93,6 +93,7 @@ func (p *program) root() *cobra.Command {
   packetboat mailbox stats ann           her mailboxes, and the search index
   packetboat mount add ann /d /srv/d     a folder of this machine among her files
   packetboat domain dns example.org      the DNS records to publish, or what is wrong with them
+  packetboat queue list                  mail that must leave
   packetboat doctor ftp                  can FTP clients reach this server?
 
 The verbs work on a running server (through control.sock in its data folder)

@@ -30,11 +30,11 @@ func (p *program) queueVerb() *cobra.Command {
 An ID is the one that the 250 named and the log has, or the number of a recipient. --from, --to: * stands for anything,
 "<>" for the null sender. Filters narrow one another. States: waiting, leased (a worker is at it), held.`,
 	}, p.queueList(), p.queueShow(),
-		p.queueAct("retry", "Try what waits now; what is held stays held", "%d recipients are due now\n"),
-		p.queueAct("hold", "Send nothing of it until it is released", "%d recipients are held\n"),
-		p.queueAct("release", "Let what is held go on", "%d recipients are released\n"),
-		p.queueAct("fail", "Give up on it, and tell the senders", "%d recipients fail\n"),
-		p.queueAct("drop", "Remove it, and tell nobody", "%d recipients are removed\n"))
+		p.queueAct("retry", "Try what waits now; what is held stays held", "due now: %s\n"),
+		p.queueAct("hold", "Send nothing of it until it is released", "held: %s\n"),
+		p.queueAct("release", "Let what is held go on", "released: %s\n"),
+		p.queueAct("fail", "Give up on it, and tell the senders", "to fail: %s\n"),
+		p.queueAct("drop", "Remove it, and tell nobody", "removed: %s\n"))
 }
 
 // queueFlags are the filters.
@@ -233,7 +233,7 @@ func (p *program) queueAct(act, short, done string) *cobra.Command {
 				if p.json {
 					return p.printJSON(total)
 				}
-				fmt.Fprintf(p.stdout, done, total.Changed)
+				fmt.Fprintf(p.stdout, done, recipients(total.Changed))
 				if act == "fail" && total.Changed > 0 && !total.Running {
 					fmt.Fprintln(p.stdout, "The senders are told when the server runs.")
 				}
@@ -248,6 +248,14 @@ func (p *program) queueAct(act, short, done string) *cobra.Command {
 		c.Flags().StringVar(&reason, "reason", "", "`words` for the senders")
 	}
 	return c
+}
+
+// recipients counts them in words.
+func recipients(n int) string {
+	if n == 1 {
+		return "1 recipient"
+	}
+	return strconv.Itoa(n) + " recipients"
 }
 
 func (p *program) suppressVerb() *cobra.Command {
