@@ -19,7 +19,7 @@ type daneState struct {
 }
 
 // maxTLSA records of a host are looked at: each may cost a verification of its own.
-const maxTLSA = 20
+const maxTLSA = 12
 
 // dane looks for a host's TLSA records. RFC 7672 section 2.2: only where the DNS's answers were authentic all the way to the host, since what can be forged on the way to
 // it protects nothing. An error means that the host may not be used now: an attacker who suppresses answers must not gain by it (section 2.1.1).

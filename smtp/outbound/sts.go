@@ -85,10 +85,14 @@ func stsOf(known *storage.STSPolicy, now time.Time) stsState {
 	return stsState{policy: policy, text: policyLines(known.Body)}
 }
 
-// policyLines are those of a policy, for reports (RFC 8460 section 4.4).
+// policyLines are those of a policy, for reports (RFC 8460 section 4.4). What is another's to write is cut where it is no policy of sense any more: each distinct one is kept for a day.
 func policyLines(body string) []string {
 	lines := strings.Split(strings.ReplaceAll(strings.TrimSpace(body), "\r\n", "\n"), "\n")
-	return lines[:min(len(lines), 100)]
+	lines = lines[:min(len(lines), reportedMax)]
+	for i := range lines {
+		lines[i] = short(lines[i])
+	}
+	return lines
 }
 
 // stsRecord is the id of a domain's TXT record. RFC 8461 section 3.1: none, several or a broken one are as if there were none.

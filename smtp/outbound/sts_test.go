@@ -15,6 +15,7 @@ import (
 
 	"github.com/mjl-/mox/dns"
 
+	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/storagetest"
 )
 
@@ -201,4 +202,19 @@ func TestSTSTogether(t *testing.T) {
 	if n := site.asked.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
+}
+
+// FuzzSTS: no policy text of others makes us fall over, and what is reported of it is bounded.
+func FuzzSTS(f *testing.F) {
+	f.Add(stsPolicy, "mx.remote.example")
+	f.Add("version: STSv1\nmode: testing\nmx: *.a\nmx: *.\nmax_age: 9999999999\n", "x.a")
+	f.Add("version:STSv1\r\nmode:none\r\nmax_age:0", "")
+	f.Fuzz(func(t *testing.T, body, host string) {
+		s := stsOf(&storage.STSPolicy{Body: body, Expires: time.Unix(100, 0)}, time.Unix(99, 0))
+		d := &Policy{hop: Hop{Domain: "a.example"}, sts: s}
+		d.listed(host)
+		if n := len(encode(d.reported())); n > 2*reportedMax*300*6 {
+			t.Errorf("a report of %d bytes", n)
+		}
+	})
 }

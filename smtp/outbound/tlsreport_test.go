@@ -3,7 +3,9 @@ package outbound
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -196,5 +198,49 @@ func TestReportPost(t *testing.T) {
 	}
 	if err := p.postReport(t.Context(), where+"/moved", packed); err == nil {
 		t.Error("a redirect is no success")
+	}
+}
+
+// TestPoliciesRun: what was counted is in the store when the house is closed.
+func TestPoliciesRun(t *testing.T) {
+	store := storagetest.New(t)
+	p := NewPolicies(store, dns.MockResolver{}, PolicyOptions{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	day := storage.TLSDay(time.Now())
+	p.count("remote.example", reported{Type: "no-policy-found", Domain: "remote.example"}, nil)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, d := range []int64{day, day + 1} { // midnight may have come
+		if due, err := store.TLSReportsDue(t.Context(), d, "", 10); err == nil && len(due) == 1 {
+			return
+		}
+	}
+	t.Error("it is not in the store")
+}
+
+// TestReportTargets: where reports go is another's word; what is no address of mail or of a site is left out.
+func TestReportTargets(t *testing.T) {
+	for record, want := range map[string]string{
+		"v=TLSRPTv1; rua=mailto:a@x.example":                         "[] [a@x.example]",
+		"v=TLSRPTv1; rua=https://x.example/r,mailto:a@x.example":     "[https://x.example/r] [a@x.example]",
+		"v=TLSRPTv1; rua=http://x.example/r":                         "[] []",
+		"v=TLSRPTv1; rua=mailto:a":                                   "[] []",
+		"v=TLSRPTv1; rua=mailto:a%0d%0abcc:b@x.example":              "[] []",
+		"v=TLSRPTv1; rua=mailto:a@x.example?subject=x":               "[] [a@x.example]",
+		"v=TLSRPTv1; rua=mailto:a@x.example; rua=mailto:b@x.example": "[] [a@x.example b@x.example]",
+		"v=TLSRPTv1; rua=mailto:1@x.example,mailto:2@x.example,mailto:3@x.example,mailto:4@x.example,mailto:5@x.example,mailto:6@x.example": "[] [1@x.example 2@x.example 3@x.example 4@x.example 5@x.example]",
+	} {
+		r, _, err := tlsrpt.ParseRecord(record)
+		if err != nil {
+			t.Fatal(record, err)
+		}
+		posts, mails := targetsOf(r)
+		if got := fmt.Sprint(posts, " ", mails); got != want {
+			t.Errorf("%s: %s, want %s", record, got, want)
+		}
 	}
 }

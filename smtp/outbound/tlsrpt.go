@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 
 	"github.com/mjl-/mox/dane"
@@ -37,8 +38,10 @@ type counts struct {
 	n  map[storage.TLSResult]int64
 }
 
-// countsMax bounds them.
-const countsMax = 10_000
+const (
+	countsMax   = 2_000 // of them
+	reportedMax = 20    // lines, records and hosts of a policy in reports
+)
 
 // count notes a result for a domain's report of the day.
 func (p *Policies) count(domain string, r reported, f *fault) {
@@ -101,8 +104,8 @@ func (d *Policy) reported() reported {
 		if mx.Wildcard {
 			name = "*." + name
 		}
-		if len(r.MX) < 100 {
-			r.MX = append(r.MX, name)
+		if len(r.MX) < reportedMax {
+			r.MX = append(r.MX, short(name))
 		}
 	}
 	return r
@@ -112,7 +115,7 @@ func (d *Policy) reported() reported {
 func reportedTLSA(d daneState) reported {
 	r := reported{Type: string(tlsrpt.TLSA), Domain: d.base}
 	for _, rec := range d.records {
-		r.Text = append(r.Text, rec.Record())
+		r.Text = append(r.Text, short(rec.Record()))
 	}
 	return r
 }
@@ -146,10 +149,5 @@ func (h *HostPolicy) faultOf(a Attempt) *fault {
 	return f
 }
 
-// short bounds what a peer says of itself.
-func short(s string) string {
-	if len(s) > 255 {
-		return s[:255]
-	}
-	return s
-}
+// short bounds what a peer says of itself, to what is text.
+func short(s string) string { return strings.ToValidUTF8(s[:min(len(s), 255)], "?") }
