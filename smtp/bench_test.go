@@ -26,7 +26,7 @@ func BenchmarkDeliver(b *testing.B) { benchmarkDeliver(b, smtp.Options{}) }
 // BenchmarkJudged is BenchmarkDeliver for messages that are spooled, and verified by a DNS that answers from the cache.
 func BenchmarkJudged(b *testing.B) {
 	d := resolvetest.New(b)
-	d.Set("b.example. IN TXT \"v=spf1 ip4:127.0.0.1 -all\"\n_dmarc.b.example. IN TXT \"v=DMARC1; p=reject\"\n1.0.0.127.in-addr.arpa. IN PTR x.b.example.\nx.b.example. IN A 127.0.0.1\n")
+	d.Set("b.example. 300 IN TXT \"v=spf1 ip4:127.0.0.1 -all\"\n_dmarc.b.example. 300 IN TXT \"v=DMARC1; p=reject\"\n1.0.0.127.in-addr.arpa. 300 IN PTR x.b.example.\nx.b.example. 300 IN A 127.0.0.1\n")
 	r := resolve.New(resolve.Options{Servers: []string{d.Addr()}})
 	benchmarkDeliver(b, smtp.Options{Judge: smtp.NewJudge(smtp.JudgeOptions{Weights: smtp.Weights{Junk: 5}, Verify: smtp.VerifyOptions{Verifier: verify.New(r, verify.Options{})}})})
 }

@@ -28,6 +28,8 @@ type JudgeOptions struct {
 	Greylist GreylistOptions
 	// FirstDelay is how long the first message of a sender for an account waits before it is taken, at most 2 min; 0: not at all.
 	FirstDelay time.Duration
+	// Own are names that nobody but us says in HELO, beside Options.Name.
+	Own []string
 	// Filters are asked in this order, each about the message as the one before it left it.
 	Filters []Filter
 	Logger  *slog.Logger

@@ -60,7 +60,7 @@ func heloFault(name string, remote netip.Addr, own ...string) string {
 // weigh counts what is seen without anybody's help.
 func (t *transaction) weigh() {
 	c, w := t.c, t.c.srv.o.Judge.o.Weights
-	if fault := heloFault(c.helo, c.remote(), c.srv.o.Name); fault != "" && c.remote().IsValid() {
+	if fault := heloFault(c.helo, c.remote(), append([]string{c.srv.o.Name}, c.srv.o.Judge.o.Own...)...); fault != "" && c.remote().IsValid() {
 		t.verdict.count(w.Helo, clean(fault, 200))
 	}
 }

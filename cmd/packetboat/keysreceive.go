@@ -57,8 +57,8 @@ var receiveKeys = []key{
 	{"receive.first_delay", "0", "How long the first message of a sender for an account waits before it is taken (up to 2m), so that lists of bad senders can learn of it; 0: not at all.", orZero(func(c *config) *time.Duration { return &c.FirstDelay })},
 
 	{"verify.enabled", "on", "Verify whose mail of other servers is (SPF, DKIM, DMARC, ARC, the peer's name) and say so in Authentication-Results: on or off.", func(c *config, v string) error { return boolInto(&c.Verify, v) }},
-	{"verify.dmarc", "enforce", "What is done with mail that the author's domain disowns: enforce (as it asks: reject, or Junk), quarantine (Junk for both), tag (tell only).", choice(func(c *config) *string { return &c.VerifyDMARC }, "enforce", "quarantine", "tag")},
-	{"verify.spf", "score", "What SPF's fail means where DMARC does not pass: score (it counts: score.spf_fail), reject (550), tag (tell only). Forwarded mail fails SPF.", choice(func(c *config) *string { return &c.VerifySPF }, "score", "reject", "tag")},
+	{"verify.dmarc", "enforce", "What is done with mail that the author's domain disowns: enforce (as it asks: reject, or Junk), quarantine (Junk for both), tag or off (tell only).", choice(func(c *config) *string { return &c.VerifyDMARC }, "enforce", "quarantine", "tag", "off")},
+	{"verify.spf", "score", "What SPF's fail means where DMARC does not pass: score (it counts: score.spf_fail), reject (550), tag or off (tell only). Forwarded mail fails SPF.", choice(func(c *config) *string { return &c.VerifySPF }, "score", "reject", "tag", "off")},
 	{"verify.arc_sealers", "", "Domains, comma-separated, whose ARC chains are believed where DMARC fails: mailing lists and forwarders that say it passed when they got the message.", func(c *config, v string) error {
 		c.Sealers = list(v)
 		return nil

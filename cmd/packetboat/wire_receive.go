@@ -19,14 +19,14 @@ func (h *house) openJudges() (j judges, err error) {
 	}
 	o := smtp.JudgeOptions{
 		Trusted: c.ReceiveTrusted, Filters: filters, Weights: c.Weights, Greylist: c.Greylist, Rates: c.Rates, FirstDelay: c.FirstDelay,
-		Logger: h.logger,
+		Own: []string{c.Domain}, Logger: h.logger,
 	}
 	if c.Verify || len(c.Lists) > 0 {
 		v := verify.Options{Name: c.Hostname, Logger: h.logger.With("part", "verify")}
 		for _, l := range c.Lists {
 			v.DNSBL = append(v.DNSBL, verify.List{Zone: l.Zone, Score: l.Score})
 		}
-		o.Verify = smtp.VerifyOptions{Verifier: verify.New(h.resolver, v), Alive: h.resolver.Alive, DMARC: smtp.Policy(c.VerifyDMARC), SPF: smtp.Policy(c.VerifySPF), Sealers: c.Sealers}
+		o.Verify = smtp.VerifyOptions{Verifier: verify.New(h.resolver, v), Alive: h.resolver.Alive, DMARC: policyNamed(c.VerifyDMARC), SPF: policyNamed(c.VerifySPF), Sealers: c.Sealers}
 		if !c.Verify {
 			o.Verify.DMARC, o.Verify.SPF = smtp.Tag, smtp.Tag // the lists alone count
 		}
@@ -36,6 +36,14 @@ func (h *house) openJudges() (j judges, err error) {
 		j.submission = smtp.NewJudge(smtp.JudgeOptions{Filters: filters, Logger: h.logger})
 	}
 	return j, nil
+}
+
+// policyNamed is the policy of a key's value.
+func policyNamed(v string) smtp.Policy {
+	if v == "off" {
+		return smtp.Tag
+	}
+	return smtp.Policy(v)
 }
 
 // of is who judges what comes to a listener.
