@@ -82,12 +82,8 @@ func (r *Result) methods() []method {
 		all = append(all, method{method: "dkim", status: None})
 	}
 	for _, s := range r.DKIM {
-		m := method{method: "dkim", status: s.Status, reason: s.Reason, properties: []property{
-			{"header.d", s.Domain, false}, {"header.i", s.identity(), true}, {"header.s", s.Selector, false}, {"header.a", s.Algorithm, false}, {"header.b", s.Begin, false}}}
-		if s.Bits > 0 {
-			m.comment = strconv.Itoa(s.Bits) + "-bit key"
-		}
-		all = append(all, m)
+		all = append(all, method{method: "dkim", status: s.Status, reason: s.Reason, properties: []property{
+			{"header.d", s.Domain, false}, {"header.i", s.identity(), true}, {"header.s", s.Selector, false}, {"header.a", s.Algorithm, false}, {"header.b", s.Begin, false}}})
 	}
 	d := r.DMARC
 	m := method{method: "dmarc", status: d.Status, reason: d.Reason, properties: []property{{"header.from", d.From, false}}}

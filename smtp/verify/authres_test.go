@@ -51,7 +51,7 @@ func TestFieldHolds(t *testing.T) {
 // An independent parser reads the same.
 func TestFieldByGoMsgauth(t *testing.T) {
 	r := &Result{Remote: netip.MustParseAddr("192.0.2.1"), Helo: "mail.example.org", MailFrom: "joe@example.org", SPF: SPF{Status: Pass}, HELO: SPF{Status: SoftFail},
-		DKIM: []Signature{{Status: Pass, Domain: "example.org", Selector: "s1", Algorithm: "rsa-sha256", Begin: "abc/def+", Identity: "m.example.org", Bits: 2048}}, DMARC: DMARC{Status: Pass, From: "example.org", Policy: "reject", DKIM: true}, IPRev: IPRev{Status: Pass, Name: "mail.example.org"},
+		DKIM: []Signature{{Status: Pass, Domain: "example.org", Selector: "s1", Algorithm: "rsa-sha256", Begin: "abc/def+", Identity: "m.example.org"}}, DMARC: DMARC{Status: Pass, From: "example.org", Policy: "reject", DKIM: true}, IPRev: IPRev{Status: Pass, Name: "mail.example.org"},
 		ARC: ARC{Status: ARCPass, Sets: []ARCSet{{Instance: 1}}}}
 	id, all, err := authres.Parse(unfold(r.Field("mx.example.test")))
 	if err != nil || id != "mx.example.test" || len(all) != 6 {

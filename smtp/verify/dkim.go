@@ -4,55 +4,42 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"hash"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/emersion/go-msgauth/dkim"
+	"github.com/mjl-/mox/dns"
 )
 
 // signature is a DKIM-Signature while it is looked at.
 type signature struct {
 	Signature
-	field  HeaderField
-	tags   tags
-	header string // canonical form: simple or relaxed
-	body   string
-	length int64 // l=; -1: the whole body
-	names  []string
-	bh     []byte
-	open   bool // nothing is decided yet
+	field HeaderField
+	open  bool // nothing is decided yet
 }
 
 func (s *signature) end(status Status, reason string) {
 	s.Status, s.Reason, s.open = status, reason, false
 }
 
-// dkim verifies the signatures of a message (RFC 6376 section 6): those of the authors' domains first, no more than the options allow.
+// dkim verifies the signatures of a message (RFC 6376 section 6): those of the authors' domains first, no more than the options allow. What is
+// looked at here is what names them and what the library leaves open; the library verifies.
 func (v *Verifier) dkim(ctx context.Context, fields []HeaderField, m Message, authors []string) []Signature {
 	var all []*signature
 	for _, f := range fields {
-		if f.Name == "dkim-signature" {
-			if s := v.readSignature(f, m.UTF8); len(all) < 100 {
-				all = append(all, s)
-			}
+		if f.Name == "dkim-signature" && len(all) < 100 {
+			all = append(all, readSignature(f))
 		}
 	}
 	if len(all) == 0 {
 		return nil
 	}
-	all = v.chosen(all, authors)
-	var work sync.WaitGroup
-	for _, s := range all {
-		if s.open {
-			work.Go(func() { v.verifyHeader(ctx, s, fields) })
-		}
-	}
-	work.Wait()
-	v.verifyBody(ctx, all, m)
-	out := make([]Signature, len(all))
-	for i, s := range all {
+	kept := v.chosen(slices.Clone(all), authors)
+	v.verify(ctx, kept, fields, m, len(kept) < len(all))
+	out := make([]Signature, len(kept))
+	for i, s := range kept {
 		out[i] = s.Signature
 	}
 	return out
@@ -78,19 +65,24 @@ func (v *Verifier) chosen(all []*signature, authors []string) []*signature {
 	return slices.DeleteFunc(all, func(s *signature) bool { return !slices.Contains(byRank, s) })
 }
 
-// maxSigned is how many names h= may have.
-const maxSigned = 500
+// What a verification may cost: names in h=, octets of a key's record, and of empty lines one after the other in a body, for the library copies a run of them
+// with each block that it reads.
+const (
+	maxSigned  = 500
+	maxKeyText = 4096
+	maxEmpty   = 64 << 10
+)
 
-// readSignature reads a field as far as it can be judged without the DNS. RFC 6376 section 6.1.1. RFC 8601 section 2.7.1 calls what cannot be read
-// neutral.
-func (v *Verifier) readSignature(f HeaderField, utf8 bool) *signature {
-	s := &signature{field: f, length: -1}
+var errEmpty = errors.New("more empty lines than anybody writes")
+
+// readSignature reads what tells signatures apart. RFC 8601 section 2.7.1 calls what cannot be read neutral.
+func readSignature(f HeaderField) *signature {
+	s := &signature{field: f}
 	t, err := parseTags(f.value())
 	if err != nil {
 		s.end(Neutral, "the signature cannot be read")
 		return s
 	}
-	s.tags = t
 	for _, name := range []string{"v", "a", "b", "bh", "d", "h", "s"} {
 		if noFWS(t[name]) == "" {
 			s.end(Neutral, "the signature has no "+name+"=")
@@ -105,232 +97,127 @@ func (v *Verifier) readSignature(f HeaderField, utf8 bool) *signature {
 		return s
 	}
 	s.Domain, s.Selector, s.Algorithm = domain, selector, printable(t.algorithm(), 20)
-	if status, reason := v.readTags(s); reason != "" {
-		s.end(status, reason)
-		return s
+	if i, ok := t["i"]; ok {
+		// RFC 6376 section 3.5: it is d= or below it.
+		_, id := splitAddress(noFWS(i))
+		id, err := asciiDomain(id)
+		if err != nil || id != domain && !strings.HasSuffix(id, "."+domain) {
+			s.end(PermError, "i= is not of d=")
+			return s
+		}
+		if id != domain {
+			s.Identity = id
+		}
 	}
-	s.open = true
+	_, partial := t["l"]
+	switch {
+	case s.Algorithm == "rsa-sha1": // RFC 8301 section 3.1
+		s.end(PermError, "SHA-1 proves nothing")
+	case strings.Count(t["h"], ":") >= maxSigned:
+		s.end(Neutral, "too many signed fields")
+	case partial: // RFC 6376 section 8.2: others could write the rest
+		s.end(Policy, "a part of the body may not be signed")
+	case isRegistry(domain): // RFC 6376 section 6.1.1: nobody signs for all that is below a registry's suffix
+		s.end(PermError, "d= is a public suffix")
+	default:
+		s.open = true
+	}
 	return s
 }
 
-// readTags reads the tags that say how is signed; a reason is why the signature cannot hold.
-func (v *Verifier) readTags(s *signature) (Status, string) {
-	t := s.tags
-	if t["v"] != "1" {
-		return Neutral, "version"
-	}
-	switch s.Algorithm {
-	case "rsa-sha256", "ed25519-sha256":
-	case "rsa-sha1": // RFC 8301 section 3.1
-		return PermError, "SHA-1 proves nothing"
-	default:
-		return Neutral, "unknown algorithm"
-	}
-	var err error
-	if s.header, s.body, err = t.canonical(); err != nil {
-		return Neutral, "unknown canonicalization"
-	}
-	if q, ok := t["q"]; ok && !slices.Contains(strings.Split(strings.ToLower(noFWS(q)), ":"), "dns/txt") {
-		return Neutral, "unknown query method"
-	}
-	s.names = strings.Split(noFWS(t["h"]), ":")
-	switch {
-	case len(s.names) > maxSigned:
-		return Neutral, "too many signed fields"
-	case !slices.ContainsFunc(s.names, func(n string) bool { return strings.EqualFold(n, "from") }): // RFC 6376 section 5.4
-		return PermError, "From is not signed"
-	}
-	if s.bh, err = t.bytes64("bh"); err != nil || len(s.bh) != 32 {
-		return Neutral, "bh= is no SHA-256"
-	}
-	if l, ok := t["l"]; ok {
-		n, err := strconv.ParseUint(l, 10, 63)
-		if err != nil {
-			return Neutral, "l= is no length"
+// verify lets the library verify signatures, all in one pass over the body. Those that are not looked at are left out of what it sees.
+func (v *Verifier) verify(ctx context.Context, all []*signature, fields []HeaderField, m Message, less bool) {
+	var head bytes.Buffer
+	for _, f := range fields {
+		left := less && f.Name == "dkim-signature" && !slices.ContainsFunc(all, func(s *signature) bool { return sameField(s.field, f) })
+		if f.Name != "" && !left {
+			head.Write(f.Raw)
 		}
-		s.length = int64(n)
 	}
-	if reason := identity(s); reason != "" {
-		return PermError, reason
+	head.WriteString("\r\n")
+	body := &patientBody{ctx: ctx}
+	if m.Body != nil {
+		body.Reader = io.NewSectionReader(m.Body, 0, m.Size)
 	}
-	// RFC 6376 section 6.1.1: not for all that is below a registry's suffix.
-	if isRegistry(s.Domain) {
-		return PermError, "d= is a public suffix"
-	}
-	return v.times(s)
-}
-
-// identity reads i=: it is d= or below it (RFC 6376 section 3.5).
-func identity(s *signature) string {
-	i, ok := s.tags["i"]
-	if !ok {
-		return ""
-	}
-	_, domain := splitAddress(noFWS(i))
-	domain, err := asciiDomain(domain)
-	if err != nil || domain != s.Domain && !strings.HasSuffix(domain, "."+s.Domain) {
-		return "i= is not of d="
-	}
-	if domain != s.Domain {
-		s.Identity = domain
-	}
-	return ""
-}
-
-// times looks at t= and x=. RFC 6376 section 3.5: x= must be later than t=.
-func (v *Verifier) times(s *signature) (Status, string) {
-	made, _, err1 := s.tags.seconds("t")
-	expires, has, err2 := s.tags.seconds("x")
-	switch {
-	case err1 != nil || err2 != nil || has && !made.IsZero() && !expires.After(made):
-		return Neutral, "t= or x= is no time"
-	case has && v.options.Now().After(expires):
-		return Fail, "the signature has expired"
-	}
-	return "", ""
-}
-
-// verifyHeader asks for the key and verifies b=; what holds stays open until the body's hash is known.
-func (v *Verifier) verifyHeader(ctx context.Context, s *signature, fields []HeaderField) {
-	k, err := v.key(ctx, s.Domain, s.Selector)
-	if err == nil {
-		s.Bits, s.Testing = k.bits, k.testing
-		err = v.allowed(k, s)
-	}
-	var no *refusal
-	switch {
-	case errors.As(err, &no):
-		s.end(no.status, no.reason)
-		return
-	case err != nil:
-		s.end(TempError, "the DNS did not answer")
-		return
-	}
-	b, err := s.tags.bytes64("b")
-	if err != nil {
-		s.end(Neutral, "b= is no base64")
-		return
-	}
-	if !k.verify(headerHash(fields, s.names, s.field, s.header), b) {
-		s.end(Fail, "the signature does not fit the header")
-	}
-}
-
-// allowed tells whether a key may have made a signature (RFC 6376 section 6.1.2).
-func (v *Verifier) allowed(k *publicKey, s *signature) error {
-	switch {
-	case !strings.HasPrefix(s.Algorithm, k.kind+"-"):
-		return &refusal{PermError, "the key is of another algorithm"}
-	case k.kind == "rsa" && k.bits < v.options.MinRSABits: // RFC 8301 section 3.2
-		return &refusal{Policy, "the key is too short"}
-	case k.strict && s.Identity != "": // RFC 6376 section 3.6.1: t=s
-		return &refusal{PermError, "the key is not for i="}
-	}
-	return nil
-}
-
-// bodyForm is what a body's hash depends on.
-type bodyForm struct {
-	relaxed bool
-	length  int64
-}
-
-// verifyBody hashes the body in all forms that open signatures want, in one pass, and decides them.
-func (v *Verifier) verifyBody(ctx context.Context, all []*signature, m Message) {
-	forms := map[bodyForm]*limited{}
-	var sinks []io.Writer
-	for _, s := range all {
-		form := bodyForm{s.body == "relaxed", s.length}
-		if !s.open || forms[form] != nil {
-			continue
+	var mu sync.Mutex
+	silent := map[string]bool{} // names about which the DNS did not answer
+	found, err := dkim.VerifyWithOptions(io.MultiReader(&head, body), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
+		texts, err := v.keyText(ctx, name)
+		if err != nil && !dns.IsNotFound(err) {
+			mu.Lock()
+			silent[strings.ToLower(name)] = true
+			mu.Unlock()
 		}
-		c := newBodyCanon(form.relaxed)
-		l := &limited{Hash: c.hash, left: form.length}
-		if form.length < 0 {
-			l.left = 1<<63 - 1
+		return texts, netError(err)
+	}})
+	for i, s := range all {
+		switch {
+		case !s.open:
+		case body.err == errEmpty:
+			s.end(Policy, errEmpty.Error())
+		case err != nil || body.err != nil || i >= len(found):
+			s.end(TempError, "the message could not be read")
+		default:
+			s.decide(found[i].Err, silent[strings.ToLower(s.Selector+"._domainkey."+s.Domain)])
 		}
-		c.hash, l.canon = l, c
-		forms[form] = l
-		sinks = append(sinks, c)
-	}
-	if len(sinks) == 0 {
-		return
-	}
-	err := stream(ctx, sinks, m)
-	for _, s := range all {
-		if !s.open {
-			continue
-		}
-		if err != nil {
-			s.end(TempError, "the body could not be read")
-			continue
-		}
-		l := forms[bodyForm{s.body == "relaxed", s.length}]
-		v.decide(s, l)
 	}
 }
 
-// decide ends a signature whose header holds.
-func (v *Verifier) decide(s *signature, l *limited) {
-	sum := l.finish()
-	s.Partial = s.length >= 0 && l.seen > s.length
+// patientBody keeps an error to itself and says EOF in its place: the library would leave goroutines behind that wait for the rest.
+type patientBody struct {
+	io.Reader // nil: empty
+	ctx       context.Context
+	run       int // octets of line ends since the last other one
+	err       error
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	if b.Reader == nil {
+		return 0, io.EOF
+	}
+	if b.err = b.ctx.Err(); b.err != nil {
+		return 0, io.EOF
+	}
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		b.err, err = err, io.EOF
+	}
+	if end := len(bytes.TrimRight(p[:n], "\r\n")); end > 0 {
+		b.run = n - end
+	} else {
+		b.run += n
+	}
+	if b.run > maxEmpty {
+		b.err = errEmpty
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// sameField tells whether two are the same place of one header.
+func sameField(a, b HeaderField) bool { return &a.Raw[0] == &b.Raw[0] }
+
+// decide says in our words what the library found.
+func (s *signature) decide(err error, silent bool) {
 	switch {
-	case s.length > l.seen: // RFC 6376 section 3.5: l= must not be larger than the body
-		s.end(Neutral, "l= is more than there is")
-	case !bytes.Equal(sum, s.bh):
-		s.end(Fail, "the body was changed")
-	case s.Partial && !v.options.PartialBody: // RFC 6376 section 8.2
-		s.end(Policy, "a part of the body is not signed")
-	default:
+	case err == nil:
 		s.end(Pass, "")
+	case silent, dkim.IsTempFail(err):
+		s.end(TempError, "the DNS did not answer")
+	case dkim.IsPermFail(err):
+		s.end(PermError, printable(strings.TrimPrefix(err.Error(), "dkim: "), 200))
+	default:
+		s.end(Fail, printable(strings.TrimPrefix(err.Error(), "dkim: "), 200))
 	}
 }
 
-// stream reads the body once, in blocks, for all sinks.
-func stream(ctx context.Context, sinks []io.Writer, m Message) error {
-	if m.Body == nil || m.Size == 0 {
-		return nil
-	}
-	block := blocks.Get().(*[32 << 10]byte)
-	defer blocks.Put(block)
-	for at := int64(0); at < m.Size; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := m.Body.ReadAt(block[:min(int64(len(block)), m.Size-at)], at)
-		for _, w := range sinks {
-			w.Write(block[:n])
-		}
-		if at += int64(n); err != nil && at < m.Size {
-			return err
+// keyText asks for a key's record. RFC 6376 section 6.1.2: with several it is ours to choose: the first one that may be a key.
+func (v *Verifier) keyText(ctx context.Context, name string) ([]string, error) {
+	texts, _, err := v.resolver.LookupTXT(ctx, absolute(name))
+	for _, t := range texts {
+		if len(t) <= maxKeyText && strings.Contains(t, "p=") && !strings.HasPrefix(t, "v=spf1") {
+			return []string{t}, nil
 		}
 	}
-	return nil
-}
-
-var blocks = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
-// limited hashes the first octets and counts all.
-type limited struct {
-	hash.Hash
-	canon *bodyCanon
-	left  int64
-	seen  int64
-	sum   []byte
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	l.seen += int64(len(p))
-	n := min(int64(len(p)), l.left)
-	l.left -= n
-	l.Hash.Write(p[:n])
-	return len(p), nil
-}
-
-// finish ends the body; it may be asked more than once.
-func (l *limited) finish() []byte {
-	if l.sum == nil {
-		l.sum = l.canon.sum()
-	}
-	return l.sum
+	return nil, err
 }

@@ -66,10 +66,7 @@ type Signature struct {
 	Selector  string `json:"s,omitempty"`
 	Identity  string `json:"i,omitempty"` // the domain of i= when it is another than d=
 	Algorithm string `json:"a,omitempty"` // "rsa-sha256", "ed25519-sha256"
-	Bits      int    `json:"bits,omitempty"`
-	Begin     string `json:"b,omitempty"`       // of b=: tells signatures apart (RFC 6008)
-	Testing   bool   `json:"testing,omitempty"` // t=y: its failure is no worse than no signature
-	Partial   bool   `json:"partial,omitempty"` // l= leaves a part of the body unsigned
+	Begin     string `json:"b,omitempty"` // of b=: tells signatures apart (RFC 6008)
 	Reason    string `json:"reason,omitempty"`
 }
 

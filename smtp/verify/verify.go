@@ -17,9 +17,7 @@ type Options struct {
 	Timeout time.Duration // of a whole Check; 0: 20 s. RFC 7208 section 4.6.4 wants at least that
 	DNSBL   []List        // that are asked for the client's address; 20 at most
 
-	MaxSignatures int  // how many DKIM signatures are looked at, those of the author's domain first; 0: 10
-	MinRSABits    int  // RSA keys below are not accepted; 0: 1024, the least that RFC 8301 section 3.2 allows
-	PartialBody   bool // accept signatures that leave a part of the body unsigned (l=), which lets others write it
+	MaxSignatures int // how many DKIM signatures are looked at, those of the author's domain first; 0: 10
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: silent
@@ -30,7 +28,6 @@ type Verifier struct {
 	resolver dns.Resolver
 	options  Options
 	logger   *slog.Logger
-	keys     *keyCache
 	sample   func() int // 0 to 99, for pct= of DMARC
 }
 
@@ -38,7 +35,6 @@ type Verifier struct {
 func New(resolver dns.Resolver, o Options) *Verifier {
 	o.Timeout = cmp.Or(o.Timeout, 20*time.Second)
 	o.MaxSignatures = cmp.Or(o.MaxSignatures, 10)
-	o.MinRSABits = max(o.MinRSABits, 1024)
 	o.DNSBL = o.DNSBL[:min(len(o.DNSBL), 20)]
 	if o.Now == nil {
 		o.Now = time.Now
@@ -46,7 +42,7 @@ func New(resolver dns.Resolver, o Options) *Verifier {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{resolver: resolver, options: o, logger: o.Logger, keys: newKeyCache(), sample: func() int { return rand.IntN(100) }}
+	return &Verifier{resolver: resolver, options: o, logger: o.Logger, sample: func() int { return rand.IntN(100) }}
 }
 
 // Check finds out everything about a message. It takes as long as the slowest of its parts, and no longer than the time-out.
