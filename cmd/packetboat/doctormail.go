@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -104,20 +105,37 @@ func (d *mailDoctor) examine(ctx context.Context, to []string) []finding {
 	d.certificate()
 	d.people(ctx)
 	d.queue(ctx)
+	var tries []func(*mailDoctor)
 	if d.control.running {
 		for _, at := range d.reachable(25, "mx") {
-			d.reachMX(ctx, at)
+			tries = append(tries, func(d *mailDoctor) { d.reachMX(ctx, at) })
 		}
 		for _, at := range d.reachable(443, "https") {
-			d.reachPolicy(ctx, at)
+			tries = append(tries, func(d *mailDoctor) { d.reachPolicy(ctx, at) })
 		}
 	} else {
 		d.say(stateInfo, "server", "is not running: nothing was connected to", "Start it (packetboat serve) and ask again.")
 	}
 	for _, host := range to {
-		d.getOut(ctx, host)
+		tries = append(tries, func(d *mailDoctor) { d.getOut(ctx, host) })
 	}
+	d.tryAll(tries)
 	return d.found
+}
+
+// tryAll makes all attempts side by side, as one that gets no answer takes seconds, and tells of them in order.
+func (d *mailDoctor) tryAll(tries []func(*mailDoctor)) {
+	doctors := make([]mailDoctor, len(tries))
+	var all sync.WaitGroup
+	for i, try := range tries {
+		doctors[i] = *d
+		doctors[i].found = nil
+		all.Go(func() { try(&doctors[i]) })
+	}
+	all.Wait()
+	for i := range doctors {
+		d.found = append(d.found, doctors[i].found...)
+	}
 }
 
 // ports says what the configuration keeps away from the world.
