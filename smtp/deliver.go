@@ -77,6 +77,7 @@ type delivery struct {
 	accounts []*storage.Account          // of the targets
 	seen     map[int64]bool              // accounts that were looked at
 	stack    []int64                     // those whose filters redirect to one another
+	full     *reply                      // why a member of a group got nothing
 	notices  []notice                    // what the sender is told
 	after    []func(ctx context.Context) // when all of it is done
 }
@@ -94,6 +95,7 @@ func (d *delivery) send(o storage.Outgoing, r storage.OutgoingRecipient) {
 			}
 		}
 		p.Recipients = append(p.Recipients, r)
+		p.UTF8 = p.UTF8 || o.UTF8
 		return
 	}
 	o.Recipients = []storage.OutgoingRecipient{r}
@@ -130,6 +132,9 @@ func (t *transaction) plan(ctx context.Context, id string, u *storage.Upload) (*
 			}
 		}
 	}
+	if len(d.targets) == 0 && len(d.outs) == 0 && d.full != nil {
+		return nil, d.full
+	}
 	if len(d.targets) == 0 && len(d.outs) == 0 && len(t.loops) > 0 {
 		return nil, say(554, "5.4.6", "message goes in circles")
 	}
@@ -161,6 +166,7 @@ func (t *transaction) forward(ctx context.Context, d *delivery, r *recipient, f 
 		to.Notify = withoutSuccess(r.notify)
 	}
 	o := t.outgoing(id, account, from)
+	o.UTF8 = o.UTF8 || !ascii(f.Address) || !ascii(from)
 	o.Seal = t.c.account == nil // what came from outside (RFC 8617)
 	d.send(o, to)
 	return nil

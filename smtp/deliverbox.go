@@ -17,6 +17,16 @@ func (t *transaction) box(ctx context.Context, d *delivery, r *recipient, b stor
 		return nil
 	}
 	d.seen[b.Account.ID] = true
+	if r.route.Group {
+		// One full mailbox does not keep a message from the others; its sender is told.
+		if refusal := t.full(ctx, b.Account, u.Size()); refusal != nil && refusal.enhanced[1:] == ".2.2" {
+			d.full = refusal
+			d.notify(r, refusedBy, refusal.text)
+			return nil
+		} else if refusal != nil {
+			return refusal
+		}
+	}
 	s, err := t.c.srv.o.Filters.of(ctx, b.Account.ID)
 	if err != nil {
 		return t.c.failure("filter", err)

@@ -47,7 +47,7 @@ func (t *transaction) succeed(d *delivery) {
 func (t *transaction) tell(ctx context.Context, d *delivery, id string, u []byte) {
 	var all []dsn.Recipient
 	for _, n := range d.notices {
-		if !dsn.Wanted(t.sender.path, n.r.notify, n.action) {
+		if !dsn.Wanted(t.sender.path, n.r.notify, n.action) || n.action == dsn.Failed && t.verdict != nil && t.verdict.Junk {
 			continue
 		}
 		status := "2.0.0"
@@ -61,6 +61,9 @@ func (t *transaction) tell(ctx context.Context, d *delivery, id string, u []byte
 			}
 		case dsn.Failed:
 			status = "5.7.1"
+			if d.full != nil {
+				status = "5.2.2"
+			}
 		}
 		if status != "" {
 			all = append(all, dsn.Recipient{Address: n.r.path, Original: n.r.original, Action: n.action, Status: status, Why: n.why})

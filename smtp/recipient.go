@@ -53,17 +53,21 @@ func (t *transaction) refusesRoute(ctx context.Context, r *recipient) *reply {
 	if n > maxRouted {
 		return say(452, "4.5.3", "too many recipients") // RFC 5321 section 4.5.3.1.10
 	}
+	var full *reply
 	for _, b := range r.route.Boxes {
 		if !r.route.Group {
 			if refusal := r.owned(b.Account); refusal != nil {
 				return refusal
 			}
 		}
-		if refusal := t.full(ctx, b.Account, t.sender.size); refusal != nil {
-			return refusal
+		if full = t.full(ctx, b.Account, t.sender.size); full == nil && r.route.Group {
+			return nil // one member has room
 		}
 	}
-	return nil
+	if len(r.route.Forwards) > 0 && r.route.Group {
+		return nil
+	}
+	return full
 }
 
 // mayRelay tells whether mail for other domains is taken: of our accounts, and of nobody else.

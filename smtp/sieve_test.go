@@ -211,11 +211,16 @@ func TestForwarding(t *testing.T) {
 		! in joe INBOX 1
 		! out 2 "SRS0=*=far.example=x@example.test" z@else.example "Subject: all"
 		! out 2 "" x@far.example "Action: expanded"
+		! messages joe -1
+	`+posting("y@far.example", "team@example.test", "Subject: two", "250 *")+`
+		! in ann INBOX 2
+		! in joe INBOX 1
+		! out 4 "" y@far.example "mailbox of joe@example.test is full"
 	`+posting("x@far.example", "bob@example.test", "Subject: on", "250 *")+`
 		! in bob INBOX 0
-		! out 3 "SRS0=*=far.example=x@example.test" bob@else.example "`+loop+`"
+		! out 5 "SRS0=*=far.example=x@example.test" bob@else.example "`+loop+`"
 	`+posting("x@far.example", "bob@example.test", loop, "554 5.4.6 *")+`
-		! out 3
+		! out 5
 		a> MAIL FROM:<>
 		a< 250 *
 		a> RCPT TO:<`+back+`>
@@ -228,6 +233,6 @@ func TestForwarding(t *testing.T) {
 		.
 		END
 		a< 250 *
-		! out 4 "" x@far.example "Subject: failed"
+		! out 6 "" x@far.example "Subject: failed"
 	`, env)
 }

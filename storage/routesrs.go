@@ -42,6 +42,9 @@ func (s *Store) RewriteSender(ctx context.Context, sender, by string) (string, e
 	if sender == "" {
 		return "", nil
 	}
+	if !strings.Contains(by, "@") {
+		return "", nil // postmaster of a server without a domain
+	}
 	local, domain, err := ParseAddress(sender)
 	if err != nil {
 		return by, nil // an address literal: nobody else could answer to it
@@ -53,8 +56,8 @@ func (s *Store) RewriteSender(ctx context.Context, sender, by string) (string, e
 	if ours {
 		return sender, nil
 	}
-	_, here, ok := strings.Cut(by, "@")
-	if !ok || !isDotString(local) {
+	_, here, _ := strings.Cut(by, "@")
+	if !isDotString(local) {
 		return by, nil
 	}
 	var made string
