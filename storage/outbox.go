@@ -89,7 +89,7 @@ func newLetter(o *Outgoing) (letter, error) {
 // outbox or the account's share of it is full. After an error the Upload is as it was.
 //
 // Queued mail is not charged to the account's quota: it is mail of others by and by, and a full mailbox must not keep its owner from sending. It is bounded by
-// Options.QueueMax and QueueAccountMax, and by the space that is left on the disk (ErrTemporary).
+// Options.QueueMax and QueueAccountMax, for which each ten recipients of a message count as one more, and by the space that is left on the disk (ErrTemporary).
 func (s *Store) Enqueue(ctx context.Context, u *Upload, outs []Outgoing, targets []Target) ([]Appended, error) {
 	letters := make([]letter, len(outs))
 	for i := range outs {
@@ -121,10 +121,8 @@ func (t *tx) enqueue(u *Upload, letters []letter, targets []Target) ([]Appended,
 	if err := t.countSent(u); err != nil {
 		return nil, err
 	}
-	for _, l := range letters {
-		if err := t.mayEnqueue(l.Account, len(letters)); err != nil {
-			return nil, err
-		}
+	if err := t.mayEnqueue(letters); err != nil {
+		return nil, err
 	}
 	for i := range targets {
 		if _, err := t.admit(&targets[i], u.size, 1); err != nil {
@@ -176,18 +174,27 @@ func refused(i int, err error) error {
 	return err
 }
 
-// mayEnqueue tells whether an account may have n more messages in the outbox.
-func (t *tx) mayEnqueue(account int64, n int) error {
-	if account != 0 {
-		if _, err := t.account(account); err != nil {
-			return fmt.Errorf("sender: %w", err)
-		}
+// mayEnqueue tells whether the outbox has room for messages of accounts that exist.
+func (t *tx) mayEnqueue(letters []letter) error {
+	all := 0
+	for _, l := range letters {
+		all += queueUnits(len(l.Recipients))
 	}
-	if !t.s.outbox.mayAdd(account, n, t.s.o.QueueMax, t.s.o.QueueAccountMax) {
-		return ErrQueueFull
+	for _, l := range letters {
+		if l.Account != 0 {
+			if _, err := t.account(l.Account); err != nil {
+				return fmt.Errorf("sender: %w", err)
+			}
+		}
+		if !t.s.outbox.mayAdd(l.Account, all, t.s.o.QueueMax, t.s.o.QueueAccountMax) {
+			return ErrQueueFull
+		}
 	}
 	return nil
 }
+
+// queueUnits is as how many messages one with n recipients counts for the limits, as each recipient is a row.
+func queueUnits(n int) int { return 1 + n/10 }
 
 // putOutgoing is putBlob. What stays in no mailbox needs no index.
 func (t *tx) putOutgoing(u *Upload, stays bool) (int64, error) {
@@ -233,7 +240,7 @@ func (t *tx) putLetter(l letter, blob, size int64) error {
 		}
 		t.dueAt(dueKey{l.domains[i], l.Priority}, due)
 	}
-	t.after = append(t.after, func() { t.s.outbox.count(l.Account, 1) })
+	t.after = append(t.after, func() { t.s.outbox.count(l.Account, 1, queueUnits(len(l.Recipients))) })
 	return nil
 }
 
@@ -244,16 +251,16 @@ func newQueueID(now time.Time) string {
 
 // finishLetter removes the row of a message that has no recipient left, and gives its bytes back.
 func (t *tx) finishLetter(outbox int64) error {
-	var account, blob int64
+	var account, blob, n int64
 	var more bool
-	err := t.db.Row(`SELECT o.account, o.blob, EXISTS (SELECT 1 FROM outbox_recipient r WHERE r.id > o.id AND r.id <= o.last) FROM outbox o WHERE o.id = ?`, outbox).Scan(&account, &blob, &more)
+	err := t.db.Row(`SELECT o.account, o.blob, o.last - o.id, EXISTS (SELECT 1 FROM outbox_recipient r WHERE r.id > o.id AND r.id <= o.last) FROM outbox o WHERE o.id = ?`, outbox).Scan(&account, &blob, &n, &more)
 	if err != nil || more {
 		return err
 	}
 	if err := t.exec(`DELETE FROM outbox WHERE id = ?`, outbox); err != nil {
 		return err
 	}
-	t.after = append(t.after, func() { t.s.outbox.count(account, -1) })
+	t.after = append(t.after, func() { t.s.outbox.count(account, -1, -queueUnits(int(n))) })
 	return t.release(blob)
 }
 

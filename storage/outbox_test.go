@@ -111,6 +111,11 @@ func TestEnqueue(t *testing.T) {
 	refuse(ErrQueueFull, -1, []Outgoing{out, out})
 	s.o.QueueMax, s.o.QueueAccountMax = -1, 1
 	refuse(ErrQueueFull, -1, []Outgoing{out, out})
+	many := Outgoing{Account: a.ID}
+	for i := range 10 {
+		many.Recipients = append(many.Recipients, OutgoingRecipient{Address: fmt.Sprintf("%d@x.test", i)})
+	}
+	refuse(ErrQueueFull, -1, []Outgoing{many})
 	s.o.QueueAccountMax = -1
 	s.disk = func(string) (int64, int64, error) { return 0, 1 << 40, nil }
 	u.prepared = false

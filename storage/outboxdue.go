@@ -32,9 +32,10 @@ type outbox struct {
 	mu      sync.Mutex
 	byKey   map[dueKey]*dueItem
 	heap    dueHeap
-	counts  map[int64]int // messages by account
+	counts  map[int64]int // queueUnits by account
+	units   int           // all of them
 	checked time.Time     // when leases that are over were looked for
-	total   int
+	total   int           // messages
 }
 
 type dueHeap []*dueItem
@@ -220,38 +221,39 @@ func (o *outbox) readDue(q sqldb.Querier) error {
 }
 
 func (o *outbox) readCounts(q sqldb.Querier) error {
-	rows, err := q.Query(`SELECT account, COUNT(*) FROM outbox GROUP BY account`)
+	rows, err := q.Query(`SELECT account, COUNT(*), SUM(1 + (last - id) / 10) FROM outbox GROUP BY account`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var account int64
-		var n int
-		if err := rows.Scan(&account, &n); err != nil {
+		var n, units int
+		if err := rows.Scan(&account, &n, &units); err != nil {
 			return err
 		}
-		o.count(account, n)
+		o.count(account, n, units)
 	}
 	return rows.Err()
 }
 
-// count adds n messages of an account.
-func (o *outbox) count(account int64, n int) {
+// count adds n messages of an account, which are so many queueUnits.
+func (o *outbox) count(account int64, n, units int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.total += n
-	if o.counts[account] += n; o.counts[account] <= 0 {
+	o.units += units
+	if o.counts[account] += units; o.counts[account] <= 0 {
 		delete(o.counts, account)
 	}
 }
 
-// mayAdd tells whether n messages more of an account are within the limits; account 0, the server, has no share of its own. Messages of one batch of the
+// mayAdd tells whether n queueUnits more of an account are within the limits; account 0, the server, has no share of its own. Messages of one batch of the
 // writer are not counted yet: the limits may be passed by those.
 func (o *outbox) mayAdd(account int64, n, most, share int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return (most <= 0 || o.total+n <= most) && (account == 0 || share <= 0 || o.counts[account]+n <= share)
+	return (most <= 0 || o.units+n <= most) && (account == 0 || share <= 0 || o.counts[account]+n <= share)
 }
 
 // QueueSize is how many messages are in the outbox.

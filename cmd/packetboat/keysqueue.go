@@ -28,7 +28,7 @@ type queueConfig struct {
 var allEvents = []string{storage.EventAccepted, storage.EventDelivered, storage.EventDeferred, storage.EventFailed, storage.EventSuppressed}
 
 var queueKeys = []key{
-	{"limits.queue_messages", "1000000", "Messages that wait to be sent to other servers; more are refused with 452. They count for nobody's quota.", limit(func(c *config) *int { return &c.LimitQueue })},
+	{"limits.queue_messages", "1000000", "Messages that wait to be sent to other servers; more are refused with 452. One with many recipients counts once more for each ten. They count for nobody's quota.", limit(func(c *config) *int { return &c.LimitQueue })},
 	{"limits.queue_messages_account", "100000", "Of them those of one account.", limit(func(c *config) *int { return &c.LimitQueueAccount })},
 	{"outbound.suppress_after", "0", "Refusals for good of an address (no such mailbox or domain) after which no mail is sent to it any more and senders are told so at once; packetboat suppress shows them. 0 means never; what an administrator suppressed is so in any case.", func(c *config, v string) error {
 		return intInto(&c.SuppressAfter, v, 0, 1000)

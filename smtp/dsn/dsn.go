@@ -197,9 +197,10 @@ func longLines(s string) bool {
 	return false
 }
 
+// ascii tells whether s is 7-bit as mail has it: without NUL.
 func ascii(s string) bool {
 	for i := range len(s) {
-		if s[i] >= 0x80 {
+		if s[i] >= 0x80 || s[i] == 0 {
 			return false
 		}
 	}
