@@ -14,21 +14,21 @@ import (
 // BenchmarkSink is how long a message of 4 KiB takes from the outbox to a server on this machine, with 64 connections.
 func BenchmarkSink(b *testing.B) {
 	for _, ext := range []struct {
-		name string
-		ext  []string
-	}{{"chunking", append(usual[:len(usual):len(usual)], "CHUNKING")}, {"data", usual}} {
+		name, from string
+		ext        []string
+	}{{"chunking", "ann@packetboat.test", with("CHUNKING")}, {"data", "ann@packetboat.test", usual}, {"signed", "ann@example.test", with("CHUNKING")}} {
 		for _, n := range []int{1, 64} {
 			b.Run(fmt.Sprintf("%s-%d", ext.name, n), func(b *testing.B) {
 				f := serve(b, "127.0.0.1:0", func(f *fake) { f.ext = ext.ext })
 				h := &house{t: b}
-				message := "From: ann@packetboat.test\nSubject: hello\n\n" + strings.Repeat(strings.Repeat("x", 62)+"\n", 64)
+				message := "From: " + ext.from + "\nSubject: hello\n\n" + strings.Repeat(strings.Repeat("x", 62)+"\n", 64)
 				h = build(b, func(o *Options, r *dns.MockResolver) {
 					o.Port, o.PerDomain, o.Concurrency = f.port(), n, n
 					mx(r, "example.org", "127.0.0.1")
 				})
 				var outs []storage.Outgoing
 				for range min(b.N, 500) {
-					outs = append(outs, storage.Outgoing{From: "ann@packetboat.test", Recipients: []storage.OutgoingRecipient{{Address: "joe@example.org"}}})
+					outs = append(outs, storage.Outgoing{From: ext.from, Recipients: []storage.OutgoingRecipient{{Address: "joe@example.org"}}})
 				}
 				// Held while they are made: nothing is measured but the way out.
 				h.worker.mu.Lock()
