@@ -88,7 +88,7 @@ func TestRequireTLS(t *testing.T) {
 	})
 	ann := storagetest.Account(t, h.store, "ann@example.test")
 	h.send(storage.Outgoing{From: "ann@example.test", RequireTLS: true}, hello, "joe@example.org")
-	if got := h.ends(ann); got == "delivered" || len(f.all()) != 0 {
+	if got := h.ends(ann, 0); got == "delivered" || len(f.all()) != 0 {
 		t.Errorf("%s: %+v", got, f.all())
 	}
 }

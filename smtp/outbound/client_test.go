@@ -250,7 +250,7 @@ func TestCannot(t *testing.T) {
 		ann := storagetest.Account(t, h.store, "ann@example.test")
 		c.out.From, c.out.Account = "ann@example.test", ann.ID
 		h.send(c.out, c.body, c.to)
-		if got := h.ends(ann); !strings.HasPrefix(got, "failed") || !strings.Contains(got, c.want) || len(f.all()) > 0 {
+		if got := h.ends(ann, 0); !strings.HasPrefix(got, "failed") || !strings.Contains(got, c.want) || len(f.all()) > 0 {
 			t.Errorf("%v %q: want %s, got %s", c.ext, c.body, c.want, got)
 		}
 	}

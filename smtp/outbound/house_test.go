@@ -169,8 +169,8 @@ func (h *house) notices(a *storage.Account) (all []string) {
 	return all
 }
 
-// ends waits until a queue of one message is settled once: it is the notice of a failure, or the queue.
-func (h *house) ends(a *storage.Account) string {
+// ends waits until a queue of one message is settled once: it is the notice of a failure, behind those before, or the queue.
+func (h *house) ends(a *storage.Account, before int) string {
 	h.t.Helper()
 	h.until("settled", func() bool {
 		all := h.items()
@@ -179,7 +179,7 @@ func (h *house) ends(a *storage.Account) string {
 	if q := h.queue(); q != "" {
 		return "deferred: " + q
 	}
-	if n := h.notices(a); len(n) > 0 {
+	if n := h.notices(a); len(n) > before {
 		return "failed: " + n[len(n)-1]
 	}
 	return "delivered"

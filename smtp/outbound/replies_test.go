@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 func TestReplies(t *testing.T) {
 	endless := "250-" + strings.Repeat("x", 9000)
 	many := strings.TrimSuffix(strings.Repeat("250-x\n", 300), "\n")
-	for _, c := range []struct {
+	cases := []struct {
 		at, reply, want string
 	}{
 		{"", "", "delivered"},
@@ -51,9 +52,18 @@ func TestReplies(t *testing.T) {
 		{"end", "554 5.6.0 junk", "failed: 554 5.6.0 junk"},
 		{"end", "354 again", "deferred: 4.5.0"},
 		{"end", "421 4.3.2 oops", "deferred: 4.3.2 421"},
-	} {
-		for _, ext := range [][]string{usual, {"8BITMIME"}} {
-			f := serve(t, "127.0.0.1:0", func(f *fake) {
+	}
+	first := serve(t, "127.0.0.1:0", nil)
+	for _, ext := range [][]string{usual, {"8BITMIME"}} {
+		h := build(t, func(o *Options, r *dns.MockResolver) {
+			o.Port = first.port()
+			for i := range cases {
+				mx(r, fmt.Sprintf("case%d.example.org", i), fmt.Sprintf("127.0.1.%d", i+1))
+			}
+		})
+		ann := storagetest.Account(t, h.store, "ann@example.test")
+		for i, c := range cases {
+			f := serve(t, fmt.Sprintf("127.0.1.%d:%d", i+1, first.port()), func(f *fake) {
 				f.ext = ext
 				f.say = func(_ int, line string) string {
 					if c.at != "" && strings.HasPrefix(line, c.at) {
@@ -62,13 +72,12 @@ func TestReplies(t *testing.T) {
 					return ""
 				}
 			})
-			h := build(t, func(o *Options, r *dns.MockResolver) {
-				o.Port = f.port()
-				mx(r, "example.org", "127.0.0.1")
-			})
-			ann := storagetest.Account(t, h.store, "ann@example.test")
-			h.send(storage.Outgoing{From: "ann@example.test", Account: ann.ID}, hello, "joe@example.org")
-			got := h.ends(ann)
+			before := len(h.notices(ann))
+			h.send(storage.Outgoing{From: "ann@example.test", Account: ann.ID, Queue: "Q"}, hello, fmt.Sprintf("joe@case%d.example.org", i))
+			got := h.ends(ann, before)
+			if _, err := h.store.Drop(t.Context(), storage.QueueFilter{ID: "Q"}); err != nil {
+				t.Fatal(err)
+			}
 			kind, what, _ := strings.Cut(c.want, ": ")
 			if !strings.HasPrefix(got, kind) || !strings.Contains(got, what) {
 				t.Errorf("%s -> %.80q (%v): %s\nwant %s", c.at, c.reply, ext, got, c.want)
@@ -78,6 +87,7 @@ func TestReplies(t *testing.T) {
 					t.Errorf("%s -> %.80q: the message was taken", c.at, c.reply)
 				}
 			}
+			f.close()
 		}
 	}
 }
