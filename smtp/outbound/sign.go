@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
 	"github.com/mjl-/mox/dns"
 
 	"github.com/packetboat/packetboat/smtp/verify"
@@ -140,19 +141,55 @@ func (s *Signer) sign(ctx context.Context, sender string, message io.ReaderAt, s
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
-	hash, err := verify.BodyHash(io.NewSectionReader(message, body, size-body), true)
+	out, err := s.signatures(domain, keys, fields, io.NewSectionReader(message, body, size-body))
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
-	sig := verify.Signing{Field: "DKIM-Signature", First: "v=1", Domain: domain, At: s.o.Now(), Expire: s.o.Expire, BodyHash: hash, Names: verify.SignedNames(fields)}
-	var out []byte
-	for _, k := range keys {
-		sig.Selector, sig.Key = k.selector, k.key
-		f, err := sig.Make(fields)
-		if err != nil {
-			return nil, fmt.Errorf("signing: %w", err)
+	return out, nil
+}
+
+// signatures makes a signature with each key, in one pass over the body. Both forms are relaxed: others fold fields and change white space.
+func (s *Signer) signatures(domain string, keys []signingKey, fields []verify.HeaderField, body io.Reader) ([]byte, error) {
+	var signers []*dkim.Signer
+	var writers []io.Writer
+	defer func() {
+		for _, g := range signers {
+			g.Close() // a second time does nothing
 		}
-		out = append(out, f...)
+	}()
+	for _, k := range keys {
+		o := dkim.SignOptions{Domain: domain, Selector: k.selector, Signer: k.key, Hash: crypto.SHA256, HeaderKeys: verify.SignedNames(fields),
+			HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed}
+		if s.o.Expire > 0 {
+			o.Expiration = s.o.Now().Add(s.o.Expire)
+		}
+		g, err := dkim.NewSigner(&o)
+		if err != nil {
+			return nil, err
+		}
+		signers, writers = append(signers, g), append(writers, g)
+	}
+	w := io.MultiWriter(writers...)
+	for _, f := range fields {
+		if f.Name == "" {
+			continue // no field: it is sent, and signed by nobody
+		}
+		if _, err := w.Write(f.Raw); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := io.WriteString(w, "\r\n"); err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(w, body); err != nil {
+		return nil, err
+	}
+	var out []byte
+	for _, g := range signers {
+		if err := g.Close(); err != nil {
+			return nil, err
+		}
+		out = append(out, g.Signature()...)
 	}
 	return out, nil
 }
