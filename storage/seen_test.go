@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -113,10 +112,9 @@ func TestAcquainted(t *testing.T) {
 func TestSeenBounded(t *testing.T) {
 	s, _ := seenStore(t)
 	if err := s.do(t.Context(), func(x *tx) error {
-		for i := range maxSeen {
-			if err := x.exec(`INSERT INTO seen (kind, name, first, until, count) VALUES (1, ?, 0, ?, 0)`, fmt.Sprint(i), 1_900_000_000+i); err != nil {
-				return err
-			}
+		if err := x.exec(`INSERT INTO seen (kind, name, first, until, count)
+			WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1) SELECT 1, CAST(i AS TEXT), 0, 1900000000 + i, 0 FROM n`, maxSeen); err != nil {
+			return err
 		}
 		x.w.seenRoom = 0
 		return nil
