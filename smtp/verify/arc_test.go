@@ -460,3 +460,46 @@ func TestARCCost(t *testing.T) {
 		t.Errorf("%d MiB were allocated", n>>20)
 	}
 }
+
+// sealSimple makes the first set of a message with an AMS in the simple forms, b= in the middle of it.
+func sealSimple(t testing.TB, message string) string {
+	t.Helper()
+	header, body := splitMessage(message)
+	fields := HeaderFields([]byte(header))
+	hash, err := BodyHash(strings.NewReader(body), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(digest []byte) string {
+		b, err := arcRSA().Sign(rand.Reader, digest, crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.StdEncoding.EncodeToString(b)
+	}
+	const mark = "@"
+	ams := "ARC-Message-Signature: i=1; a=rsa-sha256;\r\n  c=simple/simple; d=one.example; s=r; h=From:subject:Date ;\r\n\tb=" + mark + "; bh=" + base64.StdEncoding.EncodeToString(hash) + "\r\n"
+	own := HeaderField{fieldAMS, []byte(strings.Replace(ams, mark, "", 1))}
+	ams = strings.Replace(ams, mark, " "+sign(headerHash(fields, []string{"From", "subject", "Date"}, own, "simple"))+"\r\n ", 1)
+	aar := "ARC-Authentication-Results:i = 1 ; mx.one.example; none\r\n"
+	as := "ARC-Seal: i=1; cv=none; a=rsa-sha256; d=one.example; s=r; t=1795435200; b="
+	set := &arcSet{aar: HeaderField{fieldAAR, []byte(aar)}, ams: HeaderField{fieldAMS, []byte(ams)}, as: HeaderField{fieldAS, []byte(as + "\r\n")}}
+	return as + sign(sealHash([]*arcSet{set})) + "\r\n" + ams + aar + message
+}
+
+// TestARCSimple: signatures in the simple forms, in which nothing may change (RFC 6376 section 3.4.1).
+func TestARCSimple(t *testing.T) {
+	r := arcDNS(t)
+	m := sealSimple(t, arcMessage)
+	if got := check(t, r, m); got.Status != ARCPass {
+		t.Fatalf("%+v\n%s", got, m)
+	}
+	if got := check(t, r, m+"\r\n\r\n"); got.Status != ARCPass {
+		t.Errorf("empty lines at the end: %+v", got)
+	}
+	for _, c := range [][2]string{{"body  with", "body with"}, {"spaces \r\n", "spaces\r\n"}, {"Joe  <", "Joe <"}, {"\r\nSubject: ", "\r\nsubject: "}, {"c=simple/simple", "c=simple/relaxed"}} {
+		if got := check(t, r, strings.Replace(m, c[0], c[1], 1)); got.Status != ARCFail {
+			t.Errorf("%q for %q: %+v", c[1], c[0], got)
+		}
+	}
+}
