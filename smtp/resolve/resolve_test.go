@@ -147,7 +147,7 @@ xn--bcher-kva.test. A 192.0.2.9
 }
 
 func TestTroubles(t *testing.T) {
-	d, r := open(t, Options{Timeout: 50 * time.Millisecond})
+	d, r := open(t, Options{Timeout: 300 * time.Millisecond})
 	d.Set("fails.test. TXT x\nsilent.test. TXT x\nbig.test. TXT large\nloop1.test. CNAME loop2.test.\nloop2.test. CNAME loop1.test.\ntofail.test. CNAME fails.test.")
 	d.Text("giant.test", strings.Repeat("0123456789", 3000))
 	d.Fail("fails.test.")
@@ -191,7 +191,7 @@ func TestTroubles(t *testing.T) {
 func TestFailOver(t *testing.T) {
 	dead := resolvetest.New(t)
 	dead.Silent("*")
-	d, r := open(t, Options{Servers: []string{dead.Addr()}, Timeout: 50 * time.Millisecond})
+	d, r := open(t, Options{Servers: []string{dead.Addr()}, Timeout: 500 * time.Millisecond})
 	d.Set("a.test. A 192.0.2.1\nb.test. A 192.0.2.2")
 	for _, n := range []string{"a.test.", "b.test."} {
 		if _, _, err := r.LookupIP(t.Context(), "ip4", n); err != nil {

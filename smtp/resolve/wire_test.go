@@ -223,7 +223,7 @@ func TestConcurrency(t *testing.T) {
 	d := resolvetest.New(t)
 	d.Silent("slow.test.")
 	d.Set("a.test. TXT x")
-	r := New(Options{Servers: []string{d.Addr()}, Concurrency: 1, Timeout: 200 * time.Millisecond})
+	r := New(Options{Servers: []string{d.Addr()}, Concurrency: 1, Timeout: 400 * time.Millisecond})
 	var wait sync.WaitGroup
 	wait.Go(func() { r.LookupTXT(t.Context(), "slow.test.") })
 	for d.Asked("slow.test.", "TXT") == 0 {

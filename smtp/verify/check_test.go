@@ -10,10 +10,13 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	msgauth "github.com/emersion/go-msgauth/dkim"
 	"go.uber.org/goleak"
@@ -124,5 +127,38 @@ func TestCheckWithoutDNS(t *testing.T) {
 	r := v.Check(context.Background(), message(text, "192.0.2.10", "mail.example.org", "joe@example.org"))
 	if r.SPF.Status != TempError || r.HELO.Status != TempError || r.DKIM[0].Status != TempError || r.DMARC.Status != TempError || r.IPRev.Status != TempError || !r.Temporary() || r.Disposition() != "none" || r.Score != 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A message made to cost: thousands of signatures and authors, hosts that do not answer. It ends in time, with no verdict where there is none.
+func TestCheckHostile(t *testing.T) {
+	d, v := newHouse(t, Options{Timeout: 500 * time.Millisecond})
+	d.Silent("*")
+	var b strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&b, "DKIM-Signature: v=1; a=rsa-sha256; d=d%d.example.org; s=s; h=from; bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=; b=AAAA\r\n", i)
+	}
+	b.WriteString("From: " + strings.Repeat("a@b.test, ", 3000) + "joe@example.org\r\n\r\n")
+	m := message(b.String()+"x", "192.0.2.1", strings.Repeat("h", 300), "joe@example.org")
+	r := v.Check(t.Context(), m)
+	if len(r.DKIM) != 10 || r.DKIM[0].Status != TempError || r.SPF.Status != TempError || r.DMARC.Status != TempError || !r.Temporary() || r.HELO.Status != None {
+		t.Errorf("%+v", r)
+	}
+	if j, err := json.Marshal(r); err != nil || len(j) > 8000 {
+		t.Errorf("%v: a row of %d octets", err, len(j))
+	}
+}
+
+// The statuses that the outside sees survive being stored, ARC's too.
+func TestResultAsRow(t *testing.T) {
+	r := Result{Remote: netip.MustParseAddr("2001:db8::1"), MailFrom: "joe@\xff", SPF: SPF{Status: Fail, Reason: "no"}, DKIM: []Signature{{Status: Policy, Domain: "a.test", Partial: true}},
+		DMARC: DMARC{Status: TempError, Policy: "reject"}, ARC: ARC{Status: ARCFail, Err: errors.New("x"), Temporary: true}, DNSBL: []Listing{{Zone: "bl.test", Error: "e"}}, Score: -1.5}
+	j, err := json.Marshal(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Result
+	if err := json.Unmarshal(j, &back); err != nil || back.ARC.Status != ARCFail || !back.Temporary() || back.DKIM[0] != r.DKIM[0] || back.SPF != r.SPF || back.Score != -1.5 {
+		t.Errorf("%v %+v", err, back)
 	}
 }
