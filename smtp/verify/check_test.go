@@ -151,7 +151,7 @@ func TestCheckHostile(t *testing.T) {
 
 // The statuses that the outside sees survive being stored, ARC's too.
 func TestResultAsRow(t *testing.T) {
-	r := Result{Remote: netip.MustParseAddr("2001:db8::1"), MailFrom: "joe@\xff", SPF: SPF{Status: Fail, Reason: "no"}, DKIM: []Signature{{Status: Policy, Domain: "a.test", Partial: true}},
+	r := Result{Remote: netip.MustParseAddr("2001:db8::1"), MailFrom: "joe@\xff", SPF: SPF{Status: Fail, Reason: "no"}, DKIM: []Signature{{Status: Policy, Domain: "a.test", Selector: "s"}},
 		DMARC: DMARC{Status: TempError, Policy: "reject"}, ARC: ARC{Status: ARCFail, Err: errors.New("x"), Temporary: true}, DNSBL: []Listing{{Zone: "bl.test", Error: "e"}}, Score: -1.5}
 	j, err := json.Marshal(&r)
 	if err != nil {

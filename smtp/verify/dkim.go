@@ -29,7 +29,7 @@ func (s *signature) end(status Status, reason string) {
 func (v *Verifier) dkim(ctx context.Context, fields []HeaderField, m Message, authors []string) []Signature {
 	var all []*signature
 	for _, f := range fields {
-		if f.Name == "dkim-signature" && len(all) < 100 {
+		if f.Name == "dkim-signature" && plainName(f) && len(all) < 100 {
 			all = append(all, readSignature(f))
 		}
 	}
@@ -130,7 +130,7 @@ func (v *Verifier) verify(ctx context.Context, all []*signature, fields []Header
 	var head bytes.Buffer
 	for _, f := range fields {
 		left := less && f.Name == "dkim-signature" && !slices.ContainsFunc(all, func(s *signature) bool { return sameField(s.field, f) })
-		if f.Name != "" && !left {
+		if plainName(f) && !left {
 			head.Write(f.Raw)
 		}
 	}
@@ -155,8 +155,10 @@ func (v *Verifier) verify(ctx context.Context, all []*signature, fields []Header
 		case !s.open:
 		case body.err == errEmpty:
 			s.end(Policy, errEmpty.Error())
-		case err != nil || body.err != nil || i >= len(found):
+		case err != nil || body.err != nil:
 			s.end(TempError, "the message could not be read")
+		case len(found) != len(all) || found[i].Err == nil && !sameDomain(found[i].Domain, s.Domain):
+			s.end(PermError, "the signatures cannot be told apart")
 		default:
 			s.decide(found[i].Err, silent[strings.ToLower(s.Selector+"._domainkey."+s.Domain)])
 		}
@@ -192,6 +194,23 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+// plainName tells whether a field has a name that a field can have (RFC 5322 section 3.6.8: printable ASCII). The library takes any white space of
+// Unicode off a name and folds letters that are not ASCII, so that it would see signatures and From fields where we see none; what holds for the one
+// must not be taken for another's.
+func plainName(f HeaderField) bool {
+	name, _, ok := bytes.Cut(f.Raw, []byte{':'})
+	for _, c := range bytes.TrimRight(name, " \t") {
+		ok = ok && c > ' ' && c < 0x7f
+	}
+	return ok && f.Name != ""
+}
+
+// sameDomain tells whether the library verified the signature of a domain.
+func sameDomain(found, domain string) bool {
+	d, err := asciiDomain(noFWS(found))
+	return err == nil && d == domain
 }
 
 // sameField tells whether two are the same place of one header.
