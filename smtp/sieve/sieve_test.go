@@ -247,3 +247,21 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkRun is an everyday filter on an everyday message.
+func BenchmarkRun(b *testing.B) {
+	s, err := Compile(`require ["fileinto", "imap4flags", "variables", "body"];
+if header :contains "x-spam-flag" "yes" { fileinto "Junk"; stop; }
+if address :domain "from" ["acme.example.com", "desert.example.org"] { addflag "$known"; }
+if header :matches "list-id" "*[*-*]" { set "box" "${2}"; fileinto "Lists/${box}"; stop; }
+if anyof (header :contains "subject" ["offer", "money"], size :over 5M) { fileinto "Later"; }`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := message(mail1)
+	for b.Loop() {
+		if _, err := s.Run(b.Context(), env, m, Limits{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
