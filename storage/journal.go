@@ -22,6 +22,9 @@ const (
 	journalBatch   = 256
 )
 
+// journalDelay is how long records wait for a job whose transaction they share.
+const journalDelay = 50 * time.Millisecond
+
 // journal are the records that are not written yet.
 type journal struct {
 	hint    chan struct{} // capacity 1: there are some

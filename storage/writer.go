@@ -92,6 +92,15 @@ func (s *Store) write() {
 			case j := <-s.jobs:
 				pending = append(pending, j)
 			case <-s.journal.hint:
+				// Nobody waits for records: they go with the next job, and with one fsync, if there is one soon.
+				select {
+				case j := <-s.jobs:
+					pending = append(pending, j)
+				case <-time.After(journalDelay):
+				case <-s.stop:
+					s.writeRest()
+					return
+				}
 			case <-s.stop:
 				s.writeRest()
 				return
