@@ -168,3 +168,40 @@ func TestOutgoingLimit(t *testing.T) {
 	}
 	h.empty()
 }
+
+// A server that ends each conversation with 421 is not spoken to again and again.
+func TestGoodbye(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", func(f *fake) {
+		f.ext = with("LIMITS RCPTMAX=10")
+		f.say = func(_ int, line string) string {
+			if line == "end" {
+				return "421 4.3.2 enough"
+			}
+			return ""
+		}
+	})
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port, o.PerDomain = f.port(), 1
+		mx(r, "example.org", "127.0.0.1")
+	})
+	var to []string
+	for i := range 30 {
+		to = append(to, fmt.Sprintf("a%d@example.org", i))
+	}
+	h.send(storage.Outgoing{}, hello, to...)
+	h.until("each is put off", func() bool {
+		tried := 0
+		for _, i := range h.items() {
+			if i.State != storage.QueueWaiting || !i.Due.After(time.Now().Add(2*time.Second)) {
+				return false
+			}
+			tried += i.Attempts
+		}
+		return tried >= 10
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conns > 3 {
+		t.Errorf("%d connections", f.conns)
+	}
+}

@@ -290,7 +290,15 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 			d.putOff(d.w.o.Now())
 			return false
 		case errors.Is(f.err, errLocal):
-			continue // it took as many messages as it takes on one connection: on with another one
+			// It takes no more on this connection. Those that it was not told of are leased again and go on with another one.
+			for _, k := range d.open() {
+				if k.fail == nil {
+					k.putOff, k.due = true, d.w.o.Now()
+					if f.reply.Code == 0 && c.ext.mailMax == 0 {
+						k.due = k.due.Add(soon)
+					}
+				}
+			}
 		case used && !fresh && c.broken && (f.stage == atMail || f.stage == atRcpt && f.err != nil) && !errors.Is(f.err, session.ErrKilled) && d.untouched():
 			continue // the server closed a connection that was left open for too long: that says nothing of the message
 		default:
