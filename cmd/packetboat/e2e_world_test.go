@@ -133,7 +133,10 @@ func TestEndToEndWorld(t *testing.T) {
 		if n := strings.Count(results, "dkim=pass"); n != 2 {
 			t.Errorf("%d signatures pass, want RSA and Ed25519: %s", n, results)
 		}
-		contains(t, m, "Return-Path: <ann@alpha.test>", "with ESMTPS id", "DKIM-Signature: v=1; a=rsa-sha256;", "DKIM-Signature: v=1; a=ed25519-sha256;")
+		contains(t, m, "Return-Path: <ann@alpha.test>", "with ESMTPS id")
+		if n := strings.Count(m, "DKIM-Signature: "); n != 2 {
+			t.Errorf("%d signatures", n)
+		}
 	})
 	t.Run("and back", func(t *testing.T) {
 		w.mail(w.beta, "bob@beta.test", joePassword, "ann@alpha.test", "answer-to-ann")
