@@ -395,3 +395,17 @@ func TestXClientRates(t *testing.T) {
 		c< 250 2.0.0 *
 	`, h.env(t))
 }
+
+// What counts against a session counts for the client that a front end speaks of, and begins anew with the next.
+func TestXClientCounters(t *testing.T) {
+	o := smtp.JudgeOptions{Rates: smtp.RateOptions{UnknownSession: 3}}
+	judge := smtp.NewJudge(o)
+	defer judge.Close()
+	h := open(t, smtp.Options{Judge: judge}, auth.PlaintextNever)
+	client := func(addr string) string {
+		return "a> XCLIENT ADDR=" + addr + "\na< 220 *\na> EHLO x\na<< 250 LIMITS *\n" + strings.Repeat("a> NONSENSE\na< 500 *\n", 15) + "a> MAIL FROM:<a@b.example>\na< 250 *\n" +
+			strings.Repeat("a> RCPT TO:<nobody@example.test>\na< 550 5.1.1 *\n", 3) + "a> RSET\na< 250 *\n"
+	}
+	sessiontest.Play(t, "a = front\na< 220 *\n"+client("192.0.2.7")+client("192.0.2.8")+client("192.0.2.9")+
+		"a> MAIL FROM:<a@b.example>\na< 250 *\na> RCPT TO:<nobody@example.test>\na< 421 4.7.0 *\na< CLOSED\n", h.env(t))
+}

@@ -60,8 +60,8 @@ var mailParams = []param[sender]{
 	{"RET", anyone, readRet},
 	{"ENVID", anyone, readEnvid},
 	{"REQUIRETLS", (*client).mayRequireTLS, readRequireTLS},
-	{"BY", (*client).submits, readBy},
-	{"MT-PRIORITY", (*client).submits, readPriority},
+	{"BY", (*client).sendsOut, readBy},
+	{"MT-PRIORITY", (*client).sendsOut, readPriority},
 	{"HOLDFOR", (*client).submits, readHoldFor},
 	{"HOLDUNTIL", (*client).submits, readHoldUntil},
 }
@@ -74,8 +74,11 @@ var rcptParams = []param[envelope]{
 
 func anyone(*client) bool { return true }
 
-// submits: mail that accounts send, which is kept until it may or must go (RFC 2852, RFC 4865, RFC 6710).
+// submits: mail that accounts send, which is kept until it may go (RFC 4865): also mail for accounts of ours.
 func (c *client) submits() bool { return c.srv.o.Mode == Submission }
+
+// sendsOut: how soon mail leaves (RFC 2852, RFC 6710) means something where any of it leaves; what is for accounts of ours is delivered at once.
+func (c *client) sendsOut() bool { return c.submits() && !c.srv.o.Stays }
 
 // knowsOwners: mail for accounts of ours, whose age we know (RFC 7293).
 func (c *client) knowsOwners() bool { return c.srv.o.Mode != Submission }
@@ -410,10 +413,10 @@ func (c *client) offers() []string {
 		words = append(words, "RRVS")
 	}
 	if c.submits() {
-		words = append(words,
-			fmt.Sprintf("FUTURERELEASE %d %s", int(maxHold.Seconds()), o.Now().Add(maxHold).UTC().Format(time.RFC3339)),
-			fmt.Sprintf("DELIVERBY %d", int(minBy.Seconds())),
-			"MT-PRIORITY MIXER")
+		words = append(words, fmt.Sprintf("FUTURERELEASE %d %s", int(maxHold.Seconds()), o.Now().Add(maxHold).UTC().Format(time.RFC3339)))
+	}
+	if c.sendsOut() {
+		words = append(words, fmt.Sprintf("DELIVERBY %d", int(minBy.Seconds())), "MT-PRIORITY MIXER")
 	}
 	return append(words, fmt.Sprintf("SIZE %d", o.MaxMessage), fmt.Sprintf("LIMITS RCPTMAX=%d", o.MaxRecipients))
 }

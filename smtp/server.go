@@ -45,6 +45,8 @@ type Options struct {
 	BareNewline   BareNewline // "": Reject on MX and LMTP, Normalize on submission
 	// Send is what each account may send; zero values: any number. Accounts may have limits of their own (storage.SetSendLimits).
 	Send storage.SendLimits
+	// Stays: no mail leaves for other domains by any way; it waits. So nothing is promised about when it leaves.
+	Stays bool
 	// Trusted are whom an LMTP server serves: it asks nobody for a password. nil: this machine.
 	Trusted session.FrontEnds
 	// XClient are the front ends whose word about their clients is believed (XCLIENT); nil: nobody's.

@@ -287,3 +287,27 @@ func TestPlaintextPolicy(t *testing.T) {
 		a session account=joe@example.test
 	`), h.env(t))
 }
+
+// Where nothing leaves for other domains, nothing is promised about when (RFC 2852, RFC 6710); mail that is to wait waits for accounts of ours too (RFC 4865).
+func TestStays(t *testing.T) {
+	o := limits
+	o.Stays = true
+	h := open(t, o, auth.PlaintextNever)
+	sessiontest.Play(t, expand(`
+		a = subs
+		a< 220 *
+		a> EHLO x
+		a<< 250-DSN
+		a< 250-FUTURERELEASE *
+		a< 250-SIZE *
+		a< 250 LIMITS *
+		a> AUTH PLAIN PLAIN(ann)
+		a< 235 *
+		a> MAIL FROM:<ann@example.test> BY=60;R
+		a< 555 *
+		a> MAIL FROM:<ann@example.test> MT-PRIORITY=1
+		a< 555 *
+		a> MAIL FROM:<ann@example.test> HOLDFOR=60
+		a< 250 *
+	`), h.env(t))
+}

@@ -235,7 +235,7 @@ func (h *house) makeServers() {
 			conf = tls
 		}
 		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit, Judge: h.judges.of(mode, c.JudgeLMTP),
-			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Filters: filters, Logger: h.logger})
+			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Stays: c.outboundHeld() != "" && len(c.OutboundRoutes) == 0, Filters: filters, Logger: h.logger})
 	}
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
