@@ -113,23 +113,14 @@ func (t *transaction) verify(ctx context.Context, h *header, s *spool) *reply {
 	v.Result = r
 	t.weighResult(r)
 	refusal := t.decide(r)
-	if o.DMARC != Tag && r.DMARC.Status == verify.PermError && doubtful(h) {
-		// RFC 7489 section 6.6.1: a message whose author is in doubt has no domain to ask, and would be the way around each policy.
+	if o.DMARC != Tag && r.DMARC.Doubtful {
+		// RFC 7489 section 6.6.1: a message whose author is in doubt has no domain to ask, and would be the way around each policy. That holds whatever those
+		// domains ask for that could be read.
 		v.Junk = true
 		v.because("its From field does not say who wrote it")
 	}
 	v.Fields = r.Field(c.srv.o.Name)
 	return refusal
-}
-
-// doubtful tells whether there is a From field, and yet no author beyond doubt (RFC 5322 section 3.6.2).
-func doubtful(h *header) bool {
-	n := h.count("from")
-	if n == 0 {
-		return false // devices and scripts leave it out; nobody is claimed to have written it
-	}
-	_, err := authors(h.first("from"))
-	return n > 1 || err != nil
 }
 
 // weighResult counts what was found, before any policy.
@@ -220,18 +211,12 @@ func (t *transaction) vouched(r *verify.Result) string {
 	return ""
 }
 
-// methodPasses tells whether results (RFC 8601 section 2.2, without the authserv-id) say that a method passed.
+// methodPasses tells whether results (RFC 8601 section 2.2, without the authserv-id) say that a method passed. They are read by their grammar: what a sender
+// brings into a comment or a quoted string is none of them. What cannot be read says nothing.
 func methodPasses(results, method string) bool {
-	for clause := range strings.SplitSeq(results, ";") {
-		name, rest, ok := strings.Cut(strings.TrimSpace(clause), "=")
-		name, _, _ = strings.Cut(name, "/") // a version
-		if !ok || !strings.EqualFold(strings.TrimSpace(name), method) {
-			continue
-		}
-		word, _, _ := strings.Cut(strings.TrimLeft(rest, " \t"), " ")
-		return strings.EqualFold(strings.TrimRight(word, "\t("), "pass")
-	}
-	return false
+	r, err := verify.ParseResults("x" + results)
+	i := slices.IndexFunc(r.Methods, func(m verify.MethodResult) bool { return m.Method == method })
+	return err == nil && i >= 0 && r.Methods[i].Result == "pass"
 }
 
 // unclaim removes the Authentication-Results that pretend to be ours (RFC 8601 section 5). Those of a relay of ours stand.

@@ -183,20 +183,23 @@ func TestTrustedChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	head, body := "From: joe@strict.example\r\nSubject: to the list\r\n", "\r\ntext\r\n"
-	fields, err := verify.Seal(t.Context(), []byte(head), strings.NewReader(body[2:]), int64(len(body)-2), verify.Sealer{Domain: "lists.example", Selector: "s", Key: key,
-		Results: "lists.example; dmarc=pass header.from=strict.example", Chain: verify.ARC{Status: verify.ARCNone}, At: time.Now()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := strings.ReplaceAll(string(fields)+head+body, "\r\n", "\n\t\t")
+	passed := "lists.example; spf=pass (ours; dmarc=fail) smtp.mailfrom=\"a;dmarc=fail\"@a.example; dmarc = pass action=none header.from=strict.example"
+	failed := "lists.example; spf=pass smtp.mailfrom=\"a; dmarc=pass (\"@a.example; dkim=pass (; dmarc=pass ) reason=\"; dmarc=pass\"; dmarc=fail header.from=strict.example"
 	for _, test := range []struct {
-		name, end string
-		sealers   []string
+		name, results, end string
+		sealers            []string
 	}{
-		{"believed", "a< 250 *\n! count ann 1\n! has ann \"overridden by local policy\"\n! noted \"the ARC chain of lists.example\"", []string{"other.example", "LISTS.example"}},
-		{"not believed", "a< 550 5.7.1 *\n! count ann 0", []string{"other.example"}},
+		{"believed", passed, "a< 250 *\n! count ann 1\n! has ann \"overridden by local policy\"\n! noted \"the ARC chain of lists.example\"", []string{"other.example", "LISTS.example"}},
+		{"not believed", passed, "a< 550 5.7.1 *\n! count ann 0", []string{"other.example"}},
+		{"words of a sender", failed, "a< 550 5.7.1 *\n! count ann 0", []string{"lists.example"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			fields, err := verify.Seal(t.Context(), []byte(head), strings.NewReader(body[2:]), int64(len(body)-2), verify.Sealer{Domain: "lists.example", Selector: "s", Key: key,
+				Results: test.results, Chain: verify.ARC{Status: verify.ARCNone}, At: time.Now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sealed := strings.ReplaceAll(string(fields)+head+body, "\r\n", "\n\t\t")
 			_, env, d := verifying(t, smtp.JudgeOptions{Verify: smtp.VerifyOptions{Sealers: test.sealers}})
 			d.Set("s._domainkey.lists.example. IN TXT \"v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der) + "\"\n")
 			sessiontest.Play(t, greeted+`
@@ -214,7 +217,28 @@ func TestTrustedChain(t *testing.T) {
 	}
 }
 
+// Who may have written a message must be beyond doubt: beside authors who pass, or ask for nothing, one who is not looked at would pass with them.
 func TestDoubtfulAuthors(t *testing.T) {
+	for name, from := range map[string]string{
+		"too many of them":   "a@good.example, b@b.example, c@c.example, d@d.example, e@e.example, boss@strict.example",
+		"the first fails":    "a@nothing.example, b@b.example, c@c.example, d@d.example, e@e.example, boss@strict.example",
+		"a field too long":   "\"" + strings.Repeat("x", 66<<10) + "\" <boss@strict.example>",
+		"blanks without end": strings.Repeat(" ", 66<<10) + "<boss@strict.example>",
+		"a literal":          "boss@[strict.example]",
+		"one beside":         "joe@good.example, boss@[strict.example]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, env, d := verifying(t, smtp.JudgeOptions{})
+			d.Set("_dmarc.nothing.example. IN TXT \"v=DMARC1; p=none\"\n")
+			sessiontest.Play(t, greeted+strings.Replace(mail("good.example"), "From: joe@good.example", "From: "+from, 1)+`
+				a< 250 *
+				! junk ann 1
+				! noted "does not say who wrote it"`, env)
+		})
+	}
+}
+
+func TestSeveralFrom(t *testing.T) {
 	_, env, _ := verifying(t, smtp.JudgeOptions{})
 	sessiontest.Play(t, greeted+mail("good.example", "From: other@good.example")+`
 		a< 250 *

@@ -102,7 +102,7 @@ func (p *mailboxes) method() (m MethodResult, none, ok bool) {
 	}
 }
 
-// property reads reason=value or ptype.property=pvalue.
+// property reads reason=value or ptype.property=pvalue. Outlook's "action=none" is met too.
 func (p *mailboxes) property(m *MethodResult) bool {
 	name := p.keyword()
 	if name == "" || !p.cfws() {
@@ -118,8 +118,6 @@ func (p *mailboxes) property(m *MethodResult) bool {
 			return false
 		}
 		name += "." + second
-	} else if !strings.EqualFold(name, "reason") {
-		return false
 	}
 	if !p.equals() {
 		return false

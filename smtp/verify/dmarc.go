@@ -21,6 +21,9 @@ type DMARC struct {
 	SPF     bool   `json:"spf,omitempty"`     // passes by an aligned MAIL FROM
 	DKIM    bool   `json:"dkim,omitempty"`    // passes by an aligned signature
 	Reason  string `json:"reason,omitempty"`
+	// Doubtful: there is a From field, and yet not all of its authors could be judged: there are too many, or it cannot be read, or there are several
+	// fields. What Status says holds for those that could.
+	Doubtful bool `json:"doubtful,omitempty"`
 }
 
 // Disposition is what the domain asks to be done with the message: "none", "quarantine" or "reject". RFC 7489 section 6.6.4: where pct= leaves the message
@@ -168,7 +171,7 @@ func (v *Verifier) dmarc(a authors, policies []dmarcPolicy, r *Result) DMARC {
 		}
 	}
 	if a.err != nil {
-		worst.Reason = a.err.Error()
+		worst.Reason, worst.Doubtful = a.err.Error(), a.fields > 0
 		// Not each author could be judged, so that none passes; what fails stays failed.
 		if worst.Status == Pass || worst.Status == None {
 			worst.Status, worst.SPF, worst.DKIM = PermError, false, false
