@@ -17,7 +17,8 @@ import (
 type signature struct {
 	Signature
 	field HeaderField
-	open  bool // nothing is decided yet
+	names string // h=, without white space
+	open  bool   // nothing is decided yet
 }
 
 func (s *signature) end(status Status, reason string) {
@@ -37,7 +38,7 @@ func (v *Verifier) dkim(ctx context.Context, fields []HeaderField, m Message, au
 		return nil
 	}
 	kept := v.chosen(slices.Clone(all), authors)
-	v.verify(ctx, kept, fields, m, len(kept) < len(all))
+	v.verify(ctx, slices.DeleteFunc(slices.Clone(kept), func(s *signature) bool { return !s.open }), fields, m)
 	out := make([]Signature, len(kept))
 	for i, s := range kept {
 		out[i] = s.Signature
@@ -89,7 +90,7 @@ func readSignature(f HeaderField) *signature {
 			return s
 		}
 	}
-	s.Begin = printable(noFWS(t["b"]), 8)
+	s.Begin, s.names = printable(noFWS(t["b"]), 8), noFWS(t["h"])
 	domain, err1 := asciiDomain(noFWS(t["d"]))
 	selector, err2 := asciiDomain(noFWS(t["s"]))
 	if err1 != nil || err2 != nil {
@@ -125,23 +126,19 @@ func readSignature(f HeaderField) *signature {
 	return s
 }
 
-// verify lets the library verify signatures, all in one pass over the body. Those that are not looked at are left out of what it sees.
-func (v *Verifier) verify(ctx context.Context, all []*signature, fields []HeaderField, m Message, less bool) {
-	var head bytes.Buffer
-	for _, f := range fields {
-		left := less && f.Name == "dkim-signature" && !slices.ContainsFunc(all, func(s *signature) bool { return sameField(s.field, f) })
-		if plainName(f) && !left {
-			head.Write(f.Raw)
-		}
+// verify lets the library verify signatures, all in one pass over the body.
+func (v *Verifier) verify(ctx context.Context, all []*signature, fields []HeaderField, m Message) {
+	if len(all) == 0 {
+		return
 	}
-	head.WriteString("\r\n")
+	head := signedHeader(all, fields)
 	body := &patientBody{ctx: ctx}
 	if m.Body != nil {
 		body.Reader = io.NewSectionReader(m.Body, 0, m.Size)
 	}
 	var mu sync.Mutex
 	silent := map[string]bool{} // names about which the DNS did not answer
-	found, err := dkim.VerifyWithOptions(io.MultiReader(&head, body), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
+	found, err := dkim.VerifyWithOptions(io.MultiReader(head, body), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
 		texts, err := v.keyText(ctx, name)
 		if err != nil && !dns.IsNotFound(err) {
 			mu.Lock()
@@ -163,6 +160,38 @@ func (v *Verifier) verify(ctx context.Context, all []*signature, fields []Header
 			s.decide(found[i].Err, silent[strings.ToLower(s.Selector+"._domainkey."+s.Domain)])
 		}
 	}
+}
+
+// signedHeader is the part of a header that the library needs: these signatures, and of each field that they name as many as one of them names, from the end
+// (RFC 6376 section 5.4.2). It goes through all that it sees for each name, which would take minutes for a header made for that.
+func signedHeader(all []*signature, fields []HeaderField) *bytes.Buffer {
+	wanted := map[string]int{}
+	for _, s := range all {
+		named := map[string]int{}
+		for name := range strings.SplitSeq(strings.ToLower(s.names), ":") {
+			named[name]++
+			wanted[name] = max(wanted[name], named[name])
+		}
+	}
+	var parts [][]byte
+	for _, f := range slices.Backward(fields) {
+		switch {
+		case !plainName(f):
+		case f.Name == "dkim-signature":
+			if slices.ContainsFunc(all, func(s *signature) bool { return sameField(s.field, f) }) {
+				parts = append(parts, f.Raw)
+			}
+		case wanted[f.Name] > 0:
+			wanted[f.Name]--
+			parts = append(parts, f.Raw)
+		}
+	}
+	head := &bytes.Buffer{}
+	for _, raw := range slices.Backward(parts) {
+		head.Write(raw)
+	}
+	head.WriteString("\r\n")
+	return head
 }
 
 // patientBody keeps an error to itself and says EOF in its place: the library would leave goroutines behind that wait for the rest.

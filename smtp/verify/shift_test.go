@@ -72,3 +72,39 @@ func TestDKIMHiddenFrom(t *testing.T) {
 		}
 	}
 }
+
+// What the library sees of a header is what signatures name: it goes through all of it for each name, which a sender could make into minutes.
+func TestDKIMLongHeader(t *testing.T) {
+	keys := testKeys()
+	d, v := newHouse(t, Options{})
+	d.Text("r._domainkey.example.org", record(t, keys.rsa))
+	o := msgauth.SignOptions{Domain: "example.org", Selector: "r", Signer: keys.rsa, HeaderKeys: []string{"From", "X", "x", "Absent", "absent"}, HeaderCanonicalization: "relaxed"}
+	good := signedBy(t, "X: 1\r\nX: 2\r\nx : 3\r\n"+letterText, o)
+	long := strings.Repeat("a:\r\n", 1000) + strings.Repeat("x: 0\r\n", 1000) + good + "\r\n"
+	if got := statuses(dkimOf(t, v, long)); got != "pass" {
+		t.Errorf("fields above those that are signed: %s", got)
+	}
+	if got := statuses(dkimOf(t, v, strings.Replace(good, "X: 2", "X: 4", 1))); got != "fail" {
+		t.Errorf("a changed field: %s", got)
+	}
+	if got := statuses(dkimOf(t, v, strings.Replace(good, "\r\nFrom:", "\r\nx: 5\r\nFrom:", 1))); got != "fail" {
+		t.Errorf("a field below: %s", got)
+	}
+	fields := HeaderFields(message(long, "192.0.2.1", "x.test", "").Header)
+	var all []*signature
+	for _, f := range fields {
+		if f.Name == "dkim-signature" {
+			all = append(all, readSignature(f))
+		}
+	}
+	if n := len(HeaderFields(signedHeader(all, fields).Bytes())); len(all) != 1 || n != 4 {
+		t.Errorf("%d fields are looked at", n)
+	}
+	// One that nobody looks at costs nothing either.
+	d.Text("s._domainkey.example.org", record(t, keys.rsa))
+	before := d.Asked("s._domainkey.example.org", "TXT")
+	many := "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=s; bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=; b=AAAA; h=From" + strings.Repeat(":b", 600) + "\r\n"
+	if got := statuses(dkimOf(t, v, many+letterText)); got != "neutral" || d.Asked("s._domainkey.example.org", "TXT") != before {
+		t.Errorf("too many names: %s", got)
+	}
+}
