@@ -74,6 +74,26 @@ func TestEndToEndMail(t *testing.T) {
 		b.message(t, "ann@example.test", annPassword, "pipelined")
 		b.message(t, "joe@example.test", joePassword, "pipelined")
 	})
+	t.Run("swaks 8-bit", func(t *testing.T) {
+		good(t, "--port", mx, "--from", "a@example.net", "--to", "ann@example.test", "--header", "Subject: eight-bit", "--add-header", "Content-Type: text/plain; charset=utf-8",
+			"--add-header", "Content-Transfer-Encoding: 8bit", "--body", "Grüße, 你好\n"+strings.Repeat("ä", 400))
+		if m := b.message(t, "ann@example.test", annPassword, "eight-bit"); !strings.Contains(m, "Grüße, 你好\r\n"+strings.Repeat("ä", 400)) {
+			t.Errorf("8-bit text is not as it was:\n%.2000s", m)
+		}
+	})
+	t.Run("swaks in bad sequences: what was cut or quit early delivers nothing and harms nobody", func(t *testing.T) {
+		for _, how := range [][]string{
+			{"--quit-after", "CONNECT"}, {"--quit-after", "MAIL"}, {"--quit-after", "RCPT"}, {"--drop-after", "MAIL"}, {"--drop-after-send", "RCPT"},
+			{"--drop-after", "DATA"}, {"--drop-after-send", "DATA"},
+		} {
+			swaks(append([]string{"--port", mx, "--from", "a@example.net", "--to", "ann@example.test", "--header", "Subject: never-whole"}, how...)...)
+		}
+		good(t, "--port", mx, "--from", "a@example.net", "--to", "ann@example.test", "--header", "Subject: after-them")
+		b.message(t, "ann@example.test", annPassword, "after-them")
+		if out := b.stray(t, "never-whole"); out != "" {
+			t.Errorf("a message that never ended is there:\n%s", out)
+		}
+	})
 	t.Run("swaks bad recipient", func(t *testing.T) {
 		refused(t, "550 5.1.1", "--port", mx, "--from", "a@example.net", "--to", "nobody@example.test")
 	})
@@ -127,6 +147,27 @@ s = smtplib.SMTP_SSL("localhost", PORT+465, context=ctx); s.login("ann@example.t
 		b.message(t, "joe@example.test", joePassword, "by-smtplib")
 		b.message(t, "ann@example.test", annPassword, "by-smtplib")
 	})
+}
+
+// stray is what SEARCH finds in ann's INBOX by a subject that should not be there, "" for nothing.
+func (b *boat) stray(t *testing.T, subject string) string {
+	t.Helper()
+	l := b.dialTLS(993)
+	defer l.Close()
+	if _, err := l.until("", "* OK"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{`a1 LOGIN "ann@example.test" "` + annPassword + `"`, "a2 SELECT INBOX"} {
+		if out, err := l.until(c, c[:2]+" OK"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	out, err := l.until(`a3 SEARCH SUBJECT "`+subject+`"`, "a3 OK")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(out, "\r\n")
+	return strings.TrimSpace(strings.TrimPrefix(first, "* SEARCH"))
 }
 
 // message waits until the INBOX of user holds a message with the subject, and returns its bytes.
