@@ -239,6 +239,37 @@ func TestARCKeys(t *testing.T) {
 	}
 }
 
+// TestParseKey: records that are keys, and those that are none (RFC 6376 section 3.6.1).
+func TestParseKey(t *testing.T) {
+	rsaRecord, edRecord := keyRecord(t, arcRSA().Public()), keyRecord(t, arcEd25519.Public())
+	bare := base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PublicKey(arcRSA().Public().(*rsa.PublicKey)))
+	_, p, _ := strings.Cut(edRecord, "p=")
+	for text, want := range map[string]bool{
+		rsaRecord:                true,
+		edRecord:                 true,
+		edRecord + " ; ":         true,
+		"p=" + bare:              true, // erratum 3017
+		edRecord + "; s=a:Email": true,
+		edRecord + "; s=*; h=sha1:\tSHA256; t=y:s; n=a note; later=1": true,
+		"k=ed25519; p=" + p[:10] + "\r\n " + p[10:]:                   true,
+		"":                              false,
+		"p=":                            false,
+		"v=DKIM1":                       false,
+		"v=DKIM2; p=" + bare:            false,
+		"v=DKIM1; k=rsa; p=" + p:        false,
+		"v=DKIM1; k=dsa; p=" + bare:     false,
+		"v=DKIM1; k=ed25519; p=" + bare: false,
+		edRecord + "; h=sha1":           false,
+		edRecord + "; s=tlsrpt":         false,
+		edRecord + "!":                  false,
+		edRecord + "; p=" + p:           false,
+	} {
+		if key, err := parseKey(text); (err == nil) != want || (key != nil) != want {
+			t.Errorf("%q: %T %v", text, key, err)
+		}
+	}
+}
+
 // TestARCForms: what changes no meaning changes no verdict.
 func TestARCForms(t *testing.T) {
 	r := arcDNS(t)

@@ -7,16 +7,15 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/mjl-/mox/dkim"
 	"github.com/mjl-/mox/dns"
 )
 
@@ -26,53 +25,92 @@ type keyring struct {
 	known    map[string]foundKey
 }
 
+// foundKey is an *rsa.PublicKey or an ed25519.PublicKey, or why there is none.
 type foundKey struct {
-	record *dkim.Record
-	err    error
+	key crypto.PublicKey
+	err error
 }
 
 // errNoAnswer is in an error when the DNS did not answer: another time it may.
 var errNoAnswer = errors.New("the DNS did not answer")
 
 // key is that of a selector. RFC 6376 section 6.1.2.
-func (k *keyring) key(ctx context.Context, domain, selector string) (*dkim.Record, error) {
+func (k *keyring) key(ctx context.Context, domain, selector string) (crypto.PublicKey, error) {
 	name := selector + "._domainkey." + domain
 	f, ok := k.known[name]
 	if !ok {
-		f.record, f.err = k.lookup(ctx, domain, selector)
+		f.key, f.err = k.lookup(ctx, domain, selector)
 		k.known[name] = f
 	}
 	if f.err != nil {
 		return nil, fmt.Errorf("key %s: %w", name, f.err)
 	}
-	return f.record, nil
+	return f.key, nil
 }
 
-func (k *keyring) lookup(ctx context.Context, domain, selector string) (*dkim.Record, error) {
-	d, err := dns.ParseDomainLax(domain)
+func (k *keyring) lookup(ctx context.Context, domain, selector string) (crypto.PublicKey, error) {
+	d, err := asciiDomain(domain)
 	if err != nil {
 		return nil, err
 	}
-	s, err := dns.ParseDomainLax(selector)
+	s, err := asciiDomain(selector)
 	if err != nil {
 		return nil, err
 	}
-	status, record, _, _, err := dkim.Lookup(ctx, slog.New(slog.DiscardHandler), k.resolver, s, d)
+	texts, err := keyText(ctx, k.resolver, s+"._domainkey."+d)
 	switch {
-	case errors.Is(err, dkim.ErrDNS):
+	case err != nil && !dns.IsNotFound(err):
 		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
-	case err != nil:
-		return nil, err
-	case record == nil:
-		return nil, fmt.Errorf("no record (%s)", status)
-	case !record.ServiceAllowed("email"):
-		return nil, errors.New("it is not for mail")
-	case len(record.Hashes) > 0 && !slices.ContainsFunc(record.Hashes, func(h string) bool { return strings.EqualFold(h, "sha256") }):
-		return nil, errors.New("it is not for sha256")
-	case len(record.Pubkey) == 0:
-		return nil, errors.New("it was revoked")
+	case len(texts) == 0:
+		return nil, errors.New("there is none")
 	}
-	return record, nil
+	return parseKey(texts[0])
+}
+
+// parseKey reads a key record (RFC 6376 section 3.6.1) for a signature by SHA-256 of a message: an *rsa.PublicKey or an ed25519.PublicKey.
+func parseKey(text string) (crypto.PublicKey, error) {
+	t, err := parseTags([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := t["v"]; ok && v != "DKIM1" {
+		return nil, errors.New("the record is of another version")
+	}
+	p, ok := t["p"]
+	switch {
+	case !ok:
+		return nil, errors.New("the record has no p=")
+	case noFWS(p) == "":
+		return nil, errors.New("it was revoked")
+	case !t.lists("h", "sha256"):
+		return nil, errors.New("it is not for sha256")
+	case !t.lists("s", "*") && !t.lists("s", "email"):
+		return nil, errors.New("it is not for mail")
+	}
+	der, err := t.bytes64("p")
+	if err != nil {
+		return nil, err
+	}
+	switch kind := strings.ToLower(t["k"]); {
+	case kind == "ed25519" && len(der) == ed25519.PublicKeySize: // RFC 8463 section 4.2: nothing around it
+		return ed25519.PublicKey(der), nil
+	case kind == "rsa" || kind == "":
+		// RFC 6376 erratum 3017: records have a SubjectPublicKeyInfo where the text asks for an RSAPublicKey; both are taken.
+		if key, err := x509.ParsePKIXPublicKey(der); err == nil {
+			if key, ok := key.(*rsa.PublicKey); ok {
+				return key, nil
+			}
+		} else if key, err := x509.ParsePKCS1PublicKey(der); err == nil {
+			return key, nil
+		}
+	}
+	return nil, errors.New("it cannot be read")
+}
+
+// lists tells whether a list with colons names a word; one that is not there names all.
+func (t tags) lists(name, word string) bool {
+	v, ok := t[name]
+	return !ok || slices.Contains(strings.Split(strings.ToLower(noFWS(v)), ":"), word)
 }
 
 // check verifies a signature over a hash. RFC 8301 section 3: SHA-1 proves nothing, nor does an RSA key below 1024 bits; one above 4096 costs more than
@@ -82,11 +120,11 @@ func (k *keyring) check(ctx context.Context, t tags, digest []byte) error {
 	if err != nil {
 		return err
 	}
-	record, err := k.key(ctx, noFWS(t["d"]), noFWS(t["s"]))
+	key, err := k.key(ctx, noFWS(t["d"]), noFWS(t["s"]))
 	if err != nil {
 		return err
 	}
-	switch public := record.PublicKey.(type) {
+	switch public := key.(type) {
 	case *rsa.PublicKey:
 		switch bits := public.N.BitLen(); {
 		case t.algorithm() != "rsa-sha256":

@@ -139,7 +139,7 @@ func (v *Verifier) verify(ctx context.Context, all []*signature, fields []Header
 	var mu sync.Mutex
 	silent := map[string]bool{} // names about which the DNS did not answer
 	found, err := dkim.VerifyWithOptions(io.MultiReader(head, body), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
-		texts, err := v.keyText(ctx, name)
+		texts, err := keyText(ctx, v.resolver, name)
 		if err != nil && !dns.IsNotFound(err) {
 			mu.Lock()
 			silent[strings.ToLower(name)] = true
@@ -260,8 +260,8 @@ func (s *signature) decide(err error, silent bool) {
 }
 
 // keyText asks for a key's record. RFC 6376 section 6.1.2: with several it is ours to choose: the first one that may be a key.
-func (v *Verifier) keyText(ctx context.Context, name string) ([]string, error) {
-	texts, _, err := v.resolver.LookupTXT(ctx, absolute(name))
+func keyText(ctx context.Context, resolver dns.Resolver, name string) ([]string, error) {
+	texts, _, err := resolver.LookupTXT(ctx, absolute(name))
 	for _, t := range texts {
 		if len(t) <= maxKeyText && strings.Contains(t, "p=") && !strings.HasPrefix(t, "v=spf1") {
 			return []string{t}, nil
