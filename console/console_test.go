@@ -31,7 +31,6 @@ type rig struct {
 	client      *http.Client
 	conf        *tls.Config
 	domainError error
-	log         bytes.Buffer
 }
 
 var services = []Service{

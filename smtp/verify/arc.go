@@ -312,7 +312,7 @@ func (c *arcCheck) message(ctx context.Context, s *arcSet) error {
 		}
 	}
 	if !from { // RFC 6376 section 5.4
-		return errors.New("From is not signed")
+		return errors.New("the From field is not signed")
 	}
 	// RFC 6376 section 8.2: who signs a part of the body lets others write the rest. Not accepted here.
 	if _, ok := t["l"]; ok {
