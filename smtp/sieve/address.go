@@ -64,5 +64,8 @@ func addressPart(which, addr string) (s string, ok bool) {
 	case "detail":
 		return detail, tagged
 	}
+	if at > 0 && local[0] != '"' && strings.ContainsAny(local, "()<>[]:;@\\,\" \t") { // those of the envelope have their quotes
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"` + addr[at:], true
+	}
 	return addr, true
 }

@@ -41,7 +41,7 @@ func (c *compiler) matcher(a *taken, keys []string) (*matcher, error) {
 	case "i;octet":
 		x.fold = func(s string) string { return s }
 	case "i;ascii-casemap":
-		x.fold, x.folds = lowerASCII, 1
+		x.fold, x.folds = upperASCII, 1
 	case "i;unicode-casemap":
 		if !c.uses("comparator-i;unicode-casemap") {
 			return nil, wrong(a.line, "comparator %q needs a require", comparator)
@@ -273,13 +273,14 @@ func digits(s string) string {
 	return "0"
 }
 
-func lowerASCII(s string) string {
+// upperASCII is the form in which i;ascii-casemap compares (RFC 4790 section 9.2.1): "_" stands behind the letters.
+func upperASCII(s string) string {
 	for i := range len(s) {
-		if s[i] >= 'A' && s[i] <= 'Z' {
+		if s[i] >= 'a' && s[i] <= 'z' {
 			b := []byte(s)
 			for ; i < len(b); i++ {
-				if b[i] >= 'A' && b[i] <= 'Z' {
-					b[i] |= 0x20
+				if b[i] >= 'a' && b[i] <= 'z' {
+					b[i] &^= 0x20
 				}
 			}
 			return string(b)

@@ -175,6 +175,23 @@ func (p picker) of(all []string) []string {
 	return all[p.index-1 : p.index]
 }
 
+// named are the values of the named fields. RFC 5260 section 6: all of them are counted, in the order of the names.
+func (m *machine) named(names []text, pick picker) ([]string, error) {
+	var all []string
+	for _, t := range names {
+		n, err := m.get(t)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := m.fields(n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, raw...)
+	}
+	return pick.of(all), nil
+}
+
 func (c *compiler) header(_ *command, a *taken) (check, error) {
 	x, err := c.matcher(a, a.strs[1])
 	if err != nil {
@@ -186,22 +203,16 @@ func (c *compiler) header(_ *command, a *taken) (check, error) {
 	}
 	names, err := c.texts(a.strs[0], a.line)
 	return func(m *machine) (bool, error) {
+		raw, err := m.named(names, pick)
+		if err != nil {
+			return false, err
+		}
 		var all []string
-		for _, t := range names {
-			n, err := m.get(t)
-			if err != nil {
+		for _, v := range raw {
+			if err := m.spend(len(v)/8 + 1); err != nil {
 				return false, err
 			}
-			raw, err := m.fields(n)
-			if err != nil {
-				return false, err
-			}
-			for _, v := range pick.of(raw) {
-				if err := m.spend(len(v)/8 + 1); err != nil {
-					return false, err
-				}
-				all = append(all, mime.DecodeHeader(v)) // section 2.7.2: decoded
-			}
+			all = append(all, mime.DecodeHeader(v)) // section 2.7.2: decoded
 		}
 		return x.any(m, all)
 	}, err
@@ -231,24 +242,18 @@ func (c *compiler) address(_ *command, a *taken) (check, error) {
 	}
 	names, err := c.texts(a.strs[0], a.line)
 	return func(m *machine) (bool, error) {
+		raw, err := m.named(names, pick)
+		if err != nil {
+			return false, err
+		}
 		var all []string
-		for _, t := range names {
-			n, err := m.get(t)
-			if err != nil {
+		for _, v := range raw {
+			if err := m.spend(len(v)/2 + 1); err != nil {
 				return false, err
 			}
-			raw, err := m.fields(n)
-			if err != nil {
-				return false, err
-			}
-			for _, v := range pick.of(raw) {
-				if err := m.spend(len(v)/2 + 1); err != nil {
-					return false, err
-				}
-				for _, addr := range addresses(v) {
-					if p, ok := addressPart(which, addr); ok {
-						all = append(all, p)
-					}
+			for _, addr := range addresses(v) {
+				if p, ok := addressPart(which, addr); ok {
+					all = append(all, p)
 				}
 			}
 		}

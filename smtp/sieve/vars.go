@@ -37,31 +37,32 @@ func (c *compiler) text(s string, line int) (text, error) {
 		return text{plain: s}, nil
 	}
 	var t text
-	plain := ""
-	for s != "" {
+	var plain strings.Builder
+	for {
 		i := strings.Index(s, "${")
 		if i < 0 {
 			break
 		}
-		plain += s[:i]
-		name, rest, ok := strings.Cut(s[i+2:], "}")
+		plain.WriteString(s[:i])
+		s = s[i+2:]
+		name, _, ok := strings.Cut(s[:min(len(s), maxVarName+1)], "}")
 		p, valid := reference(name)
 		if !ok || !valid {
-			// What is no reference stands for itself.
-			plain += "${"
-			s = s[i+2:]
+			plain.WriteString("${") // what is no reference stands for itself
 			continue
 		}
 		if p.index < 0 && strings.Contains(p.name, ".") {
 			return t, wrong(line, "variable %q is of an unknown namespace", name)
 		}
-		t.parts = append(t.parts, part{plain: plain, index: -2}, p)
-		plain, s = "", rest
+		t.parts = append(t.parts, part{plain: plain.String(), index: -2}, p)
+		plain.Reset()
+		s = s[len(name)+1:]
 	}
-	if plain += s; t.parts == nil {
-		return text{plain: plain}, nil
+	plain.WriteString(s)
+	if t.parts == nil {
+		return text{plain: plain.String()}, nil
 	}
-	t.parts = append(t.parts, part{plain: plain, index: -2})
+	t.parts = append(t.parts, part{plain: plain.String(), index: -2})
 	return t, nil
 }
 
@@ -160,24 +161,20 @@ func decodeCharacters(s string, line int) (string, error) {
 		}
 		b.WriteString(s[:i])
 		s = s[i:]
-		inside, rest, ok := strings.Cut(s[2:], "}")
-		kind, digits, colon := strings.Cut(inside, ":")
-		out, valid := "", ok && colon
-		if valid {
-			switch strings.ToLower(kind) {
-			case "hex":
-				out, valid = characters(digits, 2, func(n uint64) string { return string([]byte{byte(n)}) })
-			case "unicode":
-				bad := false
-				out, valid = characters(digits, 64, func(n uint64) string {
-					bad = bad || n > 0x10ffff || n >= 0xd800 && n <= 0xdfff
-					return string(rune(n))
-				})
-				if bad && valid {
-					return "", wrong(line, "${%s} is no character", inside)
-				}
-			default:
-				valid = false
+		kind, digits, rest, valid := encoded(s)
+		out := ""
+		switch {
+		case !valid:
+		case kind == "hex":
+			out, valid = characters(digits, 2, func(n uint64) string { return string([]byte{byte(n)}) })
+		default:
+			bad := false
+			out, valid = characters(digits, 64, func(n uint64) string {
+				bad = bad || n > 0x10ffff || n >= 0xd800 && n <= 0xdfff
+				return string(rune(n))
+			})
+			if bad && valid {
+				return "", wrong(line, "${%s:%s} is no character", kind, cut(digits, 40))
 			}
 		}
 		if !valid {
@@ -188,6 +185,20 @@ func decodeCharacters(s string, line int) (string, error) {
 		b.WriteString(out)
 		s = rest
 	}
+}
+
+// encoded cuts what begins with "${" into the kind of its numbers, these, and what follows. It looks no further than they go.
+func encoded(s string) (kind, digits, rest string, ok bool) {
+	kind, digits, ok = strings.Cut(s[2:min(len(s), len("${unicode:"))], ":")
+	if kind = strings.ToLower(kind); !ok || kind != "hex" && kind != "unicode" {
+		return "", "", "", false
+	}
+	digits = s[2+len(kind)+1:]
+	n := len(digits) - len(strings.TrimLeft(digits, "0123456789abcdefABCDEF \t\r\n"))
+	if n == len(digits) || digits[n] != '}' {
+		return "", "", "", false
+	}
+	return kind, digits[:n], digits[n+1:], true
 }
 
 func characters(digits string, most int, one func(uint64) string) (string, bool) {
