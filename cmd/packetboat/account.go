@@ -247,7 +247,7 @@ func (p *program) accountSet() *cobra.Command {
 				return err
 			}
 			if change.Quota == nil && change.Limit == nil && change.Admin == nil && change.Jail == nil && change.Send == nil && len(change.AddAliases)+len(change.RemoveAliases) == 0 {
-				return usageError{errors.New("nothing to change: give --quota, --messages, --jail, --admin, --alias, --remove-alias or one of --send-...")}
+				return usageError{errors.New("nothing to change: give one of --quota, --messages, --jail, --admin, --alias, --remove-alias and the --send- limits")}
 			}
 			return p.with(cmd.Context(), func(ctl *caller) (err error) {
 				for _, list := range [][]string{change.AddAliases, change.RemoveAliases} {

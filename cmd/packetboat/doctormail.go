@@ -184,13 +184,17 @@ func (d *mailDoctor) published(ctx context.Context) {
 		case r.Need != needed, r.State == verdictUnknown:
 			state = stateWarn
 		}
-		what := fmt.Sprintf("%s %s is %s", r.Type, strings.TrimSuffix(r.Name, "."), r.State)
+		what := strings.Join(strings.Fields(fmt.Sprintf("%s %s is %s", r.Type, strings.TrimSuffix(r.Name, "."), r.State)), " ") // a PTR may have no name
 		if len(r.Found) > 0 {
 			what += ": " + strings.Join(r.Found, " | ")
 		}
 		d.say(state, "dns", what, strings.ToUpper(r.Note[:min(1, len(r.Note))])+r.Note[min(1, len(r.Note)):])
 	}
-	d.say(stateOK, "dns", fmt.Sprintf("%d of %d records are as they should be", ok, len(z.Records)), "packetboat domain dns "+d.domain+" --check shows each.")
+	state := stateOK
+	if ok < len(z.Records) {
+		state = stateInfo
+	}
+	d.say(state, "dns", fmt.Sprintf("%d of %d records are as they should be", ok, len(z.Records)), "packetboat domain dns "+d.domain+" --check shows each.")
 }
 
 // certificate looks at names, trust and the end.

@@ -66,14 +66,25 @@ func (p *program) aliasVerb() *cobra.Command {
 }
 
 // groupCall asks about a group, whose name may lack its domain.
-func (p *program) groupCall(ctx context.Context, method, name string, in any, say func(g groupJSON) string) error {
+func (p *program) groupCall(ctx context.Context, method, name string, in *groupChangeJSON, say func(g groupJSON) string) error {
 	return p.with(ctx, func(ctl *caller) error {
 		full, err := qualify(ctx, ctl, name)
 		if err != nil {
 			return err
 		}
+		var change any
+		if in != nil {
+			change = in
+			for _, members := range [][]string{in.Add, in.Remove} {
+				for i := range members {
+					if members[i], err = qualify(ctx, ctl, members[i]); err != nil {
+						return err
+					}
+				}
+			}
+		}
 		var g groupJSON
-		if err := ctl.call(ctx, method, "/groups/"+url.PathEscape(full), in, &g); err != nil {
+		if err := ctl.call(ctx, method, "/groups/"+url.PathEscape(full), change, &g); err != nil {
 			return err
 		}
 		return p.show(g, say(g))
@@ -85,15 +96,15 @@ func (p *program) groupVerb() *cobra.Command {
 	members := func(g groupJSON) string { return fmt.Sprintf("%s has %d members", g.Address, g.Size) }
 	add := &cobra.Command{Use: "add GROUP [MEMBER...]", Short: "Make a group", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.groupCall(cmd.Context(), http.MethodPut, args[0], groupChangeJSON{MembersMaySend: &send, Add: args[1:]}, members)
+			return p.groupCall(cmd.Context(), http.MethodPut, args[0], &groupChangeJSON{MembersMaySend: &send, Add: args[1:]}, members)
 		}}
 	add.Flags().BoolVar(&send, "members-may-send", false, "who is a member may send as the group")
 	member := group(&cobra.Command{Use: "member", Short: "Change who is in a group"},
 		&cobra.Command{Use: "add GROUP MEMBER...", Short: "Add members", Args: cobra.MinimumNArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-			return p.groupCall(cmd.Context(), http.MethodPatch, args[0], groupChangeJSON{Add: args[1:]}, members)
+			return p.groupCall(cmd.Context(), http.MethodPatch, args[0], &groupChangeJSON{Add: args[1:]}, members)
 		}},
 		&cobra.Command{Use: "remove GROUP MEMBER...", Short: "Remove members", Args: cobra.MinimumNArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-			return p.groupCall(cmd.Context(), http.MethodPatch, args[0], groupChangeJSON{Remove: args[1:]}, members)
+			return p.groupCall(cmd.Context(), http.MethodPatch, args[0], &groupChangeJSON{Remove: args[1:]}, members)
 		}},
 		&cobra.Command{Use: "list GROUP", Short: "List members", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 			return p.groupCall(cmd.Context(), http.MethodGet, args[0], nil, func(g groupJSON) string { return strings.Join(g.Members, "\n") })

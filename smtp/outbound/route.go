@@ -70,16 +70,6 @@ func (r Routes) For(domain, sender, account string) *Route {
 	return &direct
 }
 
-// byAccount tells whether a rule asks for the account.
-func (r Routes) byAccount() bool {
-	for _, x := range r {
-		if x.Kind == "account" {
-			return true
-		}
-	}
-	return false
-}
-
 func matches(pattern, domain string) bool {
 	domain = strings.ToLower(domain)
 	if below, ok := strings.CutPrefix(pattern, "*."); ok {

@@ -144,13 +144,15 @@ func TestSTSFetch(t *testing.T) {
 		roots *authority
 		want  string
 	}{
-		"good":               {good, plain(200, "text/plain", stsPolicy), ca, ""},
-		"another name":       {newSTSSite(t, ca, "www.remote.example", "remote.example"), plain(200, "text/plain", stsPolicy), ca, "sts-webpki-invalid"},
-		"another authority":  {good, plain(200, "text/plain", stsPolicy), newAuthority(t), "sts-webpki-invalid"},
-		"not there":          {good, plain(404, "text/plain", stsPolicy), ca, "sts-policy-fetch-error"},
-		"an error":           {good, plain(500, "text/plain", stsPolicy), ca, "sts-policy-fetch-error"},
-		"not 200":            {good, plain(203, "text/plain", stsPolicy), ca, "sts-policy-fetch-error"},
-		"moved":              {good, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/.well-known/mta-sts.txt", 302) }, ca, "sts-policy-fetch-error"},
+		"good":              {good, plain(200, "text/plain", stsPolicy), ca, ""},
+		"another name":      {newSTSSite(t, ca, "www.remote.example", "remote.example"), plain(200, "text/plain", stsPolicy), ca, "sts-webpki-invalid"},
+		"another authority": {good, plain(200, "text/plain", stsPolicy), newAuthority(t), "sts-webpki-invalid"},
+		"not there":         {good, plain(404, "text/plain", stsPolicy), ca, "sts-policy-fetch-error"},
+		"an error":          {good, plain(500, "text/plain", stsPolicy), ca, "sts-policy-fetch-error"},
+		"not 200":           {good, plain(203, "text/plain", stsPolicy), ca, "sts-policy-fetch-error"},
+		"moved": {good, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/.well-known/mta-sts.txt", http.StatusFound)
+		}, ca, "sts-policy-fetch-error"},
 		"a picture":          {good, plain(200, "image/png", stsPolicy), ca, "sts-policy-fetch-error"},
 		"too long":           {good, plain(200, "text/plain", stsPolicy+strings.Repeat("x: y\n", 20_000)), ca, "sts-policy-invalid"},
 		"no policy":          {good, plain(200, "text/plain", "hello"), ca, "sts-policy-invalid"},

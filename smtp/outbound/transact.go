@@ -32,9 +32,6 @@ type attempt struct {
 	again bool // another transaction may take it: this one has too many recipients
 }
 
-// undecided tells whether the transaction has said nothing of the recipient yet.
-func (a *attempt) undecided() bool { return a.fail == nil && !a.again && a.reply.Code == 0 }
-
 // parcel is a message as one transaction sends it.
 type parcel struct {
 	from string // reverse-path without brackets
