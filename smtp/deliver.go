@@ -14,9 +14,9 @@ import (
 const loopField = "X-Packetboat-Loop"
 
 // only is the account of a message that has one, so that its quota is looked at while the bytes come in.
-func (t *transaction) only() int64 {
+func (l *letter) only() int64 {
 	id := int64(0)
-	for i, r := range t.recipients {
+	for i, r := range l.recipients {
 		if r.relay || len(r.route.Boxes) != 1 || i > 0 && r.route.Boxes[0].Account.ID != id {
 			return 0
 		}
@@ -26,7 +26,7 @@ func (t *transaction) only() int64 {
 }
 
 // marks are the fields for those who may send the message on, and remembers which of them did already.
-func (t *transaction) marks(ctx context.Context, h *header) (fields []byte) {
+func (l *letter) marks(ctx context.Context, h *header) (fields []byte) {
 	var seen map[string]bool
 	for _, f := range h.fields {
 		if f.name == strings.ToLower(loopField) {
@@ -37,32 +37,35 @@ func (t *transaction) marks(ctx context.Context, h *header) (fields []byte) {
 			seen[strings.TrimSpace(mark)] = true
 		}
 	}
-	t.loops = nil
+	l.loops = nil
 	mark := func(by string) {
-		m := t.c.srv.store.LoopMark(by)
+		m := l.srv.store.LoopMark(by)
 		if seen[m] {
-			if t.loops == nil {
-				t.loops = map[string]bool{}
+			if l.loops == nil {
+				l.loops = map[string]bool{}
 			}
-			t.loops[by] = true
+			l.loops[by] = true
 			return
 		}
-		if !t.marked[m] {
-			if t.marked == nil {
-				t.marked = map[string]bool{}
+		if !l.marked[m] {
+			if l.marked == nil {
+				l.marked = map[string]bool{}
 			}
-			t.marked[m] = true
+			l.marked[m] = true
 			fields = append(append(append(fields, loopField+": "...), m...), crlf...)
 		}
 	}
-	for _, r := range t.recipients {
+	if !l.sender.hold.IsZero() {
+		return nil // nobody sends it on yet
+	}
+	for _, r := range l.recipients {
 		for _, f := range r.route.Forwards {
 			if f.By != "" {
 				mark(f.By)
 			}
 		}
 		for _, b := range r.route.Boxes {
-			if t.filters(ctx, b.Account.ID) {
+			if l.filters(ctx, b.Account.ID) {
 				mark(b.Account.Name)
 			}
 		}
@@ -103,31 +106,32 @@ func (d *delivery) send(o storage.Outgoing, r storage.OutgoingRecipient) {
 }
 
 // outgoing is an Outgoing with what MAIL said, without recipients.
-func (t *transaction) outgoing(id string, account int64, from string) storage.Outgoing {
-	m := &t.sender
+func (l *letter) outgoing(id string, account int64, from string) storage.Outgoing {
+	m := &l.sender
 	return storage.Outgoing{Queue: id, Account: account, From: from, EnvelopeID: m.envid, Return: m.ret, UTF8: m.utf8, RequireTLS: m.requireTLS,
 		Priority: m.priority, ByMode: m.byMode, By: m.by}
 }
 
 // plan says where the message goes.
-func (t *transaction) plan(ctx context.Context, id string, u *storage.Upload) (*delivery, *reply) {
+func (l *letter) plan(ctx context.Context, id string, u *storage.Upload) (*delivery, *reply) {
 	d := &delivery{seen: map[int64]bool{}}
-	for i := range t.recipients {
-		r := &t.recipients[i]
-		if r.relay {
-			d.send(t.outgoing(id, t.c.account.ID, t.sender.path), storage.OutgoingRecipient{Address: r.path, Notify: r.notify, Original: r.original, Due: t.sender.hold})
+	for i := range l.recipients {
+		r := &l.recipients[i]
+		if r.relay || !l.sender.hold.IsZero() {
+			// FUTURERELEASE: nobody sees it before (RFC 4865 section 4.1). Where it goes then is found out then.
+			d.send(l.outgoing(id, l.account.ID, l.sender.path), storage.OutgoingRecipient{Address: r.whole(), Notify: r.notify, Original: r.original, Due: l.sender.hold})
 			continue
 		}
 		for _, b := range r.route.Boxes {
 			if d.seen[b.Account.ID] {
 				continue
 			}
-			if refusal := t.box(ctx, d, r, b, id, u); refusal != nil {
+			if refusal := l.box(ctx, d, r, b, id, u); refusal != nil {
 				return nil, refusal
 			}
 		}
 		for _, f := range r.route.Forwards {
-			if refusal := t.forward(ctx, d, r, f, id); refusal != nil {
+			if refusal := l.forward(ctx, d, r, f, id); refusal != nil {
 				return nil, refusal
 			}
 		}
@@ -135,27 +139,27 @@ func (t *transaction) plan(ctx context.Context, id string, u *storage.Upload) (*
 	if len(d.targets) == 0 && len(d.outs) == 0 && d.full != nil {
 		return nil, d.full
 	}
-	if len(d.targets) == 0 && len(d.outs) == 0 && len(t.loops) > 0 {
+	if len(d.targets) == 0 && len(d.outs) == 0 && len(l.loops) > 0 {
 		return nil, say(554, "5.4.6", "message goes in circles")
 	}
 	return d, nil
 }
 
 // forward adds an address of another domain that a route leads to.
-func (t *transaction) forward(ctx context.Context, d *delivery, r *recipient, f storage.Forward, id string) *reply {
-	if t.loops[f.By] {
-		t.c.log.Info("not sent on: it came from there", "queue", id, "by", f.By)
+func (l *letter) forward(ctx context.Context, d *delivery, r *recipient, f storage.Forward, id string) *reply {
+	if l.loops[f.By] {
+		l.log.Info("not sent on: it came from there", "queue", id, "by", f.By)
 		return nil
 	}
-	from, err := t.c.srv.store.RewriteSender(ctx, t.sender.path, f.By)
+	from, err := l.srv.store.RewriteSender(ctx, l.sender.path, f.By)
 	if err != nil {
-		return t.c.failure("forward", err)
+		return l.failure(ctx, "forward", err)
 	}
 	account := f.Account
-	if t.c.account != nil {
-		account = t.c.account.ID // who sends it answers for it
+	if l.account != nil {
+		account = l.account.ID // who sends it answers for it
 	}
-	to := storage.OutgoingRecipient{Address: f.Address, Notify: r.notify, Original: r.original, Due: t.sender.hold}
+	to := storage.OutgoingRecipient{Address: f.Address, Notify: r.notify, Original: r.original}
 	if to.Original == "" {
 		to.Original = "rfc822;" + r.path
 		if !ascii(r.path) {
@@ -165,9 +169,9 @@ func (t *transaction) forward(ctx context.Context, d *delivery, r *recipient, f 
 	if r.route.Group {
 		to.Notify = withoutSuccess(r.notify)
 	}
-	o := t.outgoing(id, account, from)
+	o := l.outgoing(id, account, from)
 	o.UTF8 = o.UTF8 || !ascii(f.Address) || !ascii(from)
-	o.Seal = t.c.account == nil // what came from outside (RFC 8617)
+	o.Seal = l.account == nil // what came from outside (RFC 8617)
 	d.send(o, to)
 	return nil
 }
@@ -190,60 +194,66 @@ func withoutSuccess(notify string) string {
 }
 
 // deliver puts the message into all mailboxes and the outbox, or nowhere.
-func (t *transaction) deliver(ctx context.Context, id string, u *storage.Upload) *reply {
-	d, refusal := t.plan(ctx, id, u)
+func (l *letter) deliver(ctx context.Context, id string, u *storage.Upload) *reply {
+	d, refusal := l.plan(ctx, id, u)
 	if refusal != nil {
 		return refusal
 	}
 	for _, a := range d.accounts {
-		if r := t.full(ctx, a, u.Size()); r != nil {
+		if r := l.full(ctx, a, u.Size()); r != nil {
 			return r
 		}
 	}
 	// The message is complete: what ends the session now must not leave in doubt whether it was delivered.
 	ctx = context.WithoutCancel(ctx)
-	t.succeed(d)
+	l.succeed(d)
 	head := d.kept(u)
-	if r := t.commit(ctx, u, d); r != nil {
+	if r := l.commit(ctx, u, d); r != nil {
 		return r
 	}
 	for _, f := range d.after {
 		f(ctx)
 	}
-	t.tell(ctx, d, id, head)
+	l.tell(ctx, d, id, head)
 	return nil
 }
 
 // commit is the transaction: all or none.
-func (t *transaction) commit(ctx context.Context, u *storage.Upload, d *delivery) *reply {
+func (l *letter) commit(ctx context.Context, u *storage.Upload, d *delivery) *reply {
 	if len(d.outs) == 0 && len(d.targets) == 0 {
 		return nil // filters want it nowhere
 	}
-	u.Arrived(t.arrival())
-	_, err := t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets)
+	if l.settles != nil {
+		u.Settles(*l.settles)
+	} else {
+		u.Arrived(l.arrival())
+	}
+	_, err := l.srv.store.Enqueue(ctx, u, d.outs, d.targets)
 	if refused := (*storage.TargetError)(nil); errors.As(err, &refused) && errors.Is(err, storage.ErrLimit) {
 		// A filter's keywords are no reason to refuse mail.
 		for i := range d.targets {
 			d.targets[i].Keywords = nil
 		}
-		_, err = t.c.srv.store.Enqueue(ctx, u, d.outs, d.targets)
+		_, err = l.srv.store.Enqueue(ctx, u, d.outs, d.targets)
 	}
 	switch {
 	case err == nil:
 		return nil
+	case l.settles != nil && errors.Is(err, storage.ErrConflict):
+		return errTaken
 	case errors.Is(err, fs.ErrNotExist):
 		return say(451, "4.2.1", "mailbox went away, try again") // the next RCPT tells whose
 	}
-	return t.c.failure("delivery", err)
+	return l.failure(ctx, "delivery", err)
 }
 
 // arrival is what the webhook is told of the message.
-func (t *transaction) arrival() storage.Arrival {
-	a := storage.Arrival{Queue: t.queue, From: t.sender.path, EnvelopeID: t.sender.envid, Recipients: make([]string, len(t.recipients))}
-	if t.c.account != nil {
-		a.Account = t.c.account.ID
+func (l *letter) arrival() storage.Arrival {
+	a := storage.Arrival{Queue: l.queue, From: l.sender.path, EnvelopeID: l.sender.envid, Recipients: make([]string, len(l.recipients))}
+	if l.account != nil {
+		a.Account = l.account.ID
 	}
-	for i, r := range t.recipients {
+	for i, r := range l.recipients {
 		a.Recipients[i] = r.path
 	}
 	return a

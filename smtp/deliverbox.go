@@ -5,21 +5,17 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/packetboat/packetboat/storage"
 )
 
 // box adds an account's mailbox, or what its filter wants.
-func (t *transaction) box(ctx context.Context, d *delivery, r *recipient, b storage.Box, id string, u *storage.Upload) *reply {
-	if !t.sender.hold.IsZero() {
-		// FUTURERELEASE: nobody sees it before (RFC 4865 section 4.1).
-		d.send(t.outgoing(id, t.c.account.ID, t.sender.path), storage.OutgoingRecipient{Address: b.Address, Notify: r.notify, Original: r.original, Due: t.sender.hold})
-		return nil
-	}
+func (l *letter) box(ctx context.Context, d *delivery, r *recipient, b storage.Box, id string, u *storage.Upload) *reply {
 	d.seen[b.Account.ID] = true
 	if r.route.Group {
 		// One full mailbox does not keep a message from the others; its sender is told.
-		if refusal := t.full(ctx, b.Account, u.Size()); refusal != nil && refusal.enhanced[1:] == ".2.2" {
+		if refusal := l.full(ctx, b.Account, u.Size()); refusal != nil && refusal.enhanced[1:] == ".2.2" {
 			d.full = refusal
 			d.notify(r, refusedBy, refusal.text)
 			return nil
@@ -27,25 +23,25 @@ func (t *transaction) box(ctx context.Context, d *delivery, r *recipient, b stor
 			return refusal
 		}
 	}
-	s, err := t.c.srv.o.Filters.of(ctx, b.Account.ID)
+	s, err := l.srv.o.Filters.of(ctx, b.Account.ID)
 	if err != nil {
-		return t.c.failure("filter", err)
+		return l.failure(ctx, "filter", err)
 	}
 	if s != nil {
 		d.stack = append(d.stack, b.Account.ID)
 		defer func() { d.stack = d.stack[:len(d.stack)-1] }()
-		return t.sift(ctx, d, s, r, b, id, u)
+		return l.sift(ctx, d, s, r, b, id, u)
 	}
-	m, err := t.mailbox(ctx, b)
+	m, err := l.mailbox(ctx, b)
 	if err != nil {
-		return t.c.failure("mailbox", err)
+		return l.failure(ctx, "mailbox", err)
 	}
-	d.keep(b, storage.Target{Mailbox: m}, t)
+	d.keep(b, storage.Target{Mailbox: m}, l.srv.o.Now())
 	return nil
 }
 
 // keep adds a target of an account; the same mailbox only once, with the flags of the last.
-func (d *delivery) keep(b storage.Box, g storage.Target, t *transaction) {
+func (d *delivery) keep(b storage.Box, g storage.Target, now time.Time) {
 	for i := range d.targets {
 		if o := &d.targets[i]; o.Account == b.Account.ID && o.Mailbox == g.Mailbox {
 			if g.Flags != 0 || g.Keywords != nil {
@@ -54,16 +50,16 @@ func (d *delivery) keep(b storage.Box, g storage.Target, t *transaction) {
 			return
 		}
 	}
-	g.Account, g.InternalDate = b.Account.ID, t.c.srv.o.Now()
+	g.Account, g.InternalDate = b.Account.ID, now
 	d.targets = append(d.targets, g)
 	d.accounts = append(d.accounts, b.Account)
 }
 
 // mailbox is where an account's mail goes unless its filter says otherwise: what was judged to be junk into the mailbox for that; else the mailbox of the name that stands
 // behind a "+" in the address (RFC 5233) if the account has one; else INBOX. The one for junk alone is made where there is none, and it is never another one's.
-func (t *transaction) mailbox(ctx context.Context, b storage.Box) (int64, error) {
-	s := t.c.srv.store
-	junk := t.verdict != nil && t.verdict.Junk
+func (l *letter) mailbox(ctx context.Context, b storage.Box) (int64, error) {
+	s := l.srv.store
+	junk := l.verdict != nil && l.verdict.Junk
 	if detail := b.Detail != "" && len(b.Detail) <= 64; junk || detail {
 		all, err := s.Mailboxes(ctx, b.Account.ID)
 		if err != nil {
@@ -75,7 +71,7 @@ func (t *transaction) mailbox(ctx context.Context, b storage.Box) (int64, error)
 			}
 		}
 		if junk {
-			return t.makeJunk(ctx, b.Account.ID, all)
+			return l.makeJunk(ctx, b.Account.ID, all)
 		}
 	}
 	m, err := s.Mailbox(ctx, b.Account.ID, "INBOX")

@@ -73,7 +73,7 @@ func (f *Filters) of(ctx context.Context, account int64) (*sieve.Script, error) 
 }
 
 // filters tells whether an account has a filter that may send mail on.
-func (t *transaction) filters(ctx context.Context, account int64) bool {
-	s, err := t.c.srv.o.Filters.of(ctx, account)
+func (l *letter) filters(ctx context.Context, account int64) bool {
+	s, err := l.srv.o.Filters.of(ctx, account)
 	return err == nil && s != nil && s.Sends
 }

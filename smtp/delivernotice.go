@@ -30,11 +30,11 @@ func (d *delivery) notify(r *recipient, action dsn.Action, why string) {
 
 // succeed notes what became of the recipients whose mail reached its end here, for those that asked: a group of several was expanded (RFC 3461 section 5.2.7.2), what is forwarded to
 // one address is told of by who delivers it.
-func (t *transaction) succeed(d *delivery) {
-	for i := range t.recipients {
-		r := &t.recipients[i]
+func (l *letter) succeed(d *delivery) {
+	for i := range l.recipients {
+		r := &l.recipients[i]
 		switch {
-		case r.relay || r.notify == "" || !t.sender.hold.IsZero():
+		case r.relay || r.notify == "" || !l.sender.hold.IsZero():
 		case r.route.Group:
 			d.notify(r, dsn.Expanded, "the message was sent to the members of a group")
 		case len(r.route.Boxes) > 0:
@@ -44,10 +44,10 @@ func (t *transaction) succeed(d *delivery) {
 }
 
 // tell sends the notices, one message for all of them. The message is delivered: what fails here is logged.
-func (t *transaction) tell(ctx context.Context, d *delivery, id string, u []byte) {
+func (l *letter) tell(ctx context.Context, d *delivery, id string, u []byte) {
 	var all []dsn.Recipient
 	for _, n := range d.notices {
-		if !dsn.Wanted(t.sender.path, n.r.notify, n.action) || n.action == dsn.Failed && t.verdict != nil && t.verdict.Junk {
+		if !dsn.Wanted(l.sender.path, n.r.notify, n.action) || n.action == dsn.Failed && l.verdict != nil && l.verdict.Junk {
 			continue
 		}
 		status := "2.0.0"
@@ -73,13 +73,13 @@ func (t *transaction) tell(ctx context.Context, d *delivery, id string, u []byte
 		return
 	}
 	var text bytes.Buffer
-	_, err := dsn.Compose(&text, &dsn.Message{Reporter: t.c.srv.o.Name, To: t.sender.path, Now: t.c.srv.o.Now(), Queue: id, EnvelopeID: t.sender.envid, Return: "HDRS",
-		UTF8: t.sender.utf8, Arrival: t.c.srv.o.Now(), Original: bytes.NewReader(u), Size: int64(len(u)), Recipients: all})
+	_, err := dsn.Compose(&text, &dsn.Message{Reporter: l.srv.o.Name, To: l.sender.path, Now: l.srv.o.Now(), Queue: id, EnvelopeID: l.sender.envid, Return: "HDRS",
+		UTF8: l.sender.utf8, Arrival: l.srv.o.Now(), Original: bytes.NewReader(u), Size: int64(len(u)), Recipients: all})
 	if err == nil {
-		err = t.post(ctx, 0, t.sender.path, text.Bytes())
+		err = l.post(ctx, 0, l.sender.path, text.Bytes())
 	}
 	if err != nil {
-		t.c.log.Warn("a notice was not sent", "queue", id, "error", err)
+		l.log.Warn("a notice was not sent", "queue", id, "error", err)
 	}
 }
 

@@ -13,11 +13,11 @@ import (
 )
 
 // run runs a filter on the message. Whatever goes wrong in it, the message is kept (RFC 5228 section 2.10.6).
-func (t *transaction) run(ctx context.Context, s *sieve.Script, r *recipient, b storage.Box, id string, u *storage.Upload) sieve.Actions {
+func (l *letter) run(ctx context.Context, s *sieve.Script, r *recipient, b storage.Box, id string, u *storage.Upload) sieve.Actions {
 	index := u.Index()
 	head := make([]byte, min(index.Root.BodyOffset, maxHeader))
 	if n, err := u.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		t.c.log.Error("failed", "doing", "reading the header for a filter", "queue", id, "error", err)
+		l.log.Error("failed", "doing", "reading the header for a filter", "queue", id, "error", err)
 		return sieve.Keep()
 	} else {
 		head = head[:n]
@@ -26,101 +26,101 @@ func (t *transaction) run(ctx context.Context, s *sieve.Script, r *recipient, b 
 	if !strings.Contains(to, "@") || r.route.Group {
 		to = b.Address
 	}
-	env := sieve.Env{From: t.sender.path, To: to, Now: t.c.srv.o.Now(), Host: t.c.srv.o.Name, Remote: t.c.remote(), Helo: t.c.helo,
+	env := sieve.Env{From: l.sender.path, To: to, Now: l.srv.o.Now(), Host: l.srv.o.Name, Remote: l.remote, Helo: l.helo,
 		Exists: func(ctx context.Context, name string) (bool, error) {
-			m, err := t.c.srv.store.Mailbox(ctx, b.Account.ID, name)
+			m, err := l.srv.store.Mailbox(ctx, b.Account.ID, name)
 			if errors.Is(err, fs.ErrNotExist) {
 				return false, nil
 			}
 			return err == nil && !m.NoSelect, err
 		},
 		Seen: func(ctx context.Context, mark string) (bool, error) {
-			return t.c.srv.store.SieveSeen(ctx, b.Account.ID, mark)
+			return l.srv.store.SieveSeen(ctx, b.Account.ID, mark)
 		},
 	}
-	if t.c.account != nil {
-		env.Auth = t.c.account.Name
+	if l.account != nil {
+		env.Auth = l.account.Name
 	}
-	out, err := s.Run(ctx, env, sieve.Message{Header: head, Body: u, Size: u.Size(), Index: index}, t.c.srv.o.Filters.o.Limits)
+	out, err := s.Run(ctx, env, sieve.Message{Header: head, Body: u, Size: u.Size(), Index: index}, l.srv.o.Filters.o.Limits)
 	if err != nil {
-		t.c.log.Warn("an account's filter failed: its mail is kept", "queue", id, "account", b.Account.Name, "steps", out.Steps, "error", err)
+		l.log.Warn("an account's filter failed: its mail is kept", "queue", id, "account", b.Account.Name, "steps", out.Steps, "error", err)
 	}
 	return out
 }
 
 // sift makes what an account's filter wants a part of the delivery.
-func (t *transaction) sift(ctx context.Context, d *delivery, s *sieve.Script, r *recipient, b storage.Box, id string, u *storage.Upload) *reply {
-	out := t.run(ctx, s, r, b, id, u)
-	if out.Rejects && t.rejects(d, r, b, out.Reject) {
+func (l *letter) sift(ctx context.Context, d *delivery, s *sieve.Script, r *recipient, b storage.Box, id string, u *storage.Upload) *reply {
+	out := l.run(ctx, s, r, b, id, u)
+	if out.Rejects && l.rejects(d, r, b, out.Reject) {
 		return say(550, "5.7.1", "%s", oneLine(out.Reject))
 	}
 	if out.Rejects {
 		// Others get the message, and whoever is told of a rejection must be who sent it: junk has somebody else's name on it. So it is refused with a notice of
 		// its own only if it is not junk (RFC 5429 section 2.1.1).
-		if t.verdict != nil && t.verdict.Junk || t.sender.path == "" {
+		if l.verdict != nil && l.verdict.Junk || l.sender.path == "" {
 			return nil
 		}
 		d.notify(r, refusedBy, oneLine(out.Reject))
 		return nil
 	}
 	for _, addr := range out.Redirects {
-		if refusal := t.redirect(ctx, d, r, b, addr, id, u); refusal != nil {
+		if refusal := l.redirect(ctx, d, r, b, addr, id, u); refusal != nil {
 			return refusal
 		}
 	}
 	for _, f := range out.Files {
-		if refusal := t.file(ctx, d, b, f, id); refusal != nil {
+		if refusal := l.file(ctx, d, b, f, id); refusal != nil {
 			return refusal
 		}
 	}
 	account := b.Account
 	for _, m := range out.Marks {
 		d.after = append(d.after, func(ctx context.Context) {
-			if _, err := t.c.srv.store.SieveRemember(ctx, account.ID, m.ID, m.For); err != nil {
-				t.c.log.Warn("a filter's memory is incomplete", "account", account.Name, "error", err)
+			if _, err := l.srv.store.SieveRemember(ctx, account.ID, m.ID, m.For); err != nil {
+				l.log.Warn("a filter's memory is incomplete", "account", account.Name, "error", err)
 			}
 		})
 	}
 	if out.Vacation != nil {
-		t.vacation(d, b, out.Vacation, id, u)
+		l.vacation(d, b, out.Vacation, id, u)
 	}
 	return nil
 }
 
 // rejects tells whether the refusal of one account can be the reply to the message: nobody else gets it (RFC 5429 section 2.1.1).
-func (t *transaction) rejects(d *delivery, r *recipient, b storage.Box, _ string) bool {
-	return len(t.recipients) == 1 && len(r.route.Boxes) == 1 && len(r.route.Forwards) == 0 && len(d.stack) <= 1
+func (l *letter) rejects(d *delivery, r *recipient, b storage.Box, _ string) bool {
+	return len(l.recipients) == 1 && len(r.route.Boxes) == 1 && len(r.route.Forwards) == 0 && len(d.stack) <= 1
 }
 
 // oneLine is a text for a reply.
 func oneLine(s string) string { return clean(strings.Join(strings.Fields(s), " "), 300) }
 
 // file adds a mailbox that a filter names. One that is not there, or cannot be made, is the one where the mail would have gone: nothing is lost.
-func (t *transaction) file(ctx context.Context, d *delivery, b storage.Box, f sieve.Mailing, id string) *reply {
+func (l *letter) file(ctx context.Context, d *delivery, b storage.Box, f sieve.Mailing, id string) *reply {
 	box, err := int64(0), error(nil)
 	if f.Mailbox != "" {
-		box, err = t.named(ctx, b.Account.ID, f)
+		box, err = l.named(ctx, b.Account.ID, f)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrInvalid) && !errors.Is(err, storage.ErrLimit) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrExist) {
-			return t.c.failure("filter", err)
+			return l.failure(ctx, "filter", err)
 		}
 		if err != nil {
-			t.c.log.Warn("a filter's mailbox is not there: its mail is kept", "queue", id, "account", b.Account.Name, "error", err)
+			l.log.Warn("a filter's mailbox is not there: its mail is kept", "queue", id, "account", b.Account.Name, "error", err)
 		}
 	}
 	if box == 0 {
-		if box, err = t.mailbox(ctx, b); err != nil {
-			return t.c.failure("mailbox", err)
+		if box, err = l.mailbox(ctx, b); err != nil {
+			return l.failure(ctx, "mailbox", err)
 		}
 	}
 	g := storage.Target{Mailbox: box}
 	g.Flags, g.Keywords = flags(f.Flags)
-	d.keep(b, g, t)
+	d.keep(b, g, l.srv.o.Now())
 	return nil
 }
 
 // named is the mailbox of a name, made if the filter says so (RFC 5490 section 3.2).
-func (t *transaction) named(ctx context.Context, account int64, f sieve.Mailing) (int64, error) {
-	m, err := t.c.srv.store.Mailbox(ctx, account, f.Mailbox)
+func (l *letter) named(ctx context.Context, account int64, f sieve.Mailing) (int64, error) {
+	m, err := l.srv.store.Mailbox(ctx, account, f.Mailbox)
 	if err == nil && !m.NoSelect {
 		return m.ID, nil
 	}
@@ -130,9 +130,9 @@ func (t *transaction) named(ctx context.Context, account int64, f sieve.Mailing)
 	if !f.Create || !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	m, err = t.c.srv.store.CreateMailbox(ctx, account, f.Mailbox, "")
+	m, err = l.srv.store.CreateMailbox(ctx, account, f.Mailbox, "")
 	if errors.Is(err, fs.ErrExist) {
-		m, err = t.c.srv.store.Mailbox(ctx, account, f.Mailbox) // somebody else was faster
+		m, err = l.srv.store.Mailbox(ctx, account, f.Mailbox) // somebody else was faster
 	}
 	return m.ID, err
 }
@@ -161,36 +161,36 @@ func flags(all []string) (system storage.Flags, keywords []string) {
 }
 
 // redirect sends the message on to an address (RFC 5228 section 4.2). What is here goes where its route leads; what comes back to an account that sent it on stays there.
-func (t *transaction) redirect(ctx context.Context, d *delivery, r *recipient, b storage.Box, addr, id string, u *storage.Upload) *reply {
-	if t.loops[b.Account.Name] {
-		t.c.log.Info("not redirected: it came from there", "queue", id, "account", b.Account.Name)
-		return t.file(ctx, d, b, sieve.Mailing{}, id)
+func (l *letter) redirect(ctx context.Context, d *delivery, r *recipient, b storage.Box, addr, id string, u *storage.Upload) *reply {
+	if l.loops[b.Account.Name] {
+		l.log.Info("not redirected: it came from there", "queue", id, "account", b.Account.Name)
+		return l.file(ctx, d, b, sieve.Mailing{}, id)
 	}
-	route, err := t.c.srv.store.Resolve(ctx, addr)
+	route, err := l.srv.store.Resolve(ctx, addr)
 	if errors.Is(err, storage.ErrNotLocal) {
-		return t.forward(ctx, d, r, storage.Forward{Address: addr, By: b.Address, Account: b.Account.ID}, id)
+		return l.forward(ctx, d, r, storage.Forward{Address: addr, By: b.Address, Account: b.Account.ID}, id)
 	}
 	if err != nil || route.Return {
 		if err != nil && errors.Is(err, storage.ErrTemporary) {
-			return t.c.failure("redirect", err)
+			return l.failure(ctx, "redirect", err)
 		}
-		t.c.log.Warn("a filter redirects to nobody: its mail is kept", "queue", id, "account", b.Account.Name, "error", err)
-		return t.file(ctx, d, b, sieve.Mailing{}, id)
+		l.log.Warn("a filter redirects to nobody: its mail is kept", "queue", id, "account", b.Account.Name, "error", err)
+		return l.file(ctx, d, b, sieve.Mailing{}, id)
 	}
 	for _, next := range route.Boxes {
 		switch {
 		case slices.Contains(d.stack, next.Account.ID):
-			if refusal := t.file(ctx, d, next, sieve.Mailing{}, id); refusal != nil {
+			if refusal := l.file(ctx, d, next, sieve.Mailing{}, id); refusal != nil {
 				return refusal
 			}
 		case !d.seen[next.Account.ID]:
-			if refusal := t.box(ctx, d, r, next, id, u); refusal != nil {
+			if refusal := l.box(ctx, d, r, next, id, u); refusal != nil {
 				return refusal
 			}
 		}
 	}
 	for _, f := range route.Forwards {
-		if refusal := t.forward(ctx, d, r, f, id); refusal != nil {
+		if refusal := l.forward(ctx, d, r, f, id); refusal != nil {
 			return refusal
 		}
 	}

@@ -19,9 +19,9 @@ import (
 )
 
 // vacation makes a reply a part of what is done after the delivery, unless the message is one that gets none (RFC 5230 sections 4.5 and 4.6, RFC 3834 section 2).
-func (t *transaction) vacation(d *delivery, b storage.Box, v *sieve.Vacation, id string, u *storage.Upload) {
-	sender := t.sender.path
-	if sender == "" || t.verdict != nil && t.verdict.Junk || robot(sender) {
+func (l *letter) vacation(d *delivery, b storage.Box, v *sieve.Vacation, id string, u *storage.Upload) {
+	sender := l.sender.path
+	if sender == "" || l.verdict != nil && l.verdict.Junk || robot(sender) {
 		return
 	}
 	head := make([]byte, min(u.Index().Root.BodyOffset, maxHeader))
@@ -35,8 +35,8 @@ func (t *transaction) vacation(d *delivery, b storage.Box, v *sieve.Vacation, id
 		return
 	}
 	d.after = append(d.after, func(ctx context.Context) {
-		if err := t.answer(ctx, b, v, h); err != nil {
-			t.c.log.Warn("no vacation reply was sent", "queue", id, "account", b.Account.Name, "error", err)
+		if err := l.answer(ctx, b, v, h); err != nil {
+			l.log.Warn("no vacation reply was sent", "queue", id, "account", b.Account.Name, "error", err)
 		}
 	})
 }
@@ -71,15 +71,15 @@ func automatic(h *header) bool {
 }
 
 // answer sends the reply, if the message names the account and its sender has had none for long enough.
-func (t *transaction) answer(ctx context.Context, b storage.Box, v *sieve.Vacation, h *header) error {
-	s := t.c.srv.store
+func (l *letter) answer(ctx context.Context, b storage.Box, v *sieve.Vacation, h *header) error {
+	s := l.srv.store
 	mine, err := s.Addresses(ctx, b.Account.ID)
 	if err != nil {
 		return err
 	}
 	mine = append(mine, v.Addresses...)
 	to := named(h, append(mine, b.Address))
-	if to == "" || contains(mine, t.sender.path) {
+	if to == "" || contains(mine, l.sender.path) {
 		return nil // section 4.6: not to oneself, and not for what was sent to others
 	}
 	from := v.From
@@ -94,15 +94,15 @@ func (t *transaction) answer(ctx context.Context, b storage.Box, v *sieve.Vacati
 			from = b.Account.Name // :addresses may name what is not the account's
 		}
 	}
-	fresh, err := s.SieveRemember(ctx, b.Account.ID, v.Mark+"\x00"+strings.ToLower(t.sender.path), v.Every)
+	fresh, err := s.SieveRemember(ctx, b.Account.ID, v.Mark+"\x00"+strings.ToLower(l.sender.path), v.Every)
 	if err != nil || !fresh {
 		return err
 	}
-	text, err := t.vacationText(b, v, h, from)
+	text, err := l.vacationText(b, v, h, from)
 	if err != nil {
 		return err
 	}
-	return t.post(ctx, b.Account.ID, t.sender.path, text)
+	return l.post(ctx, b.Account.ID, l.sender.path, text)
 }
 
 // named is which of the addresses To, Cc, Bcc or their Resent- forms name.
@@ -143,15 +143,15 @@ func contains(all []string, addr string) bool {
 }
 
 // vacationText is the reply (RFC 5230 section 5, RFC 3834 section 3).
-func (t *transaction) vacationText(b storage.Box, v *sieve.Vacation, h *header, from string) ([]byte, error) {
+func (l *letter) vacationText(b storage.Box, v *sieve.Vacation, h *header, from string) ([]byte, error) {
 	var out bytes.Buffer
-	now := t.c.srv.o.Now()
+	now := l.srv.o.Now()
 	subject := v.Subject
 	if subject == "" {
 		subject = "Auto: " + mailmime.DecodeHeader(h.first("subject")) // section 5.2
 	}
 	_, domain, _ := strings.Cut(b.Account.Name, "@")
-	fmt.Fprintf(&out, "From: %s\r\nTo: <%s>\r\nSubject: %s\r\n", clean(from, 500), t.sender.path, mime.QEncoding.Encode("utf-8", clean(subject, 500)))
+	fmt.Fprintf(&out, "From: %s\r\nTo: <%s>\r\nSubject: %s\r\n", clean(from, 500), l.sender.path, mime.QEncoding.Encode("utf-8", clean(subject, 500)))
 	fmt.Fprintf(&out, "Date: %s\r\nMessage-ID: <%s@%s>\r\n", date(now), ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()), domain)
 	if was := strings.Fields(h.first("message-id")); len(was) == 1 && len(was[0]) < 500 && ascii(was[0]) {
 		fmt.Fprintf(&out, "In-Reply-To: %s\r\nReferences: %s\r\n", was[0], was[0])
@@ -176,8 +176,8 @@ func (t *transaction) vacationText(b storage.Box, v *sieve.Vacation, h *header, 
 }
 
 // post sends a message of ours with the null sender: to a mailbox here, or into the outbox.
-func (t *transaction) post(ctx context.Context, account int64, to string, text []byte) error {
-	s := t.c.srv.store
+func (l *letter) post(ctx context.Context, account int64, to string, text []byte) error {
+	s := l.srv.store
 	u, err := s.NewMail(ctx, 0, -1)
 	if err != nil {
 		return err
@@ -201,7 +201,7 @@ func (t *transaction) post(ctx context.Context, account int64, to string, text [
 		if err != nil {
 			return err
 		}
-		targets = append(targets, storage.Target{Account: b.Account.ID, Mailbox: m.ID, InternalDate: t.c.srv.o.Now()})
+		targets = append(targets, storage.Target{Account: b.Account.ID, Mailbox: m.ID, InternalDate: l.srv.o.Now()})
 	}
 	if len(targets) == 0 {
 		return nil

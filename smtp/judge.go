@@ -215,7 +215,7 @@ func (v *judgement) row() []byte {
 const maxRow = 32 << 10
 
 // makeJunk makes the mailbox for junk of an account that has none: "Junk", or another name when that one is in use otherwise.
-func (t *transaction) makeJunk(ctx context.Context, account int64, all []storage.Mailbox) (int64, error) {
+func (l *letter) makeJunk(ctx context.Context, account int64, all []storage.Mailbox) (int64, error) {
 	taken := map[string]bool{}
 	for _, m := range all {
 		taken[strings.ToLower(m.Name)] = true
@@ -224,7 +224,7 @@ func (t *transaction) makeJunk(ctx context.Context, account int64, all []storage
 	for i := 2; taken[strings.ToLower(name)]; i++ {
 		name = "Junk " + itoa(i)
 	}
-	m, err := t.c.srv.store.CreateMailbox(ctx, account, name, "Junk")
+	m, err := l.srv.store.CreateMailbox(ctx, account, name, "Junk")
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, storage.ErrConflict) {
 		err = say(451, "4.2.1", "mailbox is being made, try again") // another session was faster
 	}

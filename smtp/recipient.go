@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"github.com/packetboat/packetboat/storage"
 )
@@ -13,6 +14,14 @@ type recipient struct {
 	envelope
 	relay bool          // it is of another domain, and an account of ours sends it
 	route storage.Route // else: where it goes
+}
+
+// whole is the address with its domain: "postmaster" has none (RFC 5321 section 4.5.1).
+func (r *recipient) whole() string {
+	if !strings.Contains(r.path, "@") && len(r.route.Boxes) > 0 {
+		return r.route.Boxes[0].Account.Name
+	}
+	return r.path
 }
 
 // maxRouted is how many mailboxes and foreign addresses the recipients of one message may lead to.
@@ -31,7 +40,7 @@ func (t *transaction) rcpt(ctx context.Context, r recipient) *reply {
 		return say(250, "2.1.5", "recipient ok")
 	}
 	if err != nil {
-		return t.c.refused(t.unresolved(r.path, err))
+		return t.c.refused(t.unresolved(ctx, r.path, err))
 	}
 	if refusal := t.refusesRoute(ctx, &r); refusal != nil {
 		return t.c.refused(refusal)
@@ -41,13 +50,13 @@ func (t *transaction) rcpt(ctx context.Context, r recipient) *reply {
 }
 
 // refusesRoute tells why mail cannot go where a recipient leads.
-func (t *transaction) refusesRoute(ctx context.Context, r *recipient) *reply {
-	if r.route.Return && t.sender.path != "" {
+func (l *letter) refusesRoute(ctx context.Context, r *recipient) *reply {
+	if r.route.Return && l.sender.path != "" {
 		// What comes back is a notice, and those have no sender (RFC 5321 section 4.5.5); all else would be mail that we relay for others.
 		return say(550, "5.7.1", "<%s>: only notices may come back here", clean(r.path, 200))
 	}
 	n := len(r.route.Boxes) + len(r.route.Forwards)
-	for _, o := range t.recipients {
+	for _, o := range l.recipients {
 		n += len(o.route.Boxes) + len(o.route.Forwards)
 	}
 	if n > maxRouted {
@@ -60,7 +69,7 @@ func (t *transaction) refusesRoute(ctx context.Context, r *recipient) *reply {
 				return refusal
 			}
 		}
-		if full = t.full(ctx, b.Account, t.sender.size); full == nil && r.route.Group {
+		if full = l.full(ctx, b.Account, l.sender.size); full == nil && r.route.Group {
 			return nil // one member has room
 		}
 	}
@@ -74,7 +83,7 @@ func (t *transaction) refusesRoute(ctx context.Context, r *recipient) *reply {
 func (t *transaction) mayRelay() bool { return t.c.srv.o.Mode == Submission && t.c.account != nil }
 
 // unresolved is why nobody here has an address.
-func (t *transaction) unresolved(path string, err error) *reply {
+func (l *letter) unresolved(ctx context.Context, path string, err error) *reply {
 	switch {
 	case errors.Is(err, storage.ErrNotLocal):
 		return say(550, "5.7.1", "<%s>: relaying denied", clean(path, 200))
@@ -91,18 +100,18 @@ func (t *transaction) unresolved(path string, err error) *reply {
 	case errors.Is(err, storage.ErrInvalid):
 		return say(550, "5.1.2", "<%s>: no such address here", clean(path, 200)) // an address literal: its syntax was checked
 	}
-	return t.c.failure("recipient", err)
+	return l.failure(ctx, "recipient", err)
 }
 
 // full tells whether a message of size bytes is too much for an account, or one message too many.
-func (t *transaction) full(ctx context.Context, a *storage.Account, size int64) *reply {
+func (l *letter) full(ctx context.Context, a *storage.Account, size int64) *reply {
 	if a.Quota == 0 && a.MessageQuota == 0 {
 		return nil
 	}
-	usage, err := t.c.srv.store.Usage(ctx, a.ID)
+	usage, err := l.srv.store.Usage(ctx, a.ID)
 	switch {
 	case err != nil:
-		return t.c.failure("quota", err)
+		return l.failure(ctx, "quota", err)
 	case a.MessageQuota != 0 && usage.Messages >= a.MessageQuota:
 		return say(452, "4.2.2", "mailbox of %s is full", a.Name)
 	case a.Quota == 0:

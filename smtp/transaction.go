@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 
 	"github.com/oklog/ulid/v2"
 
@@ -20,14 +21,9 @@ import (
 // told. So the sender's server keeps the message for every recipient: nothing is lost, delivered twice, or bounced to
 // somebody who sent nothing.
 type transaction struct {
-	c          *client
-	sender     sender
-	recipients []recipient
-	each       []*reply        // LMTP: what became of each recipient, when they differ
-	queue      string          // the id of the message, from data on
-	verdict    *judgement      // what was found of it; nil: it was not judged
-	loops      map[string]bool // who sent the message on already (marks)
-	marked     map[string]bool
+	letter
+	c    *client
+	each []*reply // LMTP: what became of each recipient, when they differ
 }
 
 // begin is MAIL.
@@ -43,15 +39,19 @@ func (c *client) begin(m sender) *reply {
 			return c.refused(r)
 		}
 	}
-	c.mail = &transaction{c: c, sender: m}
+	c.mail = &transaction{c: c, letter: letter{srv: c.srv, log: c.log, account: c.account, remote: c.remote(), helo: c.helo, sender: m}}
 	return say(250, "2.1.0", "sender ok")
 }
 
 // failure notes an error of ours.
 func (c *client) failure(what string, err error) *reply {
+	return noted(c.context(), c.log, what, err)
+}
+
+func noted(ctx context.Context, log *slog.Logger, what string, err error) *reply {
 	r := replyTo(err)
-	if r.code/100 == 4 && r.enhanced != "4.2.2" && c.context().Err() == nil {
-		c.log.Error("failed", "doing", what, "error", err)
+	if r.code/100 == 4 && r.enhanced != "4.2.2" && ctx.Err() == nil {
+		log.Error("failed", "doing", what, "error", err)
 	}
 	return r
 }
@@ -132,23 +132,3 @@ func (t *transaction) take(ctx context.Context, body io.Reader) (*storage.Upload
 
 // top is what stands in front of a message: the trace fields, and what was added.
 func (t *transaction) top(added []byte) []byte { return append(t.trace(t.queue), added...) }
-
-// fill writes a message: what is in front, the fields, the first piece of the body, and what more writes.
-func (t *transaction) fill(ctx context.Context, size int64, top []byte, h *header, more func(u *storage.Upload) error) (*storage.Upload, error) {
-	// SIZE is not reserved: whoever announces much and sends slowly would fill the mailbox with nothing.
-	u, err := t.c.srv.store.NewMail(ctx, t.only(), size)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = u.Write(h.appendWithout(top, "return-path")); err == nil {
-		_, err = u.Write(h.rest)
-	}
-	if err == nil {
-		err = more(u)
-	}
-	if err != nil {
-		u.Abort()
-		return nil, err
-	}
-	return u, nil
-}

@@ -118,6 +118,9 @@ func (s *Store) Enqueue(ctx context.Context, u *Upload, outs []Outgoing, targets
 
 // enqueue does it. What it can find out before it writes it does: see Store.do.
 func (t *tx) enqueue(u *Upload, letters []letter, targets []Target) ([]Appended, error) {
+	if err := t.maySettle(u); err != nil {
+		return nil, err
+	}
 	if err := t.countSent(u); err != nil {
 		return nil, err
 	}
@@ -148,6 +151,9 @@ func (t *tx) enqueue(u *Upload, letters []letter, targets []Target) ([]Appended,
 		if err := t.tellArrival(u.arrival, u.size, targets); err != nil {
 			return nil, err
 		}
+	}
+	if err := t.settleWith(u); err != nil {
+		return nil, err
 	}
 	res := make([]Appended, len(targets))
 	for i := range targets {

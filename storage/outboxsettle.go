@@ -91,6 +91,35 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome, notices []Notice
 	return nil
 }
 
+// Settles makes Enqueue settle a recipient in its transaction: a message that waited goes on from there, once. o is final. When the recipient is not leased by o.Owner any more, the
+// message does not go on: Enqueue fails with ErrConflict.
+func (u *Upload) Settles(o Outcome) { u.settles = &o }
+
+// maySettle looks whether an upload may end the row that it is to end.
+func (t *tx) maySettle(u *Upload) error {
+	if u.settles == nil {
+		return nil
+	}
+	var state, owner, verdict string
+	err := t.db.Row(`SELECT state, owner, verdict FROM outbox_recipient WHERE id = ?`, u.settles.Recipient).Scan(&state, &owner, &verdict)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && (state != QueueLeased || owner != u.settles.Owner || verdict != "") {
+		return fmt.Errorf("%w: the recipient is not leased any more", ErrConflict)
+	}
+	return err
+}
+
+// settleWith ends it.
+func (t *tx) settleWith(u *Upload) error {
+	if u.settles == nil {
+		return nil
+	}
+	x := settlement{t: t, there: map[int64]bool{}}
+	if err := x.settle(u.settles); err != nil {
+		return err
+	}
+	return x.finish()
+}
+
 // settlement is a Settle under way.
 type settlement struct {
 	t       *tx

@@ -36,6 +36,7 @@ type Upload struct {
 	indexer *mime.Indexer // of a message that is being written
 	mail    bool
 	arrival *Arrival // Arrived was called
+	settles *Outcome // Settles was called
 	bare    bool     // mail that goes into no mailbox: its index is not kept
 	index   *mime.Index
 

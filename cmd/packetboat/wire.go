@@ -57,6 +57,7 @@ type house struct {
 	failed chan error     // the first fault that ends the house
 
 	outboundDone chan struct{} // closed when the worker that sends mail has ended; nil: there is none
+	local        *smtp.Server  // delivers what waited in the outbox and is for us
 
 	stopAccepting  context.CancelFunc
 	stopBackground context.CancelFunc
@@ -237,6 +238,7 @@ func (h *house) makeServers() {
 		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit, Judge: h.judges.of(mode, c.JudgeLMTP),
 			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Stays: c.outboundHeld() != "" && len(c.OutboundRoutes) == 0, Filters: filters, Logger: h.logger})
 	}
+	h.local = smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Filters: filters, Logger: h.logger})
 	recents := imap.NewRecents()
 	boxes := func(implicit bool) server {
 		return imap.New(h.store, h.door, imap.Options{Name: c.Hostname, TLS: users, ImplicitTLS: implicit,

@@ -33,7 +33,7 @@ func (h *house) startOutbound(ctx context.Context) error {
 		outbound.Options{
 			Name: name, Port: c.OutboundPort, Bind: c.OutboundBind, Family: c.OutboundFamily, Routes: c.OutboundRoutes, Schedule: c.OutboundSchedule,
 			Timeouts: c.OutboundTimeouts, Roots: roots, Concurrency: c.OutboundConcurrency, PerDomain: c.OutboundPerDomain, Idle: c.OutboundIdle,
-			MaxMessages: c.OutboundPerConnection, Held: func() string { return held }, Own: h.isSelf(name),
+			MaxMessages: c.OutboundPerConnection, Held: func() string { return held }, Local: h.local.DeliverStored, Own: h.isSelf(name),
 			NoLoopback: c.OutboundPort == 25 && !c.onLoopback(), Logger: h.logger,
 		})
 	h.outboundDone = make(chan struct{})

@@ -436,7 +436,7 @@ func (w *Worker) isOurs(domain string) bool {
 // domainsFor is for how long the list of our domains is believed.
 const domainsFor = 5 * time.Second
 
-// local hands the message to the mailboxes of recipients of ours: their domain has become one since it was queued, or the message was to leave later (FUTURERELEASE).
+// local hands the message to recipients of ours: their domain has become one since it was queued, or the message was to leave later (FUTURERELEASE).
 func (d *delivery) local() {
 	for _, t := range d.open() {
 		b, err := d.w.store.OpenOutgoing(d.w.ctx, t.Outbox)
@@ -444,17 +444,28 @@ func (d *delivery) local() {
 			d.unreadable(err)
 			return
 		}
-		err = d.w.deliverHere(d.w.ctx, t.Leased, b)
+		t.here = true
+		done := storage.Outcome{Recipient: t.ID, Owner: d.w.owner, State: storage.Delivered, Status: "2.1.5", Reply: "delivered here", Delayed: t.Delayed}
+		err = d.w.o.Local(d.w.ctx, t.Leased, b, done)
 		b.Close()
-		switch {
-		case err == nil:
-			t.state, t.status, t.reply, t.here = storage.Delivered, "2.1.5", "delivered here", true
-		case errors.Is(err, fs.ErrNotExist):
-			t.fail = &failure{status: "5.1.1", permanent: true, text: "no such user here"}
-		case errors.Is(err, storage.ErrQuota):
-			t.fail = &failure{status: "4.2.2", text: "mailbox is full"}
-		default:
-			t.fail = &failure{status: "4.3.0", text: fmt.Sprintf("local delivery: %v", err)}
+		if err == nil {
+			t.state, t.status, t.reply = done.State, done.Status, done.Reply
+			continue
+		}
+		if errors.Is(err, storage.ErrConflict) {
+			t.putOff, t.due = true, d.w.o.Now().Add(domainsFor)
+			continue
+		}
+		t.fail = &failure{status: "4.3.0", text: fmt.Sprintf("local delivery: %v", err)}
+		if r, ok := errors.AsType[spoken](err); ok {
+			code, status, text := r.Refusal()
+			t.fail = &failure{status: status, permanent: code/100 == 5, text: text}
 		}
 	}
+}
+
+// spoken is an error of Options.Local that is the reply of an SMTP server: its code, status and text.
+type spoken interface {
+	error
+	Refusal() (code int, status, text string)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/auth/session/sessiontest"
+	"github.com/packetboat/packetboat/smtp"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/storagetest"
 )
@@ -48,7 +49,8 @@ func empty(t testing.TB, o storage.Options) *house {
 // run sets a worker going.
 func (h *house) run(set func(*Options, *dns.MockResolver)) {
 	h.t.Helper()
-	o := Options{Name: "mail.packetboat.test", Family: IPv4Only, Timeouts: Timeouts{Command: 5 * time.Second, Greeting: 5 * time.Second, End: 5 * time.Second, Data: 5 * time.Second}}
+	here := smtp.New(h.store, nil, smtp.Options{Name: "mail.packetboat.test"})
+	o := Options{Name: "mail.packetboat.test", Local: here.DeliverStored, Family: IPv4Only, Timeouts: Timeouts{Command: 5 * time.Second, Greeting: 5 * time.Second, End: 5 * time.Second, Data: 5 * time.Second}}
 	if set != nil {
 		set(&o, h.dns)
 	}

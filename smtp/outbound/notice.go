@@ -3,7 +3,6 @@ package outbound
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"time"
@@ -57,8 +56,6 @@ func action(t *task, o *storage.Outcome) dsn.Action {
 	switch {
 	case o.State == storage.Failed:
 		return dsn.Failed
-	case o.State == storage.Delivered && t.here:
-		return dsn.Delivered
 	case o.State == storage.Relayed:
 		return dsn.Relayed
 	case o.State == storage.Expanded:
@@ -159,45 +156,4 @@ func (w *Worker) inboxes(ctx context.Context, boxes []storage.Box, now time.Time
 		all = append(all, storage.Target{Account: b.Account.ID, Mailbox: m.ID, InternalDate: now})
 	}
 	return all, nil
-}
-
-// deliverHere puts a message into the mailboxes of an address of ours, and into the outbox for those that it leads to elsewhere.
-func (w *Worker) deliverHere(ctx context.Context, l *storage.Leased, body storage.Body) error {
-	route, err := w.store.Resolve(ctx, l.Address)
-	if err != nil {
-		if gone(err) {
-			err = errors.Join(fs.ErrNotExist, err)
-		}
-		return err
-	}
-	now := w.o.Now()
-	targets, err := w.inboxes(ctx, route.Boxes, now)
-	if err != nil {
-		return err
-	}
-	var outs []storage.Outgoing
-	for _, f := range route.Forwards {
-		from := l.From
-		if from != "" && f.By != "" {
-			if from, err = w.store.RewriteSender(ctx, l.From, f.By); err != nil {
-				return err
-			}
-		}
-		outs = append(outs, storage.Outgoing{Queue: l.Queue, Account: f.Account, From: from, UTF8: l.UTF8, RequireTLS: l.RequireTLS, Priority: l.Priority, Seal: l.Account == 0,
-			Recipients: []storage.OutgoingRecipient{{Address: f.Address}}})
-	}
-	u, err := w.store.NewMail(ctx, 0, -1)
-	if err != nil {
-		return err
-	}
-	defer u.Abort()
-	if _, err := fmt.Fprintf(u, "Return-Path: <%s>\r\n", l.From); err != nil {
-		return err
-	}
-	skip := returnPath(body)
-	if _, err := u.ReadFrom(io.NewSectionReader(body, skip, body.Size()-skip)); err != nil {
-		return err
-	}
-	_, err = w.store.Enqueue(ctx, u, outs, targets)
-	return err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -41,6 +42,10 @@ type Options struct {
 	// Own tells whether a host and address is this server, so that mail does not go in circles. May be nil.
 	Own func(host string, addr netip.AddrPort) bool
 
+	// Local delivers a message to a recipient of ours and settles done in the same transaction, if there is one: done is settled once more. It tells the sender of success itself.
+	// storage.ErrConflict: the recipient is somebody else's by now. An error may have the method Refusal. nil: such mail waits.
+	Local func(ctx context.Context, l *storage.Leased, body storage.Body, done storage.Outcome) error
+
 	Logger *slog.Logger
 	Now    func() time.Time
 }
@@ -53,6 +58,11 @@ func (o Options) withDefaults() Options {
 	def(&o.Idle, 10*time.Second)
 	o.Schedule = o.Schedule.withDefaults()
 	o.Timeouts = o.Timeouts.withDefaults()
+	if o.Local == nil {
+		o.Local = func(context.Context, *storage.Leased, storage.Body, storage.Outcome) error {
+			return errors.New("nobody delivers here")
+		}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
