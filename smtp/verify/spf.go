@@ -44,6 +44,8 @@ func (v *Verifier) spf(ctx context.Context, m Message, helo, local, domain strin
 	if !strings.Contains(domain, ".") || !m.Remote.IsValid() {
 		return SPF{Status: None}
 	}
+	// The library takes what stands behind the first "@" for the domain; a quoted local part may have some of its own.
+	local = strings.ReplaceAll(local, "@", "?")
 	result, err := spf.CheckHostWithSender(net.IP(m.Remote.AsSlice()), helo, local+"@"+domain, spf.WithContext(ctx), spf.WithResolver(spfResolver{v.resolver}))
 	out := SPF{Status: Status(result), Domain: domain}
 	switch {

@@ -198,6 +198,7 @@ postmaster.example.com.mail-a.example.com.id.test. A 127.0.0.2
 		{"nobody.test", "joe@two.test", PermError, None, "two.test"},
 		{"x.a.test", "joe@" + strings.Repeat("a", 64) + ".test", None, None, ""},
 		{"mail-a.example.com", "jöe@example.com", Fail, Pass, "example.com"},
+		{"mail-a.example.com", "\"joe@evil.test\"@example.com", Fail, Pass, "example.com"},
 		{"mail-a.example.com", "joe@bücher.test", None, Pass, "xn--bcher-kva.test"},
 	} {
 		d, v := newHouse(t, Options{})
