@@ -29,12 +29,11 @@ type reply struct {
 
 // exchange asks the servers one after the other until one gives an answer that holds: data, "no such name" or "no such data".
 func (r *Resolver) exchange(ctx context.Context, q question) (*reply, error) {
-	select {
-	case r.wire <- struct{}{}:
-		defer func() { <-r.wire }()
-	case <-ctx.Done():
-		return nil, gaveUp(ctx, q)
+	leave, err := r.enter(ctx, q)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	set := r.servers.current()
 	trust := r.trusts(set)
 	var last error
@@ -65,6 +64,41 @@ func (r *Resolver) exchange(ctx context.Context, q question) (*reply, error) {
 		return nil, &adns.DNSError{Err: "no servers to ask", Name: q.name, IsTemporary: true}
 	}
 	return nil, last.(*trouble).error(q)
+}
+
+// quick is how long a question may take to count among those that others wait for.
+const quick = 250 * time.Millisecond
+
+// enter waits for a place on the wire. Whoever makes us ask many names whose servers do not answer would have all places and stop everybody else's questions: what
+// is slow goes to places of its own, as long as there are some.
+func (r *Resolver) enter(ctx context.Context, q question) (leave func(), err error) {
+	select {
+	case r.wire <- struct{}{}:
+	case <-ctx.Done():
+		return nil, gaveUp(ctx, q)
+	}
+	var mu sync.Mutex
+	place := r.wire
+	timer := time.AfterFunc(quick, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if place == nil {
+			return
+		}
+		select {
+		case r.slow <- struct{}{}:
+			<-place
+			place = r.slow
+		default:
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		<-place
+		place = nil
+	}, nil
 }
 
 // trouble is why a server's word is none.

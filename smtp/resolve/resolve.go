@@ -21,7 +21,7 @@ type Options struct {
 
 	Timeout     time.Duration // for one question to one server; 0: 2 s. Each server is asked twice at most, once while none of them answers.
 	CacheSize   int           // answers kept; 0: 10,000. They may fill CacheSize KiB.
-	Concurrency int           // questions on the wire at a time; others wait; 0: 256
+	Concurrency int           // questions on the wire at a time, and seven times as many that are slow; others wait; 0: 256
 
 	// TrustAD believes the AD bit of all servers. Without it, servers are believed when all of them have loopback addresses, or
 	// when /etc/resolv.conf says trust-ad. IgnoreAD believes none.
@@ -39,6 +39,7 @@ type Resolver struct {
 	servers *servers
 	cache   *cache
 	wire    chan struct{} // one slot for each question on the wire
+	slow    chan struct{} // and one for each that has been there for a while
 
 	mu      sync.Mutex
 	flights map[question]*flight
@@ -96,6 +97,7 @@ func New(o Options) *Resolver {
 		servers: newServers(o.Servers),
 		cache:   newCache(o.CacheSize, o.Now),
 		wire:    make(chan struct{}, o.Concurrency),
+		slow:    make(chan struct{}, 7*o.Concurrency),
 		flights: map[question]*flight{},
 	}
 }

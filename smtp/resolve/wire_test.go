@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -235,6 +236,32 @@ func TestConcurrency(t *testing.T) {
 	wait.Wait()
 	if len(r.wire) != 0 || len(r.flights) != 0 {
 		t.Errorf("%d questions and %d flights are left", len(r.wire), len(r.flights))
+	}
+}
+
+// Names whose servers do not answer leave the wire to others.
+func TestSlowNames(t *testing.T) {
+	d := resolvetest.New(t)
+	d.Silent("slow1.test.")
+	d.Silent("slow2.test.")
+	d.Silent("slow3.test.")
+	d.Set("a.test. TXT x")
+	r := New(Options{Servers: []string{d.Addr()}, Concurrency: 1, Timeout: time.Minute})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	var wait sync.WaitGroup
+	for _, name := range []string{"slow1.test.", "slow2.test.", "slow3.test."} {
+		wait.Go(func() { r.LookupTXT(ctx, name) })
+	}
+	for d.Asked("slow1.test.", "TXT")+d.Asked("slow2.test.", "TXT")+d.Asked("slow3.test.", "TXT") < 3 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if _, _, err := r.LookupTXT(ctx, "a.test."); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	wait.Wait()
+	if len(r.wire) != 0 || len(r.slow) != 0 {
+		t.Errorf("%d and %d questions are left", len(r.wire), len(r.slow))
 	}
 }
 
