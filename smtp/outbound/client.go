@@ -80,6 +80,7 @@ type client struct {
 	messages int         // transactions begun
 	broken   bool        // nothing more can be sent on it
 	dirty    bool        // a transaction may be open: RSET before the next
+	doing    string      // what the session list says of the transaction
 	idle     time.Time   // since when it lies in the pool
 	unpark   func() bool // ends the watch over it there
 }

@@ -70,7 +70,7 @@ func (w *Worker) try(ctx context.Context, t *target, withTLS bool) (_ *client, e
 	ses := conn.Session()
 	c := &client{wire: wire{conn: conn}, ses: ses, t: w.o.Timeouts, lmtp: t.route.LMTP, host: t.host, remote: remote, key: t.key}
 	c.name = helloName(w.o.Name, conn.LocalAddr())
-	ses.Begin("connecting to " + remote)
+	ses.Park("connecting to " + remote) // a drain need not wait for it
 	ses.SetClient(t.host)
 	defer func() {
 		if err != nil {
@@ -111,7 +111,9 @@ func (w *Worker) introduce(ctx context.Context, c *client, t *target, withTLS bo
 		if !noOffer {
 			a.Err = err
 		}
-		t.policy.Done(a)
+		if err == nil || c.ses.Ending() == nil { // what was ended here says nothing of the peer
+			t.policy.Done(a)
+		}
 	}
 	switch {
 	case err == nil:

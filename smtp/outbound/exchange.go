@@ -72,7 +72,8 @@ func (d *delivery) announce(c *client) {
 	if n > 1 {
 		what = fmt.Sprintf("to %d recipients at %s", n, d.m.Domain)
 	}
-	c.ses.Begin("sending " + d.m.Queue + " " + what)
+	c.doing = "sending " + d.m.Queue + " " + what
+	c.ses.Park(c.doing) // send makes it busy
 	c.ses.OnBehalf(session.Account{ID: d.m.Account, Name: d.account()})
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -260,6 +261,48 @@ func TestDrain(t *testing.T) {
 		if i.State != storage.QueueWaiting || i.Attempts != 0 {
 			t.Errorf("left as %s after %d attempts", i.State, i.Attempts)
 		}
+	}
+}
+
+// A server that does not answer before the message itself is sent does not delay the end of ours, and the message waits as if nothing had been tried.
+func TestDrainEarly(t *testing.T) {
+	for _, stage := range []string{"connect", "EHLO", "MAIL", "RCPT", "DATA"} {
+		t.Run(stage, func(t *testing.T) {
+			held, there := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			f := serve(t, "127.0.0.1:0", func(f *fake) {
+				f.say = func(_ int, line string) string {
+					if strings.HasPrefix(line, stage) {
+						once.Do(func() { close(there) })
+						<-held
+					}
+					return ""
+				}
+			})
+			defer close(held)
+			h := empty(t, storage.Options{})
+			mx(h.dns, "example.org", "127.0.0.1")
+			registry := session.New(session.Options{Grace: time.Second})
+			w := NewWorker(h.store, registry, h.dns, NewPolicies(h.store, h.dns, PolicyOptions{NoSTS: true}), NewSigner(h.store, SignOptions{}),
+				Options{Port: f.port(), Family: IPv4Only, Name: "a.test"})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- w.Run(ctx) }()
+			h.send(storage.Outgoing{}, hello, "joe@example.org")
+			<-there
+			cancel()
+			soon, stop := context.WithTimeout(t.Context(), 3*time.Second)
+			defer stop()
+			if err := registry.Drain(soon); err != nil {
+				t.Error(err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if all := h.items(); len(all) != 1 || all[0].State != storage.QueueWaiting || all[0].Attempts != 0 {
+				t.Errorf("%+v", all)
+			}
+		})
 	}
 }
 

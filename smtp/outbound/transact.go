@@ -64,6 +64,7 @@ func (c *client) send(p *parcel) error {
 		if c.out, err = p.body.appendTo(c.out); err != nil {
 			return c.lostBody(err)
 		}
+		c.busy()
 	} else {
 		c.put("DATA")
 	}
@@ -82,6 +83,10 @@ func (c *client) send(p *parcel) error {
 	}
 	return c.data(p, refused, envelope)
 }
+
+// busy says that the message itself goes out now, which a drain waits for. Before, a drain ends the session at once, as nothing is in doubt yet:
+// a server that does not answer does not keep ours from its end.
+func (c *client) busy() { c.ses.Begin(c.doing) }
 
 // by is the end of a wait that has its own patience and is part of a longer one.
 func (c *client) by(patience time.Duration, whole time.Time) time.Time {
@@ -201,6 +206,7 @@ func (c *client) data(p *parcel, refused *failure, whole time.Time) error {
 		c.dirty = true
 		return refusedOr(refused)
 	}
+	c.busy()
 	if err := c.dots(p.body); err != nil {
 		return err
 	}
