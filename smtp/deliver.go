@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
+	"github.com/packetboat/packetboat/smtp/dsn"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -122,6 +124,10 @@ func (l *letter) plan(ctx context.Context, id string, u *storage.Upload) (*deliv
 			d.send(l.outgoing(id, l.account.ID, l.sender.path), storage.OutgoingRecipient{Address: r.whole(), Notify: r.notify, Original: r.original, Due: l.sender.hold})
 			continue
 		}
+		if l.circles(r) {
+			d.notify(r, refusedBy, circle)
+			continue
+		}
 		for _, b := range r.route.Boxes {
 			if d.seen[b.Account.ID] {
 				continue
@@ -140,9 +146,17 @@ func (l *letter) plan(ctx context.Context, id string, u *storage.Upload) (*deliv
 		return nil, d.full
 	}
 	if len(d.targets) == 0 && len(d.outs) == 0 && len(l.loops) > 0 {
-		return nil, say(554, "5.4.6", "message goes in circles")
+		return nil, say(554, "5.4.6", circle)
 	}
 	return d, nil
+}
+
+// circle is what the sender is told of a recipient to whom a message only leads back.
+const circle = "message goes in circles"
+
+// circles tells whether a recipient's mail all goes where it came from: nobody would get it.
+func (l *letter) circles(r *recipient) bool {
+	return len(r.route.Boxes) == 0 && len(r.route.Forwards) > 0 && !slices.ContainsFunc(r.route.Forwards, func(f storage.Forward) bool { return !l.loops[f.By] })
 }
 
 // forward adds an address of another domain that a route leads to.
@@ -167,30 +181,13 @@ func (l *letter) forward(ctx context.Context, d *delivery, r *recipient, f stora
 		}
 	}
 	if r.route.Group {
-		to.Notify = withoutSuccess(r.notify)
+		to.Notify = dsn.WithoutSuccess(r.notify)
 	}
 	o := l.outgoing(id, account, from)
 	o.UTF8 = o.UTF8 || !ascii(f.Address) || !ascii(from)
 	o.Seal = l.account == nil // what came from outside (RFC 8617)
 	d.send(o, to)
 	return nil
-}
-
-// withoutSuccess is a NOTIFY for the members of a list: RFC 3461 section 5.2.7.2: that it reached the list was told, what becomes of it in each of them is not.
-func withoutSuccess(notify string) string {
-	if notify == "" || notify == "NEVER" {
-		return notify
-	}
-	var left []string
-	for w := range strings.SplitSeq(notify, ",") {
-		if !strings.EqualFold(w, "SUCCESS") {
-			left = append(left, w)
-		}
-	}
-	if len(left) == 0 {
-		return "NEVER"
-	}
-	return strings.Join(left, ",")
 }
 
 // deliver puts the message into all mailboxes and the outbox, or nowhere.

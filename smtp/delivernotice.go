@@ -34,7 +34,7 @@ func (l *letter) succeed(d *delivery) {
 	for i := range l.recipients {
 		r := &l.recipients[i]
 		switch {
-		case r.relay || r.notify == "" || !l.sender.hold.IsZero():
+		case r.relay || r.notify == "" || !l.sender.hold.IsZero() || l.circles(r):
 		case r.route.Group:
 			d.notify(r, dsn.Expanded, "the message was sent to the members of a group")
 		case len(r.route.Boxes) > 0:
@@ -61,7 +61,10 @@ func (l *letter) tell(ctx context.Context, d *delivery, id string, u []byte) {
 			}
 		case dsn.Failed:
 			status = "5.7.1"
-			if d.full != nil {
+			switch {
+			case n.why == circle:
+				status = "5.4.6"
+			case d.full != nil:
 				status = "5.2.2"
 			}
 		}

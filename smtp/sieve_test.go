@@ -221,6 +221,10 @@ func TestForwarding(t *testing.T) {
 		! out 5 "SRS0=*=far.example=x@example.test" bob@else.example "`+loop+`"
 	`+posting("x@far.example", "bob@example.test", loop, "554 5.4.6 *")+`
 		! out 5
+	`+posting("x@far.example", "ann@example.test bob@example.test", loop, "250 *")+`
+		! in ann INBOX 3
+		! out 6 "" x@far.example "Final-Recipient: rfc822; bob@example.test"
+		! out 6 "" x@far.example "Status: 5.4.6"
 		a> MAIL FROM:<>
 		a< 250 *
 		a> RCPT TO:<`+back+`>
@@ -233,6 +237,6 @@ func TestForwarding(t *testing.T) {
 		.
 		END
 		a< 250 *
-		! out 6 "" x@far.example "Subject: failed"
+		! out 7 "" x@far.example "Subject: failed"
 	`, env)
 }

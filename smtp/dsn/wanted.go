@@ -43,3 +43,20 @@ func Wanted(from, notify string, a Action) bool {
 	}
 	return false // NEVER too
 }
+
+// WithoutSuccess is a NOTIFY for the members of a list: RFC 3461 section 5.2.7.2: that it reached the list was told, what becomes of it in each of them is not.
+func WithoutSuccess(notify string) string {
+	if notify == "" || notify == "NEVER" {
+		return notify
+	}
+	var left []string
+	for w := range strings.SplitSeq(notify, ",") {
+		if !strings.EqualFold(w, "SUCCESS") {
+			left = append(left, w)
+		}
+	}
+	if len(left) == 0 {
+		return "NEVER"
+	}
+	return strings.Join(left, ",")
+}
