@@ -452,6 +452,10 @@ func (d *delivery) local() {
 			t.state, t.status, t.reply = done.State, done.Status, done.Reply
 			continue
 		}
+		if d.w.ctx.Err() != nil { // our own end is no attempt
+			t.putOff, t.due = true, d.w.o.Now()
+			continue
+		}
 		if errors.Is(err, storage.ErrConflict) {
 			t.putOff, t.due = true, d.w.o.Now().Add(domainsFor)
 			continue

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/blob"
 	"github.com/packetboat/packetboat/storage/storagetest"
 )
 
@@ -399,5 +401,60 @@ func TestSlow(t *testing.T) {
 		h.until("no session is left", func() bool { return len(h.registry.List()) == 0 })
 		ln.Close()
 		<-done
+	}
+}
+
+// fullDisk takes no new file while it is full.
+type fullDisk struct {
+	blob.Store
+	full atomic.Bool
+}
+
+func (d *fullDisk) Stage(ctx context.Context) (blob.Staged, error) {
+	if d.full.Load() {
+		return nil, syscall.ENOSPC
+	}
+	return d.Store.Stage(ctx)
+}
+
+// A notice for which there is no room on the disk keeps no other mail from leaving, and is sent when there is.
+func TestNoRoomForNotice(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", func(f *fake) {
+		f.say = func(_ int, line string) string {
+			if strings.HasPrefix(line, "RCPT TO:<nobody") {
+				return "550 5.1.1 nobody"
+			}
+			return ""
+		}
+	})
+	files, err := blob.OpenDisk(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := &fullDisk{Store: files}
+	h := empty(t, storage.Options{Blobs: disk, InlineMax: 1})
+	ann := storagetest.Account(t, h.store, "ann@example.test")
+	for i := range 3 {
+		h.send(storage.Outgoing{From: "ann@example.test"}, hello, fmt.Sprintf("nobody%d@example.org", i))
+	}
+	h.send(storage.Outgoing{From: "ann@example.test"}, hello, "joe@example.org", "nobody3@example.org")
+	disk.full.Store(true)
+	h.run(func(o *Options, r *dns.MockResolver) {
+		o.Port, o.PerDomain = f.port(), 1
+		mx(r, "example.org", "127.0.0.1")
+	})
+	h.until("what can be delivered is", func() bool { return len(f.all()) == 1 && len(h.items()) == 4 })
+	for _, i := range h.items() {
+		if !strings.HasPrefix(i.Address, "nobody") {
+			t.Errorf("%s is left", i.Address)
+		}
+	}
+	disk.full.Store(false)
+	if _, err := h.store.RetryNow(t.Context(), storage.QueueFilter{}); err != nil {
+		t.Fatal(err)
+	}
+	h.empty()
+	if n := h.notices(ann); len(n) != 4 || len(f.all()) != 1 {
+		t.Errorf("%d notices, %d messages", len(n), len(f.all()))
 	}
 }

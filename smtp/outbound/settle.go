@@ -2,9 +2,11 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
+	"github.com/packetboat/packetboat/smtp/dsn"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -43,6 +45,13 @@ func (d *delivery) settle() {
 		if err == nil {
 			err = w.store.Settle(ctx, all, notices)
 		}
+		if errors.Is(err, storage.ErrTemporary) && w.ctx.Err() == nil && d.untold(all, now) {
+			// There is no room for the notice: what failed waits until there is, and the runner goes on with what makes room.
+			w.log.Warn("no room for a notice: what failed is tried again later", "queue", d.m.Queue, "error", err)
+			if e := w.store.Settle(ctx, all, nil); e == nil {
+				err = nil
+			}
+		}
 		if err != nil {
 			for _, n := range notices {
 				n.Upload.Abort()
@@ -65,6 +74,33 @@ func (d *delivery) settle() {
 		w.log.Log(context.Background(), level, "outgoing "+string(o.State), "queue", t.Queue, "to", t.Address, "from", t.From, "remote", o.Remote, "status", o.Status, "reply", o.Reply, "attempt", t.Attempts+1)
 	}
 }
+
+// untold puts off the recipients whose senders are to be told that they failed or are late. It is false when there are none, or when one cannot be put off: what
+// was delivered, and what an administrator has given up on.
+func (d *delivery) untold(all []storage.Outcome, now time.Time) bool {
+	var late []int
+	for i, t := range d.tasks {
+		a := action(t, &all[i])
+		if a == "" || !dsn.Wanted(d.m.From, t.Notify, a) {
+			continue
+		}
+		if a != dsn.Failed && a != dsn.Delayed || t.Verdict != "" {
+			return false
+		}
+		late = append(late, i)
+	}
+	for _, i := range late {
+		t, o := d.tasks[i], &all[i]
+		if o.State == storage.Failed {
+			o.State, o.Due, o.NoAttempt, t.putOff = storage.Deferred, now.Add(noRoom), true, true
+		}
+		t.delayed, o.Delayed = false, t.Delayed
+	}
+	return len(late) > 0
+}
+
+// noRoom is how long a recipient waits whose sender could not be told.
+const noRoom = time.Minute
 
 // outcome is what the store is told of a recipient.
 func (d *delivery) outcome(t *task, now time.Time) storage.Outcome {
