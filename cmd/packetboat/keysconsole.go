@@ -29,7 +29,7 @@ var consoleKeys = []key{
 	{"public_addresses", "", "Addresses of this machine as the world sees it (IPv4 and IPv6), comma-separated: for the records that packetboat domain dns prints and checks.", func(c *config, v string) error {
 		return addressesInto(&c.PublicAddresses, v)
 	}},
-	{"ports.http", "auto", "How to set up clients (HTTP, 80): autoconfig, a page for people.", port("http")},
+	{"ports.http", "auto", "How to set up clients (HTTP, 80; 10088 with base port 10000, as browsers ask nothing of 10080): autoconfig, a page for people.", port("http")},
 	{"ports.https", "auto", "The same over TLS (443): MTA-STS policy, Autodiscover, profiles for Apple's devices.", port("https")},
 	{"limits.http", "1000", "Sessions at a time over HTTP.", limit(func(c *config) *int { return &c.LimitHTTP })},
 	{"clients.host", "", "The name of this server that clients are told (autoconfig, SRV records). Empty: hostname, or localhost while only this machine can connect.", func(c *config, v string) error {

@@ -23,10 +23,19 @@ var listenerTable = []listenerSpec{
 	{"http", 80}, {"https", 443},
 }
 
+// browsersRefuse is the one port of those that may be ours which no browser asks (WHATWG Fetch, "bad port"); browsersTake is what stands in for it.
+const (
+	browsersRefuse = 10080
+	browsersTake   = 10088
+)
+
 // port of a listener, 0 when it is switched off.
 func (c *config) port(l listenerSpec) int {
 	if n, ok := c.Ports[l.name]; ok {
 		return n
+	}
+	if c.BasePort+l.standard == browsersRefuse {
+		return browsersTake
 	}
 	return c.BasePort + l.standard
 }
