@@ -1,11 +1,13 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/packetboat/packetboat/smtp/sieve"
 	"github.com/packetboat/packetboat/storage"
@@ -24,8 +26,11 @@ type Filters struct {
 // FilterOptions say what filters may do; zeroes are the defaults.
 type FilterOptions struct {
 	Limits sieve.Limits
-	Off    bool // no filter is run
-	Logger *slog.Logger
+	// MessageSteps and MessageTime are what the filters of all who get one message may take together; what is left of it then is kept. 0: 20 times Limits.Steps, and 1 min.
+	MessageSteps int
+	MessageTime  time.Duration
+	Off          bool // no filter is run
+	Logger       *slog.Logger
 }
 
 // NewFilters returns Filters over a store.
@@ -33,6 +38,9 @@ func NewFilters(store *storage.Store, o FilterOptions) *Filters {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Limits.Steps = cmp.Or(o.Limits.Steps, sieve.DefaultSteps)
+	o.MessageSteps = cmp.Or(o.MessageSteps, 20*o.Limits.Steps)
+	o.MessageTime = cmp.Or(o.MessageTime, time.Minute)
 	return &Filters{store: store, o: o, byID: map[int64]*sieve.Script{}}
 }
 
@@ -76,4 +84,33 @@ func (f *Filters) of(ctx context.Context, account int64) (*sieve.Script, error) 
 func (l *letter) filters(ctx context.Context, account int64) bool {
 	s, err := l.srv.o.Filters.of(ctx, account)
 	return err == nil && s != nil && s.Sends
+}
+
+// budget is what the filters of all who get one message have used of what they may. The sender waits for the reply meanwhile.
+type budget struct {
+	ends  time.Time // zero: none has run
+	steps int
+	sent  int  // mailboxes and addresses that redirects led to
+	over  bool // that it is used up was told
+}
+
+// maxRedirected is how many mailboxes and addresses the redirects of all filters may lead one message to: as many as a group has members.
+const maxRedirected = 5000
+
+// limits are those of the next filter; false when nothing is left for it.
+func (l *letter) limits() (sieve.Limits, bool) {
+	o := &l.srv.o.Filters.o
+	if l.budget.ends.IsZero() {
+		l.budget.ends = time.Now().Add(o.MessageTime)
+	}
+	limits := o.Limits
+	limits.Steps = min(limits.Steps, o.MessageSteps-l.budget.steps)
+	if limits.Steps > 0 && time.Now().Before(l.budget.ends) {
+		return limits, true
+	}
+	if !l.budget.over {
+		l.budget.over = true
+		l.log.Warn("filters took too long for one message: the rest of its recipients have it unfiltered", "queue", l.queue, "steps", l.budget.steps)
+	}
+	return limits, false
 }

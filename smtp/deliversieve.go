@@ -14,6 +14,10 @@ import (
 
 // run runs a filter on the message. Whatever goes wrong in it, the message is kept (RFC 5228 section 2.10.6).
 func (l *letter) run(ctx context.Context, s *sieve.Script, r *recipient, b storage.Box, id string, u *storage.Upload) sieve.Actions {
+	limits, left := l.limits()
+	if !left {
+		return sieve.Keep()
+	}
 	index := u.Index()
 	head := make([]byte, min(index.Root.BodyOffset, maxHeader))
 	if n, err := u.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -41,7 +45,10 @@ func (l *letter) run(ctx context.Context, s *sieve.Script, r *recipient, b stora
 	if l.account != nil {
 		env.Auth = l.account.Name
 	}
-	out, err := s.Run(ctx, env, sieve.Message{Header: head, Body: u, Size: u.Size(), Index: index}, l.srv.o.Filters.o.Limits)
+	within, cancel := context.WithDeadline(ctx, l.budget.ends)
+	out, err := s.Run(within, env, sieve.Message{Header: head, Body: u, Size: u.Size(), Index: index}, limits)
+	cancel()
+	l.budget.steps += out.Steps
 	if err != nil {
 		l.log.Warn("an account's filter failed: its mail is kept", "queue", id, "account", b.Account.Name, "steps", out.Steps, "error", err)
 	}
@@ -168,6 +175,9 @@ func (l *letter) redirect(ctx context.Context, d *delivery, r *recipient, b stor
 	}
 	route, err := l.srv.store.Resolve(ctx, addr)
 	if errors.Is(err, storage.ErrNotLocal) {
+		if l.budget.sent++; l.budget.sent > maxRedirected {
+			return l.unsent(ctx, d, b, id)
+		}
 		return l.forward(ctx, d, r, storage.Forward{Address: addr, By: b.Address, Account: b.Account.ID}, id)
 	}
 	if err != nil || route.Return {
@@ -176,6 +186,9 @@ func (l *letter) redirect(ctx context.Context, d *delivery, r *recipient, b stor
 		}
 		l.log.Warn("a filter redirects to nobody: its mail is kept", "queue", id, "account", b.Account.Name, "error", err)
 		return l.file(ctx, d, b, sieve.Mailing{}, id)
+	}
+	if l.budget.sent += len(route.Boxes) + len(route.Forwards); l.budget.sent > maxRedirected {
+		return l.unsent(ctx, d, b, id)
 	}
 	for _, next := range route.Boxes {
 		switch {
@@ -195,4 +208,10 @@ func (l *letter) redirect(ctx context.Context, d *delivery, r *recipient, b stor
 		}
 	}
 	return nil
+}
+
+// unsent keeps a message that is not redirected, as it went to too many already.
+func (l *letter) unsent(ctx context.Context, d *delivery, b storage.Box, id string) *reply {
+	l.log.Warn("not redirected: too many were", "queue", id, "account", b.Account.Name)
+	return l.file(ctx, d, b, sieve.Mailing{}, id)
 }

@@ -26,6 +26,7 @@ type letter struct {
 	settles    *storage.Outcome // it waited in the outbox, where this ends its row; nil: it comes from a session
 	loops      map[string]bool  // who sent the message on already (marks)
 	marked     map[string]bool
+	budget     budget
 }
 
 func (l *letter) failure(ctx context.Context, what string, err error) *reply {

@@ -47,7 +47,11 @@ func (h *house) stored(t *testing.T, l *storage.Leased) error {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	s := smtp.New(h.store, nil, smtp.Options{Name: "mail.example.test"})
+	return h.storedWith(t, l, b, smtp.FilterOptions{})
+}
+
+func (h *house) storedWith(t *testing.T, l *storage.Leased, b storage.Body, o smtp.FilterOptions) error {
+	s := smtp.New(h.store, nil, smtp.Options{Name: "mail.example.test", Filters: smtp.NewFilters(h.store, o)})
 	return s.DeliverStored(t.Context(), l, b, storage.Outcome{Recipient: l.ID, Owner: "worker", State: storage.Delivered, Status: "2.1.5"})
 }
 
@@ -192,4 +196,59 @@ func TestHeldForward(t *testing.T) {
 	} else if code, status, _ := r.Refusal(); code != 554 || status != "5.4.6" {
 		t.Error(code, status)
 	}
+}
+
+// The filters of all who get one message have a budget together: when it is used up, the others have the message as it is.
+func TestFilterBudget(t *testing.T) {
+	slow := `require ["variables", "fileinto", "mailbox"]; ` + strings.Repeat(`set :upper "a" "some text"; `, 200) + `fileinto :create "Sorted";`
+	for name, o := range map[string]smtp.FilterOptions{"none": {}, "steps": {MessageSteps: 8000}, "time": {MessageTime: time.Nanosecond}} {
+		h, _ := filtered(t, map[string]string{"ann": slow, "bob": slow, "joe": slow})
+		if err := errors.Join(h.store.AddGroup(t.Context(), "team@example.test", false),
+			h.store.ChangeMembers(t.Context(), "team@example.test", []string{"ann@example.test", "bob@example.test", "joe@example.test"}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		l := h.waiting(t, waited, storage.Outgoing{From: "x@far.example", Recipients: to("team@example.test", "")})
+		b, err := h.store.OpenOutgoing(t.Context(), l.Outbox)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.storedWith(t, l, b, o); err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		n := 0
+		for _, who := range []string{"ann", "bob", "joe"} {
+			n += len(h.inbox(t, who))
+		}
+		switch {
+		case name == "none" && n != 0, name == "steps" && (n == 0 || n == 3), name == "time" && n != 3:
+			t.Errorf("%s: %d of 3 have it unfiltered", name, n)
+		}
+	}
+}
+
+// Redirects lead one message to so many and no more, whoever's they are; the mail of who comes too late is kept.
+func TestRedirectsOfAll(t *testing.T) {
+	h, _ := filtered(t, map[string]string{"ann": `redirect "big1@example.test";`, "joe": `redirect "big2@example.test";`})
+	err := errors.Join(h.store.AddGroup(t.Context(), "team@example.test", false), h.store.ChangeMembers(t.Context(), "team@example.test", []string{"ann@example.test", "joe@example.test"}, nil))
+	for _, name := range []string{"big1", "big2"} {
+		var all []string
+		for i := range 2600 {
+			all = append(all, name+itoa(i)+"@else.example")
+		}
+		err = errors.Join(err, h.store.AddGroup(t.Context(), name+"@example.test", false), h.store.ChangeMembers(t.Context(), name+"@example.test", all, nil))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := h.waiting(t, waited, storage.Outgoing{From: "x@far.example", Recipients: to("team@example.test", "")})
+	if err := h.stored(t, l); err != nil {
+		t.Fatal(err)
+	}
+	items, err := h.store.Queue(t.Context(), storage.QueueFilter{}, 10_000)
+	if err != nil || len(items) != 2600 {
+		t.Errorf("%d recipients, %v", len(items), err)
+	}
+	h.count(t, "ann", "0")
+	h.count(t, "joe", "1")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/packetboat/packetboat/smtp"
 	"github.com/packetboat/packetboat/smtp/managesieve"
@@ -17,6 +18,8 @@ type sieveConfig struct {
 	SieveRedirects int
 	SieveActions   int
 	SieveSteps     int
+	SieveMessage   int
+	SieveTime      time.Duration
 }
 
 var sieveKeys = []key{
@@ -47,12 +50,16 @@ var sieveKeys = []key{
 	{"sieve.max_steps", "5000000", "How much a filter may compute for one message, in steps: a comparison of some bytes, a command. One that needs more has failed, and the message is kept.", func(c *config, v string) error {
 		return intInto(&c.SieveSteps, v, 10_000, 1_000_000_000)
 	}},
+	{"sieve.max_message_steps", "100000000", "How much the filters of all recipients may compute for one message, in the same steps. When that is used up, the other recipients have the message unfiltered.", func(c *config, v string) error {
+		return intInto(&c.SieveMessage, v, 10_000, 1_000_000_000)
+	}},
+	{"sieve.max_message_time", "1m", "How long the filters of all recipients may take for one message, for which its sender waits; then the same.", duration(func(c *config) *time.Duration { return &c.SieveTime })},
 }
 
 // filters are the accounts' filters, for all listeners.
 func (h *house) filters() *smtp.Filters {
 	c := h.config
-	return smtp.NewFilters(h.store, smtp.FilterOptions{Off: c.SieveOff, Logger: h.logger,
+	return smtp.NewFilters(h.store, smtp.FilterOptions{Off: c.SieveOff, MessageSteps: c.SieveMessage, MessageTime: c.SieveTime, Logger: h.logger,
 		Limits: sieve.Limits{Steps: c.SieveSteps, Redirects: c.SieveRedirects, Actions: c.SieveActions}})
 }
 

@@ -34,9 +34,12 @@ type Env struct {
 	Helo   string
 }
 
+// DefaultSteps are what one run of a script may take.
+const DefaultSteps = 5_000_000
+
 // Limits of a run; zeroes are the defaults.
 type Limits struct {
-	Steps     int // 0 means 5 million
+	Steps     int // 0 means DefaultSteps
 	Redirects int // 0 means 5; RFC 5228 section 10: must be limited
 	Actions   int // of all kinds; 0 means 32
 }
@@ -106,7 +109,7 @@ var (
 
 // Run runs a script. With an error, which is the script's fault or a failure of Env's functions, the actions are those of Keep: RFC 5228 section 2.10.6.
 func (s *Script) Run(ctx context.Context, env Env, msg Message, l Limits) (out Actions, err error) {
-	def(&l.Steps, 5_000_000)
+	def(&l.Steps, DefaultSteps)
 	def(&l.Redirects, 5)
 	def(&l.Actions, 32)
 	if env.Now.IsZero() {
