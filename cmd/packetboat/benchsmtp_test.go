@@ -29,7 +29,8 @@ type mailRival struct {
 	user     func(i int) string
 	password string
 	boxes    []*imapConn
-	from     string
+	from     string // of what comes in
+	own      string // of what goes out
 	message  atomic.Int64
 }
 
@@ -148,7 +149,7 @@ func (c *mailComparison) delivered(v *mailRival, p mailPlan) error {
 		return err
 	}
 	cpu, start := v.cpu(), time.Now()
-	if err := v.send(v.mx, "", p.conns, p.n, p.size, func(i int) (to []string) {
+	if err := v.send(v.mx, "", v.from, p.conns, p.n, p.size, func(i int) (to []string) {
 		for k := range p.recipients {
 			to = append(to, v.user((i+k)%smtpUsers))
 		}
@@ -181,7 +182,7 @@ func (c *mailComparison) delivered(v *mailRival, p mailPlan) error {
 func (c *mailComparison) outbound(v *mailRival, conns, n int) error {
 	before := c.sink.count.Load()
 	cpu, start := v.cpu(), time.Now()
-	if err := v.send(v.out, v.auth, conns, n, 4<<10, func(i int) []string { return []string{fmt.Sprintf("r%d@sink.test", i%200)} }); err != nil {
+	if err := v.send(v.out, v.auth, v.own, conns, n, 4<<10, func(i int) []string { return []string{fmt.Sprintf("r%d@sink.test", i%200)} }); err != nil {
 		return err
 	}
 	accepted := time.Since(start)
@@ -211,7 +212,7 @@ func (c *mailComparison) large(v *mailRival, verb string, size int) error {
 		return err
 	}
 	defer p.Close()
-	text := []byte(mailText(0, size))
+	text := []byte(mailText(0, v.from, size))
 	cpu, start := v.cpu(), time.Now()
 	if verb == "DATA" {
 		err = p.message(v.from, []string{v.user(0)}, text)
@@ -244,7 +245,7 @@ func connsName(n int) string {
 }
 
 // send sends n messages over some connections.
-func (v *mailRival) send(addr, auth string, conns, n, size int, to func(i int) []string) error {
+func (v *mailRival) send(addr, auth, from string, conns, n, size int, to func(i int) []string) error {
 	var next atomic.Int64
 	errs := make([]error, conns)
 	var all sync.WaitGroup
@@ -257,7 +258,7 @@ func (v *mailRival) send(addr, auth string, conns, n, size int, to func(i int) [
 			}
 			defer p.Close()
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				if errs[k] = p.message(v.from, to(i), []byte(mailText(int(v.message.Add(1)), size))); errs[k] != nil {
+				if errs[k] = p.message(from, to(i), []byte(mailText(int(v.message.Add(1)), from, size))); errs[k] != nil {
 					return
 				}
 			}
@@ -326,14 +327,14 @@ func spread(x []float64) string {
 	return fmt.Sprintf("%s [%s-%s]", form(middle(x)), form(slices.Min(x)), form(slices.Max(x)))
 }
 
-// servers starts packetboat, twice (the second one does not judge what comes), and Postfix with Dovecot.
+// servers starts packetboat, twice (the second one neither judges what comes nor signs what goes), and Postfix with Dovecot.
 func (c *mailComparison) servers() []*mailRival {
 	t := c.t
 	var all []*mailRival
 	for _, kind := range []struct {
 		name string
 		args []string
-	}{{"packetboat", nil}, {"packetboat, not judging", notJudging}} {
+	}{{"packetboat", nil}, {"packetboat, neither judging nor signing", bareMail}} {
 		args := append(slices.Clone(kind.args), "--set", "auth.throttle=off", "--set", "limits.per_address=0", "--set", "limits.per_account=0", "--set", "limits.total=0",
 			"--set", "auth.plaintext=always", "--set", "limits.message_size=400MiB")
 		b := launch(t, append(args, benchOutbound(t, c.sink)...)...)
@@ -342,7 +343,7 @@ func (c *mailComparison) servers() []*mailRival {
 		for i := range smtpUsers {
 			b.run(smtpPassword+"\n", "account", "add", v.user(i), "--password-stdin")
 		}
-		v.auth = plainAuth(v.user(0), smtpPassword)
+		v.auth, v.own = plainAuth(v.user(0), smtpPassword), v.user(0)
 		v.open(t)
 		all = append(all, v)
 	}
@@ -380,7 +381,7 @@ func startMailPeer(t *testing.T, sink *mailSink) *mailRival {
 	v := &mailRival{name: "Postfix+Dovecot", pids: []int{master, d.cmd.Process.Pid}, imap: fmt.Sprintf("127.0.0.1:%d", d.plain), from: "bench@client.test", password: dovecotPassword,
 		user: func(i int) string { return fmt.Sprintf("u%d@bench.test", i) }}
 	v.mx = net.JoinHostPort(p.host, strconv.Itoa(p.port))
-	v.out = v.mx
+	v.out, v.own = v.mx, v.user(0)
 	v.open(t)
 	return v
 }

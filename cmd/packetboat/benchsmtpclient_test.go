@@ -17,8 +17,8 @@ import (
 	"github.com/packetboat/packetboat/smtp/resolve/resolvetest"
 )
 
-// notJudging is how a packetboat takes whatever comes, as Postfix does here.
-var notJudging = []string{"--set", "verify.enabled=off", "--set", "score.junk=0", "--set", "score.reject=0", "--set", "rate.unknown=0"}
+// bareMail is how a packetboat takes whatever comes and sends it as it is, as Postfix does here.
+var bareMail = []string{"--set", "dkim.sign=off", "--set", "verify.enabled=off", "--set", "score.junk=0", "--set", "score.reject=0", "--set", "rate.unknown=0"}
 
 // benchOutbound is where a packetboat finds the sink, and what the DNS says of those who send.
 func benchOutbound(t *testing.T, sink *mailSink) []string {
@@ -138,11 +138,11 @@ func (p *smtpConn) chunks(from, to string, text []byte, size int) error {
 var mailLines = strings.Repeat(strings.Repeat("The quick brown fox jumps over it. ", 2)+"\r\n", 1000)
 
 // mailText is message number i of about size bytes.
-func mailText(i, size int) string {
+func mailText(i int, from string, size int) string {
 	var b strings.Builder
 	b.Grow(size + 200)
-	fmt.Fprintf(&b, "From: Bench <bench@client.test>\r\nTo: somebody@bench.test\r\nSubject: message %d\r\nDate: Mon, 23 Nov 2026 00:00:00 +0000\r\nMessage-ID: <%d.bench@client.test>\r\n"+
-		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n", i, i)
+	fmt.Fprintf(&b, "From: Bench <%s>\r\nTo: somebody@bench.test\r\nSubject: message %d\r\nDate: Mon, 23 Nov 2026 00:00:00 +0000\r\nMessage-ID: <%d.bench@client.test>\r\n"+
+		"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n", from, i, i)
 	for b.Len() < size {
 		b.WriteString(mailLines[:min(len(mailLines), (size-b.Len()+71)/72*72)])
 	}
