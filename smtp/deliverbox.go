@@ -2,8 +2,6 @@ package smtp
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -58,13 +56,12 @@ func (d *delivery) keep(b storage.Box, g storage.Target, now time.Time) {
 // mailbox is where an account's mail goes unless its filter says otherwise: what was judged to be junk into the mailbox for that; else the mailbox of the name that stands
 // behind a "+" in the address (RFC 5233) if the account has one; else INBOX. The one for junk alone is made where there is none, and it is never another one's.
 func (l *letter) mailbox(ctx context.Context, b storage.Box) (int64, error) {
-	s := l.srv.store
+	all, err := l.srv.store.Names(ctx, b.Account.ID)
+	if err != nil {
+		return 0, err
+	}
 	junk := l.verdict != nil && l.verdict.Junk
 	if detail := b.Detail != "" && len(b.Detail) <= 64; junk || detail {
-		all, err := s.Mailboxes(ctx, b.Account.ID)
-		if err != nil {
-			return 0, err
-		}
 		for _, m := range all {
 			if !m.NoSelect && (junk && m.Role == "Junk" || !junk && strings.EqualFold(m.Name, b.Detail)) {
 				return m.ID, nil
@@ -74,9 +71,8 @@ func (l *letter) mailbox(ctx context.Context, b storage.Box) (int64, error) {
 			return l.makeJunk(ctx, b.Account.ID, all)
 		}
 	}
-	m, err := s.Mailbox(ctx, b.Account.ID, "INBOX")
-	if errors.Is(err, fs.ErrNotExist) {
-		err = say(451, "4.2.1", "mailbox went away, try again")
+	if len(all) == 0 || all[0].Name != "INBOX" {
+		return 0, say(451, "4.2.1", "mailbox went away, try again")
 	}
-	return m.ID, err
+	return all[0].ID, nil
 }

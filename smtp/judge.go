@@ -215,7 +215,7 @@ func (v *judgement) row() []byte {
 const maxRow = 32 << 10
 
 // makeJunk makes the mailbox for junk of an account that has none: "Junk", or another name when that one is in use otherwise.
-func (l *letter) makeJunk(ctx context.Context, account int64, all []storage.Mailbox) (int64, error) {
+func (l *letter) makeJunk(ctx context.Context, account int64, all []storage.Name) (int64, error) {
 	taken := map[string]bool{}
 	for _, m := range all {
 		taken[strings.ToLower(m.Name)] = true

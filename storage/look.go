@@ -44,20 +44,45 @@ func (j *job) wait(now time.Time) time.Duration {
 	return max(j.look.NotBefore.Sub(now), 0)
 }
 
-// ripe moves those of pending that may run into batch, up to most. young is how long the first of those that are too young has to wait, when there are such.
+// companyMost is how many jobs wait for others at most: so many are worth a commit of their own.
+const companyMost = 4
+
+// ripe moves those of pending that may run into batch, up to most. young is how long the first of those that are too young, or wait for company, has to wait when there are such.
 func ripe(pending, batch []*job, most int) (left, full []*job, young time.Duration) {
 	now := time.Now()
-	left = slices.DeleteFunc(pending, func(j *job) bool {
+	alone := 0
+	company := false
+	take := func(j *job, d time.Duration) bool {
 		if len(batch) == most {
 			return false
 		}
-		d := j.wait(now)
 		if d == 0 {
 			batch = append(batch, j)
 		} else if young == 0 || d < young {
 			young = d
 		}
 		return d == 0
+	}
+	left = slices.DeleteFunc(pending, func(j *job) bool {
+		if j.until.After(now) {
+			alone++
+			return false
+		}
+		ran := take(j, j.wait(now))
+		company = company || ran && !j.relaxed
+		return ran
+	})
+	if alone == 0 {
+		return left, batch, young
+	}
+	left = slices.DeleteFunc(left, func(j *job) bool {
+		if !j.until.After(now) {
+			return false
+		}
+		if company || alone >= companyMost {
+			return take(j, 0)
+		}
+		return take(j, j.until.Sub(now))
 	})
 	return left, batch, young
 }

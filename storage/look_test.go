@@ -107,3 +107,31 @@ func TestRipe(t *testing.T) {
 		t.Error(wait)
 	}
 }
+
+// A job that may wait goes with one that is waited for, not with a relaxed one alone; when its time is over, or several wait, it needs nobody.
+func TestCompany(t *testing.T) {
+	now := time.Now()
+	waits := func() *job { return &job{until: now.Add(time.Hour)} }
+	for _, c := range []struct {
+		name    string
+		pending []*job
+		run     int
+	}{
+		{"alone", []*job{waits()}, 0},
+		{"with another that waits", []*job{waits(), waits()}, 0},
+		{"with a relaxed one", []*job{waits(), {relaxed: true}}, 1},
+		{"with one that must be on disk", []*job{waits(), {}, waits()}, 3},
+		{"enough of them", []*job{waits(), waits(), waits(), waits()}, 4},
+		{"its time is over", []*job{{until: now.Add(-time.Second)}}, 1},
+		{"its time is over, and it takes others along", []*job{waits(), {until: now.Add(-time.Second)}}, 2},
+		{"no room", []*job{waits(), {}, {}, {}, {}, {}, {}, {}, {}}, 8},
+	} {
+		left, batch, wait := ripe(append([]*job(nil), c.pending...), nil, 8)
+		if len(batch) != c.run || len(left) != len(c.pending)-c.run {
+			t.Errorf("%s: %d run and %d are left, want %d of %d", c.name, len(batch), len(left), c.run, len(c.pending))
+		}
+		if idle := len(batch) == 0; idle && (wait <= 0 || wait > time.Hour) {
+			t.Errorf("%s: the writer would wait for %v", c.name, wait)
+		}
+	}
+}

@@ -44,6 +44,9 @@ type Notice struct {
 	Targets  []Target // a mailbox takes a notice even when it is full; one that is gone does not
 }
 
+// settleWait is how long a Settle waits for a transaction that it can go with: who sends mail brings the next message meanwhile, and one flush is enough for both.
+const settleWait = 5 * time.Millisecond
+
 // Settle says what became of recipients that were leased, in one transaction that is durable when it returns: what is done goes, what is deferred waits, notices enter, the
 // journal and the webhook's events are written. Rows that are gone already are left out without an error, and an outcome that is final ends a row in whatever state: what was
 // delivered was delivered. Deferred leaves what is held held. After an error nothing has happened, and uploads are as they were.
@@ -62,7 +65,7 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome, notices []Notice
 		}
 	}
 	var entered []bool
-	err := s.do(ctx, func(t *tx) error {
+	err := s.done(&job{ctx: ctx, until: time.Now().Add(settleWait), run: func(t *tx) error {
 		x := settlement{t: t, there: map[int64]bool{}}
 		for i := range outcomes {
 			if err := x.settle(&outcomes[i]); err != nil {
@@ -77,7 +80,7 @@ func (s *Store) Settle(ctx context.Context, outcomes []Outcome, notices []Notice
 			}
 		}
 		return x.finish()
-	})
+	}})
 	if err != nil {
 		return fail("settle", err)
 	}

@@ -51,10 +51,19 @@ const (
 // a group holds is expanded, forwards are followed. postmaster of every local domain (and of no domain: RFC 5321 section 4.5.1)
 // goes to the account, alias or group of that name if there is one, else to the first enabled administrator; abuse likewise: to no catch-all.
 // ErrNotLocal when the domain is not ours, fs.ErrNotExist when nobody has the address, ErrInvalid when it is no address; ErrLoop, ErrLimit and ErrEmptyGroup for
-// groups and forwards that cannot be followed; ErrForged and ErrExpired for addresses made by RewriteSender. Disabled accounts still receive.
+// groups and forwards that cannot be followed; ErrForged and ErrExpired for addresses made by RewriteSender. Disabled accounts still receive. What it
+// gives is shared and must not be changed.
 func (s *Store) Resolve(ctx context.Context, addr string) (Route, error) {
+	r, turn, ok := s.routes.get(addr)
+	if ok {
+		return r, nil
+	}
 	r, err := s.resolve(addr)
-	return r, fail("resolve", err)
+	if err != nil {
+		return Route{}, fail("resolve", err)
+	}
+	s.routes.put(addr, r, turn)
+	return r, nil
 }
 
 func (s *Store) resolve(addr string) (Route, error) {
@@ -105,9 +114,16 @@ func (s *Store) resolve(addr string) (Route, error) {
 }
 
 func (s *Store) ours(domain string) (bool, error) {
+	ours, turn, ok := s.routes.domain(domain)
+	if ok {
+		return ours, nil
+	}
 	var n int
-	err := s.db.Row(`SELECT COUNT(*) FROM domain WHERE name = ?`, domain).Scan(&n)
-	return n > 0, err
+	if err := s.db.Row(`SELECT COUNT(*) FROM domain WHERE name = ?`, domain).Scan(&n); err != nil {
+		return false, err
+	}
+	s.routes.putDomain(domain, n > 0, turn)
+	return n > 0, nil
 }
 
 // place is what an address of ours is: an account's or a group's.

@@ -111,6 +111,7 @@ type Store struct {
 	snaps   snapshots
 	mails   mailCache
 	names   nameCache
+	routes  routeCache
 	keys    keysCache
 	access  accessCache
 	outbox  outbox

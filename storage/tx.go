@@ -66,6 +66,7 @@ type tx struct {
 	edited    map[int64]*edits // by mailbox: what happened to its messages
 	changes   []watch.Change
 	after     []func() // run after the commit
+	routed    bool     // mail may go another way
 	mails     int      // messages that are new, for the text index
 	mailBytes int64
 }
@@ -80,6 +81,7 @@ func newTx(w *writer) *tx {
 // exec changes the database.
 func (t *tx) exec(query string, args ...any) error {
 	t.wrote = true
+	t.routed = t.routed || t.w.routing(query)
 	return t.db.Exec(query, args...)
 }
 
@@ -267,6 +269,9 @@ func (t *tx) trim(c *watch.Change) {
 // publish makes the pictures of mailboxes what was committed, then tells the listeners.
 func (t *tx) publish() {
 	t.s.commits.Add(1)
+	if t.routed {
+		t.s.routes.forget()
+	}
 	if t.mails > 0 {
 		t.s.texts.note(t.mails, t.mailBytes)
 	}

@@ -17,6 +17,7 @@ type job struct {
 	ctx     context.Context
 	run     func(*tx) error // may run more than once: a batch is begun anew when another job of it fails
 	relaxed bool            // it need not be on disk when it is answered
+	until   time.Time       // so long it waits for others that have to be on disk anyway; zero: not at all
 	look    *Look           // nil: none
 	err     error
 	done    chan struct{}
@@ -27,6 +28,7 @@ type writer struct {
 	s  *Store
 	db *sqldb.Writer
 	rows
+	routes map[string]bool // statements: whether they may change where mail goes
 	// commit is db.Commit; tests put a failing one here.
 	commit func() error
 }
@@ -92,15 +94,8 @@ func (s *Store) write() {
 			case j := <-s.jobs:
 				pending = append(pending, j)
 			case <-s.journal.hint:
-				// Nobody waits for records: they go with the next job, and with one fsync, if there is one soon.
-				select {
-				case j := <-s.jobs:
-					pending = append(pending, j)
-				case <-time.After(journalDelay):
-				case <-s.stop:
-					s.writeRest()
-					return
-				}
+				// Nobody waits for records: they go with the next job if there is one soon.
+				pending = s.await(pending, journalDelay)
 			case <-s.stop:
 				s.writeRest()
 				return
@@ -108,12 +103,29 @@ func (s *Store) write() {
 		}
 		var young time.Duration
 		pending = s.gather(pending)
-		if pending, batch, young = ripe(pending, batch[:0], s.o.BatchMax); len(batch) == 0 && young > 0 {
+		if pending, batch, young = ripe(pending, batch[:0], s.o.BatchMax); len(batch) == 0 && young > 2*time.Millisecond {
+			pending = s.await(pending, young-time.Millisecond)
+			continue
+		}
+		if len(batch) == 0 && young > 0 {
 			nap(min(young, napStep))
 			continue
 		}
 		s.w.batch(batch)
 	}
+}
+
+// await waits for a job, at most for d.
+func (s *Store) await(pending []*job, d time.Duration) []*job {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case j := <-s.jobs:
+		pending = append(pending, j)
+	case <-t.C:
+	case <-s.stop:
+	}
+	return pending
 }
 
 // gather adds what waits to pending.
@@ -147,7 +159,8 @@ func (s *Store) writeRest() {
 
 // batch runs jobs in one transaction, without those that fail; with what waits beside them, unless it returns false.
 func (w *writer) batch(batch []*job) bool {
-	if !w.relax(batch) {
+	// What goes into the journal alone is not waited for by anybody.
+	if !w.relax(batch, relaxes(batch) || len(batch) == 0 && w.s.visits.idle()) {
 		return false
 	}
 	jobs := make([]*job, 0, len(batch)+3)
@@ -186,9 +199,8 @@ func (w *writer) batch(batch []*job) bool {
 	return true
 }
 
-// relax lets the commit of a batch not wait for the disk when each of its jobs is relaxed. When it cannot be made to wait again, the jobs fail.
-func (w *writer) relax(batch []*job) bool {
-	relaxed := relaxes(batch)
+// relax tells whether the commit of a batch need not wait for the disk. When it cannot be made to wait again, the jobs fail.
+func (w *writer) relax(batch []*job, relaxed bool) bool {
 	err := w.db.Relax(relaxed)
 	if err == nil || relaxed {
 		return true // at worst durable without need

@@ -1,0 +1,84 @@
+package storage
+
+import (
+	"regexp"
+	"sync"
+)
+
+// maxRoutes is how many addresses, and how many domains, are kept in memory. When there are more all are forgotten.
+const maxRoutes = 10_000
+
+// routeCache keeps where mail for addresses goes that lead to one mailbox, as nearly all do, and which domains are ours: both are asked for each
+// recipient. Whatever changes a row that they are made of makes publish forget everything.
+type routeCache struct {
+	mu      sync.Mutex
+	turn    uint64 // counts what was forgotten, so that what was read before is not kept after
+	routes  map[string]Route
+	domains map[string]bool
+}
+
+// get gives the route of an address as it was asked for. It is shared and must not be changed.
+func (c *routeCache) get(addr string) (r Route, turn uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok = c.routes[addr]
+	return r, c.turn, ok
+}
+
+func (c *routeCache) put(addr string, r Route, turn uint64) {
+	if len(r.Boxes) != 1 || len(r.Forwards) > 0 || r.Group || r.Return {
+		return // it may be large, or true for a time only
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turn != turn {
+		return
+	}
+	if c.routes == nil || len(c.routes) >= maxRoutes {
+		c.routes = map[string]Route{}
+	}
+	c.routes[addr] = r
+}
+
+// domain tells whether a domain is ours.
+func (c *routeCache) domain(name string) (ours bool, turn uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ours, ok = c.domains[name]
+	return ours, c.turn, ok
+}
+
+func (c *routeCache) putDomain(name string, ours bool, turn uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turn != turn {
+		return
+	}
+	if c.domains == nil || len(c.domains) >= maxRoutes {
+		c.domains = map[string]bool{}
+	}
+	c.domains[name] = ours
+}
+
+// forget is called after a commit that changed routes, before it is published.
+func (c *routeCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn++
+	c.routes, c.domains = nil, nil
+}
+
+var routeTables = regexp.MustCompile(`\b(INTO|UPDATE|FROM) (account|domain|address|mail_group|group_member|catchall|domain_alias|forward)\b`)
+
+// routing tells whether a statement may change where mail goes. The answer for each of the statements, of which there is a bounded number, is kept.
+func (w *writer) routing(query string) bool {
+	is, known := w.routes[query]
+	if !known {
+		if w.routes == nil {
+			w.routes = map[string]bool{}
+		}
+		is = routeTables.MatchString(query)
+		w.routes[query] = is
+	}
+	return is
+}
