@@ -83,6 +83,7 @@ type delivery struct {
 	seen     map[int64]bool              // accounts that were looked at
 	stack    []int64                     // those whose filters redirect to one another
 	full     *reply                      // why a member of a group got nothing
+	rejected *reply                      // why a filter does not want it
 	notices  []notice                    // what the sender is told
 	after    []func(ctx context.Context) // when all of it is done
 }
@@ -145,6 +146,9 @@ func (l *letter) plan(ctx context.Context, id string, u *storage.Upload) (*deliv
 	if len(d.targets) == 0 && len(d.outs) == 0 && d.full != nil {
 		return nil, d.full
 	}
+	if len(d.targets) == 0 && len(d.outs) == 0 && d.rejected != nil {
+		return nil, d.rejected
+	}
 	if len(d.targets) == 0 && len(d.outs) == 0 && len(l.loops) > 0 {
 		return nil, say(554, "5.4.6", circle)
 	}
@@ -182,6 +186,9 @@ func (l *letter) forward(ctx context.Context, d *delivery, r *recipient, f stora
 	}
 	if r.route.Group {
 		to.Notify = dsn.WithoutSuccess(r.notify)
+	}
+	if l.disowned() {
+		from, to.Notify = "", "NEVER" // what the next server says of it is for nobody: neither ours nor its notice may go to whoever's name was used
 	}
 	o := l.outgoing(id, account, from)
 	o.UTF8 = o.UTF8 || !ascii(f.Address) || !ascii(from)

@@ -45,9 +45,13 @@ func (l *letter) succeed(d *delivery) {
 
 // tell sends the notices, one message for all of them. The message is delivered: what fails here is logged.
 func (l *letter) tell(ctx context.Context, d *delivery, id string, u []byte) {
+	if len(d.notices) > 0 && l.disowned() {
+		l.log.Info("nobody is told: the sender is somebody else", "queue", id)
+		return
+	}
 	var all []dsn.Recipient
 	for _, n := range d.notices {
-		if !dsn.Wanted(l.sender.path, n.r.notify, n.action) || n.action == dsn.Failed && l.verdict != nil && l.verdict.Junk {
+		if !dsn.Wanted(l.sender.path, n.r.notify, n.action) {
 			continue
 		}
 		status := "2.0.0"

@@ -62,11 +62,8 @@ func (l *letter) sift(ctx context.Context, d *delivery, s *sieve.Script, r *reci
 		return say(550, "5.7.1", "%s", oneLine(out.Reject))
 	}
 	if out.Rejects {
-		// Others get the message, and whoever is told of a rejection must be who sent it: junk has somebody else's name on it. So it is refused with a notice of
-		// its own only if it is not junk (RFC 5429 section 2.1.1).
-		if l.verdict != nil && l.verdict.Junk || l.sender.path == "" {
-			return nil
-		}
+		// Others may get the message: then the sender is told by a notice, if it is who it says (RFC 5429 section 2.1.1). When nobody does, plan refuses it.
+		d.rejected = say(550, "5.7.1", "%s", oneLine(out.Reject))
 		d.notify(r, refusedBy, oneLine(out.Reject))
 		return nil
 	}

@@ -21,7 +21,7 @@ import (
 // vacation makes a reply a part of what is done after the delivery, unless the message is one that gets none (RFC 5230 sections 4.5 and 4.6, RFC 3834 section 2).
 func (l *letter) vacation(d *delivery, b storage.Box, v *sieve.Vacation, id string, u *storage.Upload) {
 	sender := l.sender.path
-	if sender == "" || l.verdict != nil && l.verdict.Junk || robot(sender) {
+	if sender == "" || l.disowned() || robot(sender) {
 		return
 	}
 	head := make([]byte, min(u.Index().Root.BodyOffset, maxHeader))

@@ -15,6 +15,7 @@ import (
 	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/smtp/resolve/resolvetest"
 	"github.com/packetboat/packetboat/smtp/verify"
+	"github.com/packetboat/packetboat/storage"
 )
 
 // senders are the domains of the tests. The client is 127.0.0.1.
@@ -260,4 +261,33 @@ func TestSeveralFrom(t *testing.T) {
 		a< 250 *
 		! count ann 1
 	`, env)
+}
+
+// TestDisowned: whoever uses somebody else's address makes us send nothing there, whatever accounts have set up.
+func TestDisowned(t *testing.T) {
+	h, env, _ := verifying(t, smtp.JudgeOptions{})
+	h.filter(t, "ann", `require "vacation"; vacation :addresses "ann@example.test" "away";`)
+	h.filter(t, "joe", `require "reject"; reject "not this";`)
+	if err := h.store.SetForward(t.Context(), h.accounts["bob"].ID, storage.Forwarding{Targets: []string{"bob@else.example"}}); err != nil {
+		t.Fatal(err)
+	}
+	env.Do["in"] = func(t testing.TB, a ...string) { h.in(t, a...) }
+	env.Do["out"] = func(t testing.TB, a ...string) { h.out(t, a...) }
+	head := func(from string) string { return "From: " + from + "\nTo: ann@example.test\nSubject: x" }
+	sessiontest.Play(t, begin+
+		// SPF fails, and the domain says nothing of DMARC.
+		posting("victim@spf.example", "ann@example.test|NOTIFY=SUCCESS", head("victim@spf.example"), "250 *")+"! in ann INBOX 1\n! out 0\n"+
+		posting("victim@spf.example", "ann@example.test joe@example.test", head("victim@spf.example"), "250 *")+"! in ann INBOX 2\n! out 0\n"+
+		posting("victim@soft.example", "ann@example.test", head("victim@soft.example"), "250 *")+"! out 0\n"+
+		// When no account wants it, nobody needs to be told later.
+		posting("victim@spf.example", "joe@example.test joe+x@example.test", head("victim@spf.example"), "550 5.7.1 not this*")+"! out 0\n"+
+		// A forward goes on, and what it meets comes back to nobody.
+		posting("victim@spf.example", "bob@example.test|NOTIFY=SUCCESS,FAILURE", head("victim@spf.example"), "250 *")+"! out 1 \"\" bob@else.example \"Subject: x\"\n"+
+		// A sender that is who it says gets all of it.
+		posting("joe@good.example", "ann@example.test|NOTIFY=SUCCESS joe@example.test bob@example.test", head("joe@good.example"), "250 *")+
+		`! out 4 "" joe@good.example "auto-replied (vacation)"
+		! out 4 "" joe@good.example "Action: delivered"
+		! out 4 "" joe@good.example "not this"
+		! out 4 "SRS0=*=good.example=joe@example.test" bob@else.example
+		`, env)
 }
