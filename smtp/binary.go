@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"errors"
 	"io"
 
@@ -44,7 +45,6 @@ func (b *binaryBody) convert() error {
 		return err
 	}
 	err = index.RecodeBinary(b.done, b.raw)
-	b.raw.close()
 	if errors.Is(err, mime.ErrNUL) {
 		return errNotBinary
 	}
@@ -54,6 +54,23 @@ func (b *binaryBody) convert() error {
 	// Base64 makes more of it: what was let in may become as much larger.
 	b.out = &message{src: &spoolSource{s: b.done}, strict: b.m.strict, limit: 2*b.done.Size() + 1}
 	return nil
+}
+
+// original is the message as it came, for whoever verifies its signatures; nil when it is not to be shown: what a mended message holds is another one.
+func (b *binaryBody) original() (header []byte, body io.ReaderAt, size int64, err error) {
+	if b == nil || !b.m.strict {
+		return nil, nil, 0, nil
+	}
+	h, err := readHeader(io.NewSectionReader(b.raw, 0, b.raw.Size()), nil)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	header = h.block()
+	start, end := int64(len(header)), make([]byte, len(crlf))
+	if n, _ := b.raw.ReadAt(end, start); bytes.Equal(end[:n], crlf) {
+		start += int64(n)
+	}
+	return header, io.NewSectionReader(b.raw, start, b.raw.Size()-start), b.raw.Size() - start, nil
 }
 
 func (b *binaryBody) Close() {

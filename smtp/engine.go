@@ -79,6 +79,7 @@ func (s *engineSession) Data(io.Reader) error {
 	if c.mail.sender.body == "BINARYMIME" {
 		b := c.binaryBody(m)
 		defer b.Close()
+		c.mail.binary = b
 		body = b
 	}
 	r := c.mail.data(c.context(), body)

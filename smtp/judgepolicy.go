@@ -104,9 +104,14 @@ func (t *transaction) verify(ctx context.Context, h *header, s *spool) *reply {
 		v.because("no DNS was ever seen: nothing was verified")
 		return nil
 	}
-	r := o.Verifier.Check(ctx, verify.Message{
-		Remote: c.remote(), Helo: c.helo, MailFrom: t.sender.path, UTF8: t.sender.utf8, Header: h.block(), Body: s, Size: s.Size(),
-	})
+	m := verify.Message{Remote: c.remote(), Helo: c.helo, MailFrom: t.sender.path, UTF8: t.sender.utf8, Header: h.block(), Body: s, Size: s.Size()}
+	// RFC 3030 section 3: what is made of a binary message is no longer what was signed.
+	if header, body, size, err := t.binary.original(); err != nil {
+		return replyTo(err)
+	} else if body != nil {
+		m.Header, m.Body, m.Size = header, body, size
+	}
+	r := o.Verifier.Check(ctx, m)
 	if ctx.Err() != nil {
 		return replyTo(ctx.Err())
 	}

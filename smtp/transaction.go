@@ -24,6 +24,8 @@ type transaction struct {
 	letter
 	c    *client
 	each []*reply // LMTP: what became of each recipient, when they differ
+
+	binary *binaryBody // the message as it came, when it came by BINARYMIME
 }
 
 // begin is MAIL.
