@@ -15,14 +15,18 @@ import (
 // address itself would tell one recipient of another.
 const loopField = "X-Packetboat-Loop"
 
-// only is the account of a message that has one, so that its quota is looked at while the bytes come in.
+// only is the account of a message that has one, so that its quota is looked at while the bytes come in; 0 when there are several, or it has no quota.
 func (l *letter) only() int64 {
 	id := int64(0)
 	for i, r := range l.recipients {
 		if r.relay || len(r.route.Boxes) != 1 || i > 0 && r.route.Boxes[0].Account.ID != id {
 			return 0
 		}
-		id = r.route.Boxes[0].Account.ID
+		a := r.route.Boxes[0].Account
+		if a.Quota == 0 && a.MessageQuota == 0 {
+			return 0 // nothing to look at
+		}
+		id = a.ID
 	}
 	return id
 }

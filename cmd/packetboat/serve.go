@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -76,6 +77,7 @@ func (p *program) serve(ctx context.Context) error {
 		return err
 	}
 	p.printWelcome(h, password)
+	debug.FreeOSMemory() // the start needs more than what follows it: reading the configuration, hashing a first password, making keys
 	notifyService("READY=1\nSTATUS=serving")
 	logger.Info("ready", "version", version, "data", dir, "took", time.Since(started).Round(time.Millisecond))
 	fmt.Fprintln(p.stdout, "packetboat: ready")
