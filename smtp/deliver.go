@@ -89,6 +89,7 @@ type delivery struct {
 	full     *reply                      // why a member of a group got nothing
 	rejected *reply                      // why a filter does not want it
 	notices  []notice                    // what the sender is told
+	sentOn   map[int64]int               // by accounts' filters, to other domains
 	after    []func(ctx context.Context) // when all of it is done
 }
 
@@ -236,6 +237,7 @@ func (l *letter) commit(ctx context.Context, u *storage.Upload, d *delivery) *re
 	} else {
 		u.Arrived(l.arrival())
 	}
+	u.SentOn(d.sentOn)
 	_, err := l.srv.store.Enqueue(ctx, u, d.outs, d.targets)
 	if refused := (*storage.TargetError)(nil); errors.As(err, &refused) && errors.Is(err, storage.ErrLimit) {
 		// A filter's keywords are no reason to refuse mail.

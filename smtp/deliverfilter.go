@@ -29,8 +29,10 @@ type FilterOptions struct {
 	// MessageSteps and MessageTime are what the filters of all who get one message may take together; what is left of it then is kept. 0: 20 times Limits.Steps, and 1 min.
 	MessageSteps int
 	MessageTime  time.Duration
-	Off          bool // no filter is run
-	Logger       *slog.Logger
+	// PerDay is to how many addresses of other domains an account's filter may send on, or answer, in a day; 0: 1000. What is beyond is kept.
+	PerDay int
+	Off    bool // no filter is run
+	Logger *slog.Logger
 }
 
 // NewFilters returns Filters over a store.
@@ -40,6 +42,7 @@ func NewFilters(store *storage.Store, o FilterOptions) *Filters {
 	}
 	o.Limits.Steps = cmp.Or(o.Limits.Steps, sieve.DefaultSteps)
 	o.MessageSteps = cmp.Or(o.MessageSteps, 20*o.Limits.Steps)
+	o.PerDay = cmp.Or(o.PerDay, 1000)
 	o.MessageTime = cmp.Or(o.MessageTime, time.Minute)
 	return &Filters{store: store, o: o, byID: map[int64]*sieve.Script{}}
 }
@@ -113,4 +116,20 @@ func (l *letter) limits() (sieve.Limits, bool) {
 		l.log.Warn("filters took too long for one message: the rest of its recipients have it unfiltered", "queue", l.queue, "steps", l.budget.steps)
 	}
 	return limits, false
+}
+
+// maySendOn tells whether an account's filter may send a message on to n addresses more of other domains (FilterOptions.PerDay), and counts them.
+func (l *letter) maySendOn(ctx context.Context, d *delivery, account int64, n int) (bool, error) {
+	if n == 0 {
+		return true, nil
+	}
+	have, err := l.srv.store.SentOn(ctx, account)
+	if err != nil || have+int64(d.sentOn[account]+n) > int64(l.srv.o.Filters.o.PerDay) {
+		return false, err
+	}
+	if d.sentOn == nil {
+		d.sentOn = map[int64]int{}
+	}
+	d.sentOn[account] += n
+	return true, nil
 }

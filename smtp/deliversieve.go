@@ -172,10 +172,8 @@ func (l *letter) redirect(ctx context.Context, d *delivery, r *recipient, b stor
 	}
 	route, err := l.srv.store.Resolve(ctx, addr)
 	if errors.Is(err, storage.ErrNotLocal) {
-		if l.budget.sent++; l.budget.sent > maxRedirected {
-			return l.unsent(ctx, d, b, id)
-		}
-		return l.forward(ctx, d, r, storage.Forward{Address: addr, By: b.Address, Account: b.Account.ID}, id)
+		route = storage.Route{Forwards: []storage.Forward{{Address: addr, By: b.Address, Account: b.Account.ID}}}
+		err = nil
 	}
 	if err != nil || route.Return {
 		if err != nil && errors.Is(err, storage.ErrTemporary) {
@@ -184,8 +182,13 @@ func (l *letter) redirect(ctx context.Context, d *delivery, r *recipient, b stor
 		l.log.Warn("a filter redirects to nobody: its mail is kept", "queue", id, "account", b.Account.Name, "error", err)
 		return l.file(ctx, d, b, sieve.Mailing{}, id)
 	}
-	if l.budget.sent += len(route.Boxes) + len(route.Forwards); l.budget.sent > maxRedirected {
-		return l.unsent(ctx, d, b, id)
+	may, err := l.maySendOn(ctx, d, b.Account.ID, len(route.Forwards))
+	if err != nil {
+		return l.failure(ctx, "redirect", err)
+	}
+	if l.budget.sent += len(route.Boxes) + len(route.Forwards); !may || l.budget.sent > maxRedirected {
+		l.log.Warn("not redirected, as too many were: it is kept", "queue", id, "account", b.Account.Name)
+		return l.file(ctx, d, b, sieve.Mailing{}, id)
 	}
 	for _, next := range route.Boxes {
 		switch {
@@ -205,10 +208,4 @@ func (l *letter) redirect(ctx context.Context, d *delivery, r *recipient, b stor
 		}
 	}
 	return nil
-}
-
-// unsent keeps a message that is not redirected, as it went to too many already.
-func (l *letter) unsent(ctx context.Context, d *delivery, b storage.Box, id string) *reply {
-	l.log.Warn("not redirected: too many were", "queue", id, "account", b.Account.Name)
-	return l.file(ctx, d, b, sieve.Mailing{}, id)
 }

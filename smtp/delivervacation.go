@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,6 +95,9 @@ func (l *letter) answer(ctx context.Context, b storage.Box, v *sieve.Vacation, h
 			from = b.Account.Name // :addresses may name what is not the account's
 		}
 	}
+	if n, err := s.SentOn(ctx, b.Account.ID); err != nil || n >= int64(l.srv.o.Filters.o.PerDay) {
+		return cmp.Or(err, errors.New("the account's filter sent too much today"))
+	}
 	fresh, err := s.SieveRemember(ctx, b.Account.ID, v.Mark+"\x00"+strings.ToLower(l.sender.path), v.Every)
 	if err != nil || !fresh {
 		return err
@@ -185,6 +189,9 @@ func (l *letter) post(ctx context.Context, account int64, to string, text []byte
 	defer u.Abort()
 	if _, err := u.Write(append([]byte("Return-Path: <>\r\n"), text...)); err != nil {
 		return err
+	}
+	if account != 0 {
+		u.SentOn(map[int64]int{account: 1})
 	}
 	route, err := s.Resolve(ctx, to)
 	if errors.Is(err, storage.ErrNotLocal) {

@@ -47,12 +47,24 @@ func (h *house) stored(t *testing.T, l *storage.Leased) error {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	return h.storedWith(t, l, b, smtp.FilterOptions{})
+	return h.handOver(t, l, b, smtp.FilterOptions{})
 }
 
-func (h *house) storedWith(t *testing.T, l *storage.Leased, b storage.Body, o smtp.FilterOptions) error {
+func (h *house) handOver(t *testing.T, l *storage.Leased, b storage.Body, o smtp.FilterOptions) error {
 	s := smtp.New(h.store, nil, smtp.Options{Name: "mail.example.test", Filters: smtp.NewFilters(h.store, o)})
 	return s.DeliverStored(t.Context(), l, b, storage.Outcome{Recipient: l.ID, Owner: "worker", State: storage.Delivered, Status: "2.1.5"})
+}
+
+// storedWith is a message from outside that waited, with filters of its own.
+func (h *house) storedWith(t *testing.T, text, rcpt string, o smtp.FilterOptions) error {
+	t.Helper()
+	l := h.waiting(t, text, storage.Outgoing{From: "x@far.example", Recipients: to(rcpt, "")})
+	b, err := h.store.OpenOutgoing(t.Context(), l.Outbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	return h.handOver(t, l, b, o)
 }
 
 func to(addr, notify string) []storage.OutgoingRecipient {
@@ -207,15 +219,9 @@ func TestFilterBudget(t *testing.T) {
 			h.store.ChangeMembers(t.Context(), "team@example.test", []string{"ann@example.test", "bob@example.test", "joe@example.test"}, nil)); err != nil {
 			t.Fatal(err)
 		}
-		l := h.waiting(t, waited, storage.Outgoing{From: "x@far.example", Recipients: to("team@example.test", "")})
-		b, err := h.store.OpenOutgoing(t.Context(), l.Outbox)
-		if err != nil {
+		if err := h.storedWith(t, waited, "team@example.test", o); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.storedWith(t, l, b, o); err != nil {
-			t.Fatal(err)
-		}
-		b.Close()
 		n := 0
 		for _, who := range []string{"ann", "bob", "joe"} {
 			n += len(h.inbox(t, who))
@@ -241,8 +247,7 @@ func TestRedirectsOfAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := h.waiting(t, waited, storage.Outgoing{From: "x@far.example", Recipients: to("team@example.test", "")})
-	if err := h.stored(t, l); err != nil {
+	if err := h.storedWith(t, waited, "team@example.test", smtp.FilterOptions{PerDay: 10_000}); err != nil {
 		t.Fatal(err)
 	}
 	items, err := h.store.Queue(t.Context(), storage.QueueFilter{}, 10_000)
@@ -251,4 +256,29 @@ func TestRedirectsOfAll(t *testing.T) {
 	}
 	h.count(t, "ann", "0")
 	h.count(t, "joe", "1")
+}
+
+// What an account's filter sends to other domains in a day is bounded, replies of vacation with it; mail beyond is kept.
+func TestRedirectsPerDay(t *testing.T) {
+	h, _ := filtered(t, map[string]string{"ann": `require "copy"; redirect "a@else.example"; redirect "b@else.example";`, "joe": `require "vacation"; vacation "away";`})
+	send := func(rcpt string, out, box int) {
+		t.Helper()
+		if err := h.storedWith(t, "To: joe@example.test\r\n"+waited, rcpt, smtp.FilterOptions{PerDay: 3}); err != nil {
+			t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(rcpt, "@")
+		if n := len(h.inbox(t, name)); h.store.QueueSize() != out || n != box {
+			t.Errorf("%s: %d in the outbox, %d in the mailbox; want %d, %d", rcpt, h.store.QueueSize(), n, out, box)
+		}
+	}
+	send("ann@example.test", 1, 0) // two recipients of one message
+	send("ann@example.test", 2, 1) // one
+	send("ann@example.test", 2, 2)
+	send("joe@example.test", 3, 1) // an account's own
+	if n, err := h.store.SentOn(t.Context(), h.accounts["ann"].ID); n != 3 || err != nil {
+		t.Error(n, err)
+	}
+	if n, err := h.store.SentOn(t.Context(), h.accounts["joe"].ID); n != 1 || err != nil {
+		t.Error(n, err)
+	}
 }

@@ -278,7 +278,7 @@ func (s *Store) RemoveAccount(ctx context.Context, id int64) error {
 			`DELETE FROM account WHERE id = ?`, `DELETE FROM address WHERE account = ?`, `DELETE FROM credential WHERE account = ?`,
 			`DELETE FROM subscription WHERE account = ?`, `DELETE FROM retired WHERE account = ?`, `DELETE FROM acl WHERE identifier = ?`,
 			`DELETE FROM pass WHERE account = ?`, `DELETE FROM visit WHERE account = ?`, `DELETE FROM annotation WHERE viewer = ?`,
-			`DELETE FROM sending WHERE account = ?`, `DELETE FROM forward WHERE account = ?`, `DELETE FROM sieve_script WHERE account = ?`, `DELETE FROM sieve_memory WHERE account = ?`,
+			`DELETE FROM sending WHERE account = ?`, `DELETE FROM sending_slot WHERE account = ?`, `DELETE FROM forward WHERE account = ?`, `DELETE FROM sieve_script WHERE account = ?`, `DELETE FROM sieve_memory WHERE account = ?`,
 		} {
 			if err := t.exec(q, id); err != nil {
 				return err

@@ -136,6 +136,9 @@ func (t *tx) enqueue(u *Upload, letters []letter, targets []Target) ([]Appended,
 	if err != nil {
 		return nil, err
 	}
+	if err := t.countSentOn(u); err != nil {
+		return nil, err
+	}
 	for _, l := range letters {
 		if err := t.putLetter(l, blob, u.size); err != nil {
 			return nil, err

@@ -41,17 +41,22 @@ func (l SendLimits) none() bool {
 	return free(l.MessagesPerHour) && free(l.RecipientsPerHour) && free(l.MessagesPerDay) && free(l.RecipientsPerDay)
 }
 
-// SendWindow is what was sent since it began.
+// SendWindow is what was sent within an hour or a day.
 type SendWindow struct {
-	Began      time.Time `json:"began"` // zero: never
+	Began      time.Time `json:"began"`
 	Messages   int64     `json:"messages"`
 	Recipients int64     `json:"recipients"`
 }
 
 // Sending is what an account may send and has sent.
 type Sending struct {
-	Limits    SendLimits `json:"limits"` // its own
-	Hour, Day SendWindow
+	Limits SendLimits // its own
+	slots  []sendSlot // of the last day, the oldest first
+}
+
+// sendSlot is what was sent within five minutes.
+type sendSlot struct {
+	slot, messages, recipients int64
 }
 
 // SendLimitError refuses a message: which limit, and when there is room again. It is an ErrLimit.
@@ -77,77 +82,111 @@ func (e *SendLimitError) Error() string {
 // Is makes it an ErrLimit.
 func (e *SendLimitError) Is(target error) bool { return target == ErrLimit }
 
-// The lengths of the windows.
+// The lengths of the windows, and of the slots that they are made of. A slot counts as long as a part of it is in the window, so that never more than the limit is sent within any
+// hour or day, and at times a little less.
 const (
 	sendHour = time.Hour
 	sendDay  = 24 * time.Hour
+	slotTime = 5 * time.Minute
 )
 
-// current is the window at now: a new one when it is over.
-func (w SendWindow) current(now time.Time, length time.Duration) SendWindow {
-	if w.Began.IsZero() || !now.Before(w.Began.Add(length)) || w.Began.After(now.Add(time.Minute)) { // the clock was put back
-		return SendWindow{Began: now}
+func slotOf(t time.Time) int64 { return t.Unix() / int64(slotTime/time.Second) }
+
+// ends is when a slot is no longer in a window.
+func (x sendSlot) ends(window time.Duration) time.Time {
+	return unix((x.slot + 1) * int64(slotTime/time.Second)).Add(window)
+}
+
+// within are the slots of a window that ends at now. Those of a time to come are left out: the clock was put back.
+func (s Sending) within(now time.Time, window time.Duration) []sendSlot {
+	all := s.slots
+	for len(all) > 0 && !all[0].ends(window).After(now) {
+		all = all[1:]
+	}
+	for len(all) > 0 && all[len(all)-1].slot > slotOf(now)+1 {
+		all = all[:len(all)-1]
+	}
+	return all
+}
+
+func (s Sending) sum(now time.Time, window time.Duration) SendWindow {
+	w := SendWindow{Began: now.Add(-window)}
+	for _, x := range s.within(now, window) {
+		w.Messages += x.messages
+		w.Recipients += x.recipients
 	}
 	return w
 }
 
-// At is s with the windows of that time.
-func (s Sending) At(now time.Time) Sending {
-	s.Hour, s.Day = s.Hour.current(now, sendHour), s.Day.current(now, sendDay)
-	return s
-}
+// Hour and Day are what was sent in the last hour and day.
+func (s Sending) Hour(now time.Time) SendWindow { return s.sum(now, sendHour) }
+func (s Sending) Day(now time.Time) SendWindow  { return s.sum(now, sendDay) }
 
 // Refuses tells why one more message to so many recipients would be too much at now; nil when it would not. What waits longest is told.
 func (s Sending) Refuses(defaults SendLimits, now time.Time, recipients int64) error {
 	l := s.Limits.over(defaults)
-	s = s.At(now)
-	hour, day := s.Hour, s.Day
+	messages := func(x sendSlot) int64 { return x.messages }
+	addresses := func(x sendSlot) int64 { return x.recipients }
 	for _, x := range []struct {
-		what, per   string
-		limit, have int64
-		adds        int64
-		until       time.Time
+		what, per string
+		window    time.Duration
+		limit     int64
+		adds      int64
+		of        func(sendSlot) int64
 	}{
-		{"messages", "day", l.MessagesPerDay, day.Messages, 1, day.Began.Add(sendDay)},
-		{"recipients", "day", l.RecipientsPerDay, day.Recipients, recipients, day.Began.Add(sendDay)},
-		{"messages", "hour", l.MessagesPerHour, hour.Messages, 1, hour.Began.Add(sendHour)},
-		{"recipients", "hour", l.RecipientsPerHour, hour.Recipients, recipients, hour.Began.Add(sendHour)},
+		{"messages", "day", sendDay, l.MessagesPerDay, 1, messages},
+		{"recipients", "day", sendDay, l.RecipientsPerDay, recipients, addresses},
+		{"messages", "hour", sendHour, l.MessagesPerHour, 1, messages},
+		{"recipients", "hour", sendHour, l.RecipientsPerHour, recipients, addresses},
 	} {
-		switch {
-		case x.limit == SendDefault, x.limit == SendAny, x.limit > 0 && x.have+x.adds <= x.limit:
+		if x.limit == SendDefault || x.limit == SendAny {
 			continue
-		case x.limit < 0:
-			return &SendLimitError{x.what, x.per, 0, time.Time{}}
-		case x.adds > x.limit:
-			x.until = time.Time{} // one message to more than there may be
 		}
-		return &SendLimitError{x.what, x.per, x.limit, x.until}
+		if x.limit < 0 {
+			return &SendLimitError{x.what, x.per, 0, time.Time{}}
+		}
+		have, until := int64(0), time.Time{}
+		slots := s.within(now, x.window)
+		for _, o := range slots {
+			have += x.of(o)
+		}
+		if have+x.adds <= x.limit {
+			continue
+		}
+		for _, o := range slots {
+			if have -= x.of(o); have+x.adds <= x.limit {
+				until = o.ends(x.window)
+				break
+			}
+		}
+		return &SendLimitError{x.what, x.per, x.limit, until} // zero: one message to more than there may be
 	}
 	return nil
 }
 
-const sendingColumns = `messages_per_hour, recipients_per_hour, messages_per_day, recipients_per_day,
-	hour_began, hour_messages, hour_recipients, day_began, day_messages, day_recipients`
-
 func readSending(q sqldb.Querier, account int64) (x Sending, err error) {
-	var hour, day int64
 	l := &x.Limits
-	err = q.Row(`SELECT `+sendingColumns+` FROM sending WHERE account = ?`, account).Scan(
-		&l.MessagesPerHour, &l.RecipientsPerHour, &l.MessagesPerDay, &l.RecipientsPerDay,
-		&hour, &x.Hour.Messages, &x.Hour.Recipients, &day, &x.Day.Messages, &x.Day.Recipients)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Sending{}, nil
+	err = q.Row(`SELECT messages_per_hour, recipients_per_hour, messages_per_day, recipients_per_day FROM sending WHERE account = ?`, account).Scan(
+		&l.MessagesPerHour, &l.RecipientsPerHour, &l.MessagesPerDay, &l.RecipientsPerDay)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return x, err
 	}
-	if hour != 0 {
-		x.Hour.Began = unix(hour)
+	rows, err := q.Query(`SELECT slot, messages, recipients FROM sending_slot WHERE account = ? ORDER BY slot`, account)
+	if err != nil {
+		return x, err
 	}
-	if day != 0 {
-		x.Day.Began = unix(day)
+	defer rows.Close()
+	for rows.Next() {
+		var o sendSlot
+		if err := rows.Scan(&o.slot, &o.messages, &o.recipients); err != nil {
+			return x, err
+		}
+		x.slots = append(x.slots, o)
 	}
-	return x, err
+	return x, rows.Err()
 }
 
-// Sending is what an account has sent; the windows may be over. The zero value for one of which nothing is known.
+// Sending is what an account has sent. The zero value for one of which nothing is known.
 func (s *Store) Sending(ctx context.Context, account int64) (Sending, error) {
 	x, err := readSending(s.db, account)
 	return x, fail("sending", err)
@@ -190,14 +229,38 @@ func (t *tx) countSent(u *Upload) error {
 	if err != nil || x.Limits.over(u.sent.defaults).none() {
 		return err
 	}
-	now := t.s.o.Now()
-	if err := x.Refuses(u.sent.defaults, now, u.sent.recipients); err != nil {
+	if err := x.Refuses(u.sent.defaults, t.s.o.Now(), u.sent.recipients); err != nil {
 		return err
 	}
-	x = x.At(now)
-	hour, day := x.Hour, x.Day
-	return t.exec(`INSERT INTO sending (account, hour_began, hour_messages, hour_recipients, day_began, day_messages, day_recipients) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (account) DO UPDATE SET hour_began = excluded.hour_began, hour_messages = excluded.hour_messages, hour_recipients = excluded.hour_recipients,
-		day_began = excluded.day_began, day_messages = excluded.day_messages, day_recipients = excluded.day_recipients`, u.sent.account,
-		hour.Began.Unix(), hour.Messages+1, hour.Recipients+u.sent.recipients, day.Began.Unix(), day.Messages+1, day.Recipients+u.sent.recipients)
+	return t.addToSlot(u.sent.account, 1, u.sent.recipients, 0)
+}
+
+// addToSlot counts, and forgets what is over.
+func (t *tx) addToSlot(account, messages, recipients, redirects int64) error {
+	now := t.s.o.Now()
+	if err := t.exec(`DELETE FROM sending_slot WHERE account = ? AND slot < ?`, account, slotOf(now.Add(-sendDay))); err != nil {
+		return err
+	}
+	return t.exec(`INSERT INTO sending_slot (account, slot, messages, recipients, redirects) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (account, slot) DO UPDATE SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients, redirects = redirects + excluded.redirects`,
+		account, slotOf(now), messages, recipients, redirects)
+}
+
+// SentOn makes Enqueue count what accounts' filters send on of the message, or answer, with it.
+func (u *Upload) SentOn(by map[int64]int) { u.sentOn = by }
+
+func (t *tx) countSentOn(u *Upload) error {
+	for account, n := range u.sentOn {
+		if err := t.addToSlot(account, 0, 0, int64(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SentOn is how much an account's filter has sent on and answered in the last day.
+func (s *Store) SentOn(ctx context.Context, account int64) (n int64, err error) {
+	now := s.o.Now()
+	err = s.db.Row(`SELECT COALESCE(SUM(redirects), 0) FROM sending_slot WHERE account = ? AND slot >= ? AND slot <= ?`, account, slotOf(now.Add(-sendDay)), slotOf(now)+1).Scan(&n)
+	return n, fail("sent on", err)
 }

@@ -35,9 +35,10 @@ type Upload struct {
 
 	indexer *mime.Indexer // of a message that is being written
 	mail    bool
-	arrival *Arrival // Arrived was called
-	settles *Outcome // Settles was called
-	bare    bool     // mail that goes into no mailbox: its index is not kept
+	arrival *Arrival      // Arrived was called
+	settles *Outcome      // Settles was called
+	sentOn  map[int64]int // SentOn was called
+	bare    bool          // mail that goes into no mailbox: its index is not kept
 	index   *mime.Index
 
 	relaxed  bool // Relax was called

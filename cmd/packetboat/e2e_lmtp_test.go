@@ -89,7 +89,7 @@ func TestEndToEndBehindAnother(t *testing.T) {
 		if out, err := send(); err == nil || !strings.Contains(out, "450 4.7.1 this account may send 2 messages per day (limits.send_messages_per_day), again from ") {
 			t.Fatalf("the third: %v\n%s", err, out)
 		}
-		if out := b.run("", "account", "show", "ann@example.test"); !strings.Contains(out, "by the configuration (2 to 2 this hour, 2 to 2 this day)") {
+		if out := b.run("", "account", "show", "ann@example.test"); !strings.Contains(out, "by the configuration (2 to 2 in the last hour, 2 to 2 in the last day)") {
 			t.Errorf("account show:\n%s", out)
 		}
 		b.run("", "account", "set", "ann@example.test", "--send-messages-per-day", "none", "--send-recipients-per-hour", "50")

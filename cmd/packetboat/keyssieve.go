@@ -16,6 +16,7 @@ type sieveConfig struct {
 	SieveOff       bool
 	SieveLimits    storage.SieveLimits
 	SieveRedirects int
+	SievePerDay    int
 	SieveActions   int
 	SieveSteps     int
 	SieveMessage   int
@@ -44,6 +45,9 @@ var sieveKeys = []key{
 	{"sieve.max_redirects", "5", "Addresses that a filter may send one message on to.", func(c *config, v string) error {
 		return intInto(&c.SieveRedirects, v, 1, 100)
 	}},
+	{"sieve.max_redirects_per_day", "1000", "To how many addresses of other domains an account's filter may send mail on in a day, with its replies of vacation. What is beyond is kept.", func(c *config, v string) error {
+		return intInto(&c.SievePerDay, v, 1, 1_000_000_000)
+	}},
 	{"sieve.max_actions", "32", "Things of all kinds that a filter may do with one message.", func(c *config, v string) error {
 		return intInto(&c.SieveActions, v, 1, 1000)
 	}},
@@ -59,7 +63,7 @@ var sieveKeys = []key{
 // filters are the accounts' filters, for all listeners.
 func (h *house) filters() *smtp.Filters {
 	c := h.config
-	return smtp.NewFilters(h.store, smtp.FilterOptions{Off: c.SieveOff, MessageSteps: c.SieveMessage, MessageTime: c.SieveTime, Logger: h.logger,
+	return smtp.NewFilters(h.store, smtp.FilterOptions{Off: c.SieveOff, MessageSteps: c.SieveMessage, MessageTime: c.SieveTime, PerDay: c.SievePerDay, Logger: h.logger,
 		Limits: sieve.Limits{Steps: c.SieveSteps, Redirects: c.SieveRedirects, Actions: c.SieveActions}})
 }
 

@@ -30,8 +30,8 @@ type sendChangeJSON struct {
 
 func (c *control) showSending(ctx context.Context, a *storage.Account) (sendingJSON, error) {
 	s, err := c.store.Sending(ctx, a.ID)
-	s = s.At(time.Now())
-	return sendingJSON{s.Limits, s.Hour, s.Day}, err
+	now := time.Now()
+	return sendingJSON{s.Limits, s.Hour(now), s.Day(now)}, err
 }
 
 func (c *control) setSending(ctx context.Context, a *storage.Account, change sendChangeJSON) error {
@@ -115,7 +115,7 @@ func sendingText(s sendingJSON) string {
 		text = strings.Join(own, ", ")
 	}
 	if s.Day.Messages > 0 {
-		text += fmt.Sprintf(" (%d to %d this hour, %d to %d this day)", s.Hour.Messages, s.Hour.Recipients, s.Day.Messages, s.Day.Recipients)
+		text += fmt.Sprintf(" (%d to %d in the last hour, %d to %d in the last day)", s.Hour.Messages, s.Hour.Recipients, s.Day.Messages, s.Day.Recipients)
 	}
 	return text
 }
