@@ -458,3 +458,39 @@ func TestNoRoomForNotice(t *testing.T) {
 		t.Errorf("%d notices, %d messages", len(n), len(f.all()))
 	}
 }
+
+// A session that a drain has ended sends no message any more: its reply would not be read, and it would arrive twice.
+func TestDrainBetween(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", nil)
+	registry := session.New(session.Options{Grace: time.Second})
+	for _, c := range []struct {
+		name  string
+		first func(*client) error
+		ended bool
+	}{
+		{"before the message", func(*client) error { return nil }, true},
+		{"while it is sent", (*client).busy, false},
+	} {
+		conn, err := registry.Dial(t.Context(), session.DialOptions{Protocol: session.SMTP, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(f.port()))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &client{wire: wire{conn: conn}, ses: conn.Session(), doing: "sending"}
+		x.ses.Park(x.doing)
+		if err := c.first(x); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		x.ses.Kill(session.ErrDrain)
+		if !c.ended {
+			if x.ses.Context().Err() != nil {
+				t.Errorf("%s: interrupted", c.name)
+			}
+		} else if f, ok := x.busy().(*failure); !ok || !ending(f) {
+			t.Errorf("%s: %v", c.name, f)
+		}
+		x.close()
+	}
+	if err := registry.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,7 +65,9 @@ func (c *client) send(p *parcel) error {
 		if c.out, err = p.body.appendTo(c.out); err != nil {
 			return c.lostBody(err)
 		}
-		c.busy()
+		if err := c.busy(); err != nil {
+			return err
+		}
 	} else {
 		c.put("DATA")
 	}
@@ -85,8 +88,14 @@ func (c *client) send(p *parcel) error {
 }
 
 // busy says that the message itself goes out now, which a drain waits for. Before, a drain ends the session at once, as nothing is in doubt yet:
-// a server that does not answer does not keep ours from its end.
-func (c *client) busy() { c.ses.Begin(c.doing) }
+// a server that does not answer does not keep ours from its end. The error is that of a session that ended meanwhile: what were sent would have no reply.
+func (c *client) busy() error {
+	c.ses.Begin(c.doing)
+	if c.ses.Context().Err() != nil {
+		return c.lost(atData, os.ErrDeadlineExceeded)
+	}
+	return nil
+}
 
 // by is the end of a wait that has its own patience and is part of a longer one.
 func (c *client) by(patience time.Duration, whole time.Time) time.Time {
@@ -206,7 +215,9 @@ func (c *client) data(p *parcel, refused *failure, whole time.Time) error {
 		c.dirty = true
 		return refusedOr(refused)
 	}
-	c.busy()
+	if err := c.busy(); err != nil {
+		return err
+	}
 	if err := c.dots(p.body); err != nil {
 		return err
 	}
