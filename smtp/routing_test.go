@@ -76,7 +76,7 @@ func TestRelay(t *testing.T) {
 
 		.
 		END
-		a< 250 2.0.0 delivered as *
+		a< 250 2.0.0 queued as *
 		! count joe 1
 		! has joe "Subject: both"
 	`))

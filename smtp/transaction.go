@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -88,7 +89,16 @@ func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
 	t.c.errors = 0 // a client that gets mail through knows what it does
 	t.accepted("accepted", u.Size())
 	t.acquaint(ctx)
-	return say(250, "2.0.0", "delivered as %s", t.queue)
+	return say(250, "2.0.0", "%s as %s", t.became(), t.queue)
+}
+
+// became says what the sender may know of a message that was taken: it waits in the queue for somebody whom the sender named, or not. Where mail for
+// ours goes on to is not the sender's business.
+func (t *transaction) became() string {
+	if !t.sender.hold.IsZero() || slices.ContainsFunc(t.recipients, func(r recipient) bool { return r.relay }) {
+		return "queued"
+	}
+	return "delivered"
 }
 
 func (t *transaction) activity() string {

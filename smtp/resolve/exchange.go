@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -264,7 +265,11 @@ func answers(m, in *dns.Msg) bool {
 // plain is a network's error without the addresses that the caller adds.
 func plain(err error) error {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
+	var call *os.SyscallError
+	switch {
+	case errors.As(err, &call): // it names the operation
+		return call
+	case errors.As(err, &op) && op.Err != nil:
 		return fmt.Errorf("%s: %w", op.Op, op.Err)
 	}
 	return err
