@@ -63,12 +63,12 @@ func startWorld(t *testing.T) *world {
 	return w
 }
 
-// boat starts a packetboat for a domain on an address.
-func (w *world) boat(domain, host string, base int) *boat {
+// boat starts a packetboat for a domain on an address, with more arguments.
+func (w *world) boat(domain, host string, base int, more ...string) *boat {
 	w.t.Helper()
-	b := &boat{t: w.t, data: filepath.Join(w.t.TempDir(), domain), host: host, base: base, args: []string{"--domain", domain, "--listen", host,
+	b := &boat{t: w.t, data: filepath.Join(w.t.TempDir(), domain), host: host, base: base, args: append([]string{"--domain", domain, "--listen", host,
 		"--set", "dns.servers=" + w.dns.Addr(), "--set", "outbound.port=" + fmt.Sprint(w.port), "--set", "outbound.bind=" + host, "--set", "outbound.enabled=on",
-		"--set", "public_addresses=" + host, "--set", "auth.plaintext=always"}}
+		"--set", "public_addresses=" + host, "--set", "auth.plaintext=always"}, more...)}
 	b.start()
 	w.t.Cleanup(b.stop)
 	return b
