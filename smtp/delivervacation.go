@@ -31,7 +31,7 @@ func (l *letter) vacation(d *delivery, b storage.Box, v *sieve.Vacation, id stri
 		return
 	}
 	h := &header{}
-	h.parse(head[:n])
+	_ = h.parse(head[:n]) // those behind the ten thousandth would tell nothing new
 	if automatic(h) {
 		return
 	}

@@ -14,11 +14,16 @@ import (
 const (
 	// maxHeader is how long a message's header may be: it is held in memory.
 	maxHeader = 1 << 20
+	// maxFields is how many fields it may have: many times what anybody writes, and each costs much more memory than the three octets that it needs.
+	maxFields = 10_000
 	// maxReceived is how many servers a message may have passed: RFC 5321 section 6.3 asks for 100 at least.
 	maxReceived = 100
 )
 
-var errHeader = say(554, "5.6.0", "message header is too large")
+var (
+	errHeader = say(554, "5.6.0", "message header is too large")
+	errFields = say(554, "5.6.0", "message header has more than %d fields", maxFields)
+)
 
 // header is the header of a message (RFC 5322 section 2.2).
 type header struct {
@@ -55,23 +60,28 @@ func readHeader(r io.Reader, buf []byte) (*header, error) {
 				continue
 			}
 			// It may be one without an end that is none at all: text without a header.
-			if h.parse(buf); len(h.rest) <= len(crlf) || lineEnd(h.rest[2:]) == len(h.rest)-2 {
+			if err := h.parse(buf); err != nil {
+				return nil, err
+			}
+			if len(h.rest) <= len(crlf) || lineEnd(h.rest[2:]) == len(h.rest)-2 {
 				return nil, errHeader
 			}
 			return h, nil
 		}
 		h.ended = err == io.EOF
-		h.parse(buf)
+		if err := h.parse(buf); err != nil {
+			return nil, err
+		}
 		return h, nil
 	}
 }
 
-// parse splits b.
-func (h *header) parse(b []byte) {
+// parse splits b. The only error is errFields.
+func (h *header) parse(b []byte) error {
 	for len(b) > 0 {
 		if bytes.HasPrefix(b, crlf) {
 			h.rest = b
-			return
+			return nil
 		}
 		n := lineEnd(b)
 		name, ok := fieldName(b[:n])
@@ -81,10 +91,14 @@ func (h *header) parse(b []byte) {
 		for n < len(b) && (b[n] == ' ' || b[n] == '\t') {
 			n += lineEnd(b[n:])
 		}
+		if len(h.fields) == maxFields {
+			return errFields
+		}
 		h.fields = append(h.fields, field{name, b[:n]})
 		b = b[n:]
 	}
 	h.rest = append([]byte("\r\n"), b...)
+	return nil
 }
 
 func lineEnd(b []byte) int {

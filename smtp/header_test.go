@@ -40,8 +40,13 @@ func TestReadHeader(t *testing.T) {
 	if h, err := readHeader(strings.NewReader(long), nil); err != nil || len(h.fields) != 0 || h.ended {
 		t.Error(err)
 	}
-	if _, err := readHeader(strings.NewReader(strings.Repeat("X-Field: text\r\n", 100_000)), nil); err != errHeader {
+	if _, err := readHeader(strings.NewReader(strings.Repeat("X-Field: "+strings.Repeat("text ", 20)+"\r\n", 20_000)), nil); err != errHeader {
 		t.Error(err)
+	}
+	for n, want := range map[int]error{maxFields: nil, maxFields + 1: errFields} {
+		if _, err := readHeader(strings.NewReader(strings.Repeat("a:\r\n", n)+"\r\nbody"), nil); err != want {
+			t.Errorf("%d fields: %v", n, err)
+		}
 	}
 	if _, err := readHeader(strings.NewReader("X: "+strings.Repeat("x", 2<<20)), nil); err != errHeader {
 		t.Error(err)
