@@ -131,7 +131,7 @@ func (l *letter) plan(ctx context.Context, id string, u *storage.Upload) (*deliv
 			continue
 		}
 		if l.circles(r) {
-			d.notify(r, refusedBy, circle)
+			d.notify(r, refusedBy, "5.4.6", circle)
 			continue
 		}
 		for _, b := range r.route.Boxes {
@@ -146,6 +146,10 @@ func (l *letter) plan(ctx context.Context, id string, u *storage.Upload) (*deliv
 			if refusal := l.forward(ctx, d, r, f, id); refusal != nil {
 				return nil, refusal
 			}
+		}
+		for _, addr := range r.route.Missing {
+			// The group took the message, so who sent it hears what did not become of it.
+			d.notify(r, refusedBy, "5.1.1", "member "+clean(addr, 200)+": no such user here")
 		}
 	}
 	if len(d.targets) == 0 && len(d.outs) == 0 && d.full != nil {

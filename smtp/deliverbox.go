@@ -15,7 +15,7 @@ func (l *letter) box(ctx context.Context, d *delivery, r *recipient, b storage.B
 		// One full mailbox does not keep a message from the others; its sender is told.
 		if refusal := l.full(ctx, b.Account, u.Size()); refusal != nil && refusal.enhanced[1:] == ".2.2" {
 			d.full = refusal
-			d.notify(r, refusedBy, refusal.text)
+			d.notify(r, refusedBy, "5.2.2", refusal.text)
 			return nil
 		} else if refusal != nil {
 			return refusal

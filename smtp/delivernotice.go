@@ -3,6 +3,7 @@ package smtp
 import (
 	"bytes"
 	"context"
+	"strings"
 
 	"github.com/packetboat/packetboat/smtp/dsn"
 	"github.com/packetboat/packetboat/storage"
@@ -15,17 +16,26 @@ const refusedBy dsn.Action = dsn.Failed
 type notice struct {
 	r      *recipient
 	action dsn.Action
+	status string // RFC 3463
 	why    string
 }
 
-// notify notes an action of a recipient, once.
-func (d *delivery) notify(r *recipient, action dsn.Action, why string) {
-	for _, n := range d.notices {
-		if n.r == r && n.action == action {
-			return
+// whyMax bounds the words of a notice about one recipient.
+const whyMax = 500
+
+// notify notes an action of a recipient, once; why it failed may have several reasons, and the first one's status.
+func (d *delivery) notify(r *recipient, action dsn.Action, status, why string) {
+	for i := range d.notices {
+		n := &d.notices[i]
+		if n.r != r || n.action != action {
+			continue
 		}
+		if action == dsn.Failed && len(n.why)+len(why) < whyMax && !strings.Contains(n.why, why) {
+			n.why += "; " + why
+		}
+		return
 	}
-	d.notices = append(d.notices, notice{r, action, why})
+	d.notices = append(d.notices, notice{r, action, status, why})
 }
 
 // succeed notes what became of the recipients whose mail reached its end here, for those that asked: a group of several was expanded (RFC 3461 section 5.2.7.2), what is forwarded to
@@ -36,9 +46,9 @@ func (l *letter) succeed(d *delivery) {
 		switch {
 		case r.relay || r.notify == "" || !l.sender.hold.IsZero() || l.circles(r):
 		case r.route.Group:
-			d.notify(r, dsn.Expanded, "the message was sent to the members of a group")
+			d.notify(r, dsn.Expanded, "2.0.0", "the message was sent to the members of a group")
 		case len(r.route.Boxes) > 0:
-			d.notify(r, dsn.Delivered, "")
+			d.notify(r, dsn.Delivered, "2.1.5", "")
 		}
 	}
 }
@@ -54,22 +64,12 @@ func (l *letter) tell(ctx context.Context, d *delivery, id string, u []byte) {
 		if !dsn.Wanted(l.sender.path, n.r.notify, n.action) {
 			continue
 		}
-		status := "2.0.0"
-		switch n.action {
-		case dsn.Delivered:
-			status = "2.1.5"
+		status := n.status
+		if n.action == dsn.Delivered {
 			for _, o := range d.notices {
 				if o.r == n.r && o.action == dsn.Failed {
 					status = ""
 				}
-			}
-		case dsn.Failed:
-			status = "5.7.1"
-			switch {
-			case n.why == circle:
-				status = "5.4.6"
-			case d.full != nil:
-				status = "5.2.2"
 			}
 		}
 		if status != "" {

@@ -64,7 +64,7 @@ func (l *letter) sift(ctx context.Context, d *delivery, s *sieve.Script, r *reci
 	if out.Rejects {
 		// Others may get the message: then the sender is told by a notice, if it is who it says (RFC 5429 section 2.1.1). When nobody does, plan refuses it.
 		d.rejected = say(550, "5.7.1", "%s", oneLine(out.Reject))
-		d.notify(r, refusedBy, oneLine(out.Reject))
+		d.notify(r, refusedBy, "5.7.1", oneLine(out.Reject))
 		return nil
 	}
 	for _, addr := range out.Redirects {

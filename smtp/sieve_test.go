@@ -180,6 +180,36 @@ func TestFilters(t *testing.T) {
 }
 
 // TestForwarding: groups and forwards, what leaves for them, what comes back, and loops.
+// A member of a group that nobody has any more keeps the message from nobody else; who sent it is told, as of one that is full.
+func TestMissingMembers(t *testing.T) {
+	h, env := filtered(t, nil)
+	for _, err := range []error{
+		h.store.AddGroup(t.Context(), "team@example.test", false),
+		h.store.ChangeMembers(t.Context(), "team@example.test", []string{"ann@example.test", "gone@example.test", "joe@example.test", "left@example.test"}, nil),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sessiontest.Play(t, begin+posting("x@far.example", "team@example.test", "Subject: all", "250 *")+`
+		! in ann INBOX 1
+		! in joe INBOX 1
+		! out 1 "" x@far.example "member gone@example.test: no such user here"
+		! out 1 "" x@far.example "left@example.test: no such"
+		! out 1 "" x@far.example "Status: 5.1.1"
+	`+posting("x@far.example", "team@example.test|NOTIFY=NEVER", "Subject: all", "250 *")+`
+		! out 1
+	`+posting("", "team@example.test", "Subject: all", "250 *")+`
+		! out 1
+		! messages joe -1
+	`+posting("y@far.example", "team@example.test", "Subject: all", "250 *")+`
+		! in ann INBOX 4
+		! out 2 "" y@far.example "mailbox of joe@example.test is full"
+		! out 2 "" y@far.example "gone@example.test: no such"
+		! out 2 "" y@far.example "Status: 5.2.2"
+	`, env)
+}
+
 func TestForwarding(t *testing.T) {
 	h, env := filtered(t, nil)
 	ctx := t.Context()

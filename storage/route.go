@@ -14,8 +14,9 @@ import (
 type Route struct {
 	Boxes    []Box
 	Forwards []Forward
-	Group    bool // it is a list of several recipients: a group, or a forward to more than one
-	Return   bool // addr is one that we gave as a sender when we forwarded: what comes back goes on to Forwards
+	Group    bool     // it is a list of several recipients: a group, or a forward to more than one
+	Missing  []string // members of groups that nobody has; the others get the message
+	Return   bool     // addr is one that we gave as a sender when we forwarded: what comes back goes on to Forwards
 }
 
 // Box is an account that gets the message.
@@ -256,7 +257,7 @@ func (e *expansion) follow(p place, depth int) error {
 	return nil
 }
 
-// member follows an address that p names. One that nobody has any more is passed over.
+// member follows an address that p names. One that nobody has any more is passed over; of a group it is in Missing.
 func (e *expansion) member(p place, addr string, depth int) error {
 	local, domain, err := ParseAddress(addr)
 	if err != nil {
@@ -285,6 +286,8 @@ func (e *expansion) member(p place, addr string, depth int) error {
 			e.s.log.Warn("a member or target of forwarding does not exist", "address", addr, "of", p.address.String())
 			if p.account != nil {
 				e.box(p) // nothing is lost for it
+			} else if !slices.Contains(e.route.Missing, addr) {
+				e.route.Missing = append(e.route.Missing, addr)
 			}
 			return nil
 		}
