@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -203,5 +204,48 @@ func TestGoodbye(t *testing.T) {
 	defer f.mu.Unlock()
 	if f.conns > 3 {
 		t.Errorf("%d connections", f.conns)
+	}
+}
+
+// REQUIRETLS holds on the way to a relay of ours too: it has to prove its name, and to promise the same (RFC 8689 section 4.2.1).
+func TestRequireTLSRelay(t *testing.T) {
+	ca := newAuthority(t)
+	later := time.Now().Add(time.Hour)
+	good, bad := ca.issue(t, later, "relay.test"), newAuthority(t).issue(t, later, "relay.test")
+	for _, c := range []struct {
+		name, route, ext string
+		cert             *tls.Certificate
+		arrives          bool
+	}{
+		{"it promises", "smtp://relay.test:%d", "REQUIRETLS", &good, true},
+		{"it promises nothing", "smtp://relay.test:%d", "", &good, false},
+		{"it is somebody else", "smtp://relay.test:%d", "REQUIRETLS", &bad, false},
+		{"it may be anybody for other mail", "smtp://relay.test:%d?tls=required", "REQUIRETLS", &bad, false},
+		{"in clear", "smtp://relay.test:%d", "REQUIRETLS", nil, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := serve(t, "127.0.0.1:0", func(f *fake) {
+				if f.ext = with(c.ext); c.ext == "" {
+					f.ext = usual
+				}
+				if c.cert != nil {
+					f.tls = &tls.Config{Certificates: []tls.Certificate{*c.cert}}
+				}
+			})
+			h := build(t, func(o *Options, r *dns.MockResolver) {
+				o.Routes, _ = ParseRoutes("*: " + fmt.Sprintf(c.route, f.port()))
+				o.Roots = ca.pool
+				r.A["relay.test."] = []string{"127.0.0.1"}
+			})
+			storagetest.Account(t, h.store, "ann@example.test")
+			h.send(storage.Outgoing{From: "ann@example.test", RequireTLS: true}, hello, "joe@example.org")
+			h.until("tried", func() bool {
+				all := h.items()
+				return len(all) == 0 || all[0].Attempts > 0
+			})
+			if all := f.all(); (len(all) == 1) != c.arrives || c.arrives && (!all[0].secure || !strings.Contains(all[0].args, "REQUIRETLS")) {
+				t.Errorf("%+v", all)
+			}
+		})
 	}
 }

@@ -19,8 +19,8 @@ import (
 // exchange hands the message to one server, in as many transactions as it needs, and notes what it said of each
 // recipient. The error is a *failure of the whole, or what is wrong with the message.
 func (d *delivery) exchange(c *client, t *target) error {
-	if t.policy != nil && t.policy.RequireTLS && !c.ext.requireTLS {
-		// RFC 8689 section 4.2.1: the next server has to promise the same.
+	if d.m.RequireTLS && !(c.secure && c.ext.requireTLS) {
+		// RFC 8689 section 4.2.1: the next server has to promise the same, a relay of ours too.
 		return &failure{status: "5.7.30", permanent: true, text: "the server does not offer REQUIRETLS", remote: c.remote, stage: atTLS}
 	}
 	d.announce(c)

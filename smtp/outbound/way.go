@@ -108,6 +108,12 @@ func (w *Worker) answered(a netip.AddrPort, f *failure) {
 // targets are the addresses of a plan in the order in which they are tried, each with its policy. refused are the hosts that may not be used.
 func (w *Worker) targets(ctx context.Context, p *plan, r *Route, requireTLS, optionalTLS bool) (all []*target, refused []*failure) {
 	if !r.Direct {
+		if requireTLS && r.TLS != Verified {
+			// RFC 8689 section 4.2.1: the certificate must be for the host's name, which the configuration vouches for, whatever is enough for other mail.
+			strict := *r
+			strict.TLS = Verified
+			r = &strict
+		}
 		for _, a := range p.places[0].addresses {
 			t := &target{host: p.places[0].Name, addr: netip.AddrPortFrom(a, uint16(r.Port)), route: r}
 			t.key = t.addr.String() + " " + r.key()
