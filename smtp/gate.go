@@ -226,7 +226,7 @@ func (c *client) greeting() []byte {
 	if !c.esmtp {
 		return say(250, "", "%s", c.srv.o.Name).append(nil)
 	}
-	b := fmt.Appendf(nil, "250-%s greets %s\r\n", c.srv.o.Name, c.helo)
+	b := fmt.Appendf(nil, "250-%s greets %s\r\n", c.srv.o.Name, plainly(c.helo, 255))
 	words := c.offers()
 	for i, w := range words {
 		mark := byte('-')

@@ -103,7 +103,7 @@ func readParams[T any](c *client, to *T, text string, known []param[T]) *reply {
 			return say(530, "5.7.10", "REQUIRETLS needs TLS")
 		case i == len(known) || !known[i].offered(c):
 			// RFC 5321 section 4.1.1.11: 555 is for parameters that are not implemented.
-			return say(555, "5.5.4", "parameter %s is not known", clean(name, 40))
+			return say(555, "5.5.4", "parameter %s is not known", plainly(name, 40))
 		case seen&(1<<i) != 0:
 			return say(501, "5.5.4", "parameter %s comes twice", known[i].name)
 		}

@@ -61,6 +61,16 @@ func clean(s string, n int) string {
 	}, s)
 }
 
+// plainly is clean for what is said before anybody asked for SMTPUTF8: "?" for what is not ASCII (RFC 5321 section 4.2).
+func plainly(s string, n int) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 0x80 {
+			return '?'
+		}
+		return r
+	}, clean(s, n))
+}
+
 // Refusal is the line that turns a connection away before it has begun (RFC 5321 section 3.1).
 func Refusal(reason string) []byte {
 	return say(421, "4.7.0", "%s", reason).append(nil)

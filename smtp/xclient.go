@@ -69,7 +69,7 @@ func (t *told) read(text string) *reply {
 	if text == "" {
 		return say(501, "5.5.4", "syntax: XCLIENT attribute=value...")
 	}
-	addressed := false
+	addressed, ported := false, false
 	for f := range strings.FieldsSeq(text) {
 		name, value, _ := strings.Cut(f, "=")
 		name = strings.ToUpper(name)
@@ -82,15 +82,13 @@ func (t *told) read(text string) *reply {
 		switch name {
 		case "ADDR":
 			t.addr, ok = clientAddr(value, unknown)
-			if addressed = true; !strings.Contains(strings.ToUpper(text), "PORT=") {
-				t.port = 0
-			}
+			addressed = true
 		case "DESTADDR":
 			_, ok = clientAddr(value, unknown)
 		case "PORT", "DESTPORT":
 			n, err := strconv.ParseUint(value, 10, 16)
 			if ok = unknown || err == nil && digits(value); name == "PORT" {
-				t.port = uint16(n)
+				t.port, ported = uint16(n), true
 			}
 		case "PROTO":
 			ok = strings.EqualFold(value, "SMTP") || strings.EqualFold(value, "ESMTP")
@@ -107,7 +105,7 @@ func (t *told) read(text string) *reply {
 			return say(501, "5.5.4", "%s has a bad value", name)
 		}
 	}
-	if addressed && !t.addr.IsValid() {
+	if addressed && (!ported || !t.addr.IsValid()) {
 		t.port = 0
 	}
 	return nil
