@@ -160,7 +160,7 @@ func parseOwn(addr string) (address, error) {
 	}
 	local = foldLocal(local)
 	if !isDotString(local) || strings.ContainsAny(local, "/%*") {
-		return address{}, fmt.Errorf("%w: local part of %q", ErrInvalid, addr)
+		return address{}, fmt.Errorf("%w: what stands before the @ of %q cannot stand there", ErrInvalid, addr)
 	}
 	return address{local, domain}, nil
 }

@@ -61,7 +61,7 @@ func (f *QueueFilter) args(now time.Time, limit int) ([]any, error) {
 	switch f.State {
 	case "", QueueWaiting, QueueLeased, QueueHeld:
 	default:
-		return nil, fmt.Errorf("%w: %q is no state of the queue", ErrInvalid, f.State)
+		return nil, fmt.Errorf("%w: %q is no state of the queue: waiting, leased or held", ErrInvalid, f.State)
 	}
 	from, isFrom := likePattern(strings.Trim(f.From, "<>")), mark(f.From)
 	to, isTo := likePattern(strings.Trim(f.To, "<>")), mark(f.To)

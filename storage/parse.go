@@ -24,7 +24,7 @@ func ParseAddress(addr string) (local, domain string, err error) {
 		return "", "", err
 	}
 	if !strings.HasPrefix(rest, "@") {
-		return "", "", fmt.Errorf("%w: address has no domain", ErrInvalid)
+		return "", "", fmt.Errorf("%w: the address has no domain (name@domain)", ErrInvalid)
 	}
 	if domain, err = parseDomain(rest[1:]); err != nil {
 		return "", "", err
@@ -33,7 +33,7 @@ func ParseAddress(addr string) (local, domain string, err error) {
 	local = norm.NFC.String(local)
 	// RFC 5321 section 4.5.3.1.1: local part at most 64 octets.
 	if local == "" || len(local) > 64 {
-		return "", "", fmt.Errorf("%w: local part must have 1 to 64 bytes", ErrInvalid)
+		return "", "", fmt.Errorf("%w: what stands before the @ must have 1 to 64 bytes", ErrInvalid)
 	}
 	return local, domain, nil
 }
@@ -45,11 +45,11 @@ func parseLocal(addr string) (local, rest string, err error) {
 	}
 	i := strings.IndexByte(addr, '@')
 	if i < 0 {
-		return "", "", fmt.Errorf("%w: address has no domain", ErrInvalid)
+		return "", "", fmt.Errorf("%w: the address has no domain (name@domain)", ErrInvalid)
 	}
 	local = addr[:i]
 	if !isDotString(local) {
-		return "", "", fmt.Errorf("%w: local part of the address", ErrInvalid)
+		return "", "", fmt.Errorf("%w: what stands before the @ cannot stand there", ErrInvalid)
 	}
 	return local, addr[i:], nil
 }
@@ -99,7 +99,7 @@ func isDotString(s string) bool {
 
 // parseDomain makes lowercase A-labels of a domain.
 func parseDomain(d string) (string, error) {
-	bad := fmt.Errorf("%w: domain %q", ErrInvalid, d)
+	bad := fmt.Errorf("%w: %q is no domain", ErrInvalid, d)
 	if d == "" || d[0] == '[' {
 		return "", bad
 	}

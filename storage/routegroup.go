@@ -80,7 +80,7 @@ func (s *Store) memberAddress(addr string) (string, error) {
 		local = foldLocal(local)
 	}
 	if !isDotString(local) {
-		return "", fmt.Errorf("%w: local part of %q", ErrInvalid, addr) // targets are kept with a space between
+		return "", fmt.Errorf("%w: what stands before the @ of %q cannot stand there", ErrInvalid, addr) // targets are kept with a space between
 	}
 	return local + "@" + domain, nil
 }

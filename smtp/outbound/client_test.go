@@ -2,7 +2,6 @@ package outbound
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -297,7 +296,7 @@ func TestLMTP(t *testing.T) {
 // Sessions to other servers are in the list while mail is under way, with whose it is; killing one puts the message off, and it is not sent elsewhere at once.
 func TestSessions(t *testing.T) {
 	held := make(chan struct{})
-	f := serve(t, "127.0.0.1:0", func(f *fake) {
+	f, g := serveTwo(t, func(f *fake) {
 		f.say = func(_ int, line string) string {
 			if line == "end" {
 				<-held
@@ -305,7 +304,6 @@ func TestSessions(t *testing.T) {
 			return ""
 		}
 	})
-	g := serve(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), uint16(f.port())).String(), nil)
 	h := build(t, func(o *Options, r *dns.MockResolver) {
 		o.Port = f.port()
 		mx(r, "example.org", "127.0.0.1", "127.0.0.2")

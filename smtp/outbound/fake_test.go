@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,10 @@ func serve(t testing.TB, address string, set func(*fake)) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, ln, set)
+}
+
+func serveOn(t testing.TB, ln net.Listener, set func(*fake)) *fake {
 	f := &fake{t: t, ln: ln, ext: usual, open: map[net.Conn]bool{}, took: make(chan struct{}, 10000), greeting: "220 fake.example.org ESMTP"}
 	if set != nil {
 		set(f)
@@ -58,6 +63,24 @@ func serve(t testing.TB, address string, set func(*fake)) *fake {
 	f.work.Go(f.accept)
 	t.Cleanup(f.close)
 	return f
+}
+
+// serveTwo serves at one port of 127.0.0.1 and 127.0.0.2, which must be free at both.
+func serveTwo(t testing.TB, set func(*fake)) (first, second *fake) {
+	t.Helper()
+	for {
+		taken, err := net.Listen("tcp", "127.0.0.2:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := taken.Addr().(*net.TCPAddr).Port
+		probe, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)).String())
+		if err != nil {
+			taken.Close()
+			continue
+		}
+		return serveOn(t, probe, set), serveOn(t, taken, nil)
+	}
 }
 
 func (f *fake) port() int { return f.ln.Addr().(*net.TCPAddr).Port }

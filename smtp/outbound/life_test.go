@@ -311,7 +311,7 @@ func TestDrainEarly(t *testing.T) {
 // A domain that hangs holds its own mail alone.
 func TestFairness(t *testing.T) {
 	held := make(chan struct{})
-	slow := serve(t, "127.0.0.1:0", func(f *fake) {
+	slow, fast := serveTwo(t, func(f *fake) {
 		f.say = func(_ int, line string) string {
 			if line == "connect" {
 				<-held
@@ -319,7 +319,6 @@ func TestFairness(t *testing.T) {
 			return ""
 		}
 	})
-	fast := serve(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), uint16(slow.port())).String(), nil)
 	h := build(t, func(o *Options, r *dns.MockResolver) {
 		o.Port, o.PerDomain, o.Concurrency = slow.port(), 2, 4
 		mx(r, "slow.example.org", "127.0.0.1")

@@ -136,7 +136,7 @@ func TestFailover(t *testing.T) {
 		{"end", "554 5.6.0 no", 0},
 		{"end", "close", 0}, // it may have arrived
 	} {
-		f := serve(t, "127.0.0.1:0", func(f *fake) {
+		f, g := serveTwo(t, func(f *fake) {
 			f.say = func(_ int, line string) string {
 				if strings.HasPrefix(line, c.at) {
 					return c.reply
@@ -144,7 +144,6 @@ func TestFailover(t *testing.T) {
 				return ""
 			}
 		})
-		g := serve(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), uint16(f.port())).String(), nil)
 		h := build(t, func(o *Options, r *dns.MockResolver) {
 			o.Port = f.port()
 			mx(r, "example.org", "127.0.0.1", "127.0.0.2")

@@ -189,7 +189,7 @@ func decodeCharacters(s string, line int) (string, error) {
 
 // encoded cuts what begins with "${" into the kind of its numbers, these, and what follows. It looks no further than they go.
 func encoded(s string) (kind, digits, rest string, ok bool) {
-	kind, digits, ok = strings.Cut(s[2:min(len(s), len("${unicode:"))], ":")
+	kind, _, ok = strings.Cut(s[2:min(len(s), len("${unicode:"))], ":")
 	if kind = strings.ToLower(kind); !ok || kind != "hex" && kind != "unicode" {
 		return "", "", "", false
 	}
