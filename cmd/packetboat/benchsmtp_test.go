@@ -207,6 +207,10 @@ func (c *mailComparison) outbound(v *mailRival, conns, n int) error {
 
 // large sends one message by DATA, or by BDAT in chunks of 1 MiB.
 func (c *mailComparison) large(v *mailRival, verb string, size int) error {
+	before, err := v.seen()
+	if err != nil {
+		return err
+	}
 	p, err := dialSMTP(v.mx, "")
 	if err != nil {
 		return err
@@ -224,7 +228,11 @@ func (c *mailComparison) large(v *mailRival, verb string, size int) error {
 	}
 	r := c.row(fmt.Sprintf("one %s of %d MiB, MB/s", verb, size>>20), "", false)
 	r.cells[v.name] = append(r.cells[v.name], float64(len(text))/1e6/time.Since(start).Seconds())
-	time.Sleep(time.Second) // Postfix goes on to deliver it
+	for n := before; n == before && time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) { // Postfix goes on to deliver it
+		if n, err = v.seen(); err != nil {
+			return err
+		}
+	}
 	r = c.row(fmt.Sprintf("one %s of %d MiB, CPU s, delivery included", verb, size>>20), "", true)
 	r.cells[v.name] = append(r.cells[v.name], (v.cpu() - cpu).Seconds())
 	return nil
