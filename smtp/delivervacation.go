@@ -88,6 +88,8 @@ func (l *letter) answer(ctx context.Context, b storage.Box, v *sieve.Vacation, h
 		from = ""
 	} else if owns, err := s.Owns(ctx, b.Account.ID, parsed.Address); err != nil || !owns {
 		from = ""
+	} else if ascii(parsed.Address) {
+		from = parsed.String() // a name in other letters must not need SMTPUTF8 of whoever gets it (RFC 2047 section 5)
 	}
 	if from == "" {
 		from = to

@@ -163,6 +163,8 @@ func TestFilters(t *testing.T) {
 				posting("owner-list@far.example", "ann@example.test", "To: ann@example.test", "250 *") +
 				posting("y-request@far.example", "ann@example.test", "To: ann@example.test", "250 *") + "! out 1\n! in ann INBOX 9\n" +
 				posting("y@far.example", "ann@example.test", "Cc: x@a.example, ann.alias@example.test", "250 *") + "! out 2 \"\" y@far.example \"From: ann.alias@example.test\"\n"},
+		{"vacation from a name in other letters", map[string]string{"ann": `require "vacation"; vacation :from "Änn <ann@example.test>" "See you";`},
+			posting("x@far.example", "ann@example.test", "To: ann@example.test", "250 *") + "! out 1 \"\" x@far.example \"From: =?utf-8?q?=C3=84nn?= <ann@example.test>\"\n"},
 		{"vacation to one of us", map[string]string{"ann": "require \"vacation\"; vacation :mime \"Content-Type: text/html\r\nBcc: evil@far.example\r\n\r\n<b>x</b>\";"},
 			posting("joe@example.test", "ann@example.test", "To: ann@example.test", "250 *") + "! in joe INBOX 1\n! has joe \"Content-Type: text/html\"\n! has joe <b>x</b>\n! lacks joe evil\n"},
 		{"duplicate", map[string]string{"ann": `require "duplicate"; if duplicate { discard; }`},
