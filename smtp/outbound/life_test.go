@@ -493,3 +493,17 @@ func TestDrainBetween(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A store that cannot write (its disk is full) when the worker begins does not end the worker, and so the server.
+func TestBeginsLater(t *testing.T) {
+	h := empty(t, storage.Options{})
+	w := NewWorker(h.store, session.New(session.Options{}), h.dns, NewPolicies(h.store, h.dns, PolicyOptions{NoSTS: true}), NewSigner(h.store, SignOptions{}), Options{})
+	if err := h.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := w.Run(ctx); err != nil || ctx.Err() == nil {
+		t.Errorf("it ended by itself: %v", err)
+	}
+}

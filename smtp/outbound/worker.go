@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -124,12 +123,10 @@ func NewWorker(store *storage.Store, registry *session.Registry, resolver dns.Re
 }
 
 // Run delivers until ctx ends; then it takes nothing more, lets what is under way come to its end (Registry.Drain hurries it), releases what it
-// has leased and returns. An error is one of the store's that does not go away.
+// has leased and returns.
 func (w *Worker) Run(ctx context.Context) error {
-	if err := w.store.ReleaseLeases(ctx, ""); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("outbound: %w", err)
-	}
 	w.ctx = ctx
+	w.begin(ctx)
 	chores := time.NewTicker(min(w.o.Idle/2, leaseTime/3))
 	defer chores.Stop()
 	extend := time.Now().Add(leaseTime / 3)
@@ -155,6 +152,26 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	return w.end()
 }
+
+// begin releases what the last run had leased, as soon as that can be written: a full disk must not end the server, in which mail is read and deleted.
+func (w *Worker) begin(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := w.store.ReleaseLeases(ctx, "")
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			w.log.Error("nothing is sent yet: leases of the last run cannot be released", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(releaseAgain):
+		}
+	}
+}
+
+// releaseAgain is how long after a failure leases are released once more.
+const releaseAgain = 5 * time.Second
 
 // end is the end of Run.
 func (w *Worker) end() error {
