@@ -81,7 +81,7 @@ func (l *letter) tell(ctx context.Context, d *delivery, id string, u []byte) {
 	}
 	var text bytes.Buffer
 	_, err := dsn.Compose(&text, &dsn.Message{Reporter: l.srv.o.Name, To: l.sender.path, Now: l.srv.o.Now(), Queue: id, EnvelopeID: l.sender.envid, Return: "HDRS",
-		UTF8: l.sender.utf8, Arrival: l.srv.o.Now(), Original: bytes.NewReader(u), Size: int64(len(u)), Recipients: all})
+		UTF8: l.sender.utf8, Arrival: l.arrived, Original: bytes.NewReader(u), Size: int64(len(u)), Recipients: all})
 	if err == nil {
 		err = l.post(ctx, 0, l.sender.path, text.Bytes())
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/packetboat/packetboat/storage"
 )
@@ -19,6 +20,7 @@ type letter struct {
 	account    *storage.Account // of ours who sends it; nil: it came from outside
 	remote     netip.Addr       // who brought it; zero: not known
 	helo       string
+	arrived    time.Time // here, at first
 	sender     sender
 	recipients []recipient
 	queue      string           // the id of the message, from data on
@@ -39,7 +41,7 @@ func (l *letter) failure(ctx context.Context, what string, err error) *reply {
 //
 // An error may be what a client would hear: then it has the method Refusal. storage.ErrConflict: somebody else has the recipient by now, or nobody; nothing was delivered.
 func (s *Server) DeliverStored(ctx context.Context, from *storage.Leased, body storage.Body, o storage.Outcome) error {
-	l := &letter{srv: s, log: s.o.Logger, queue: from.Queue, settles: &o, sender: sender{path: from.From, envid: from.EnvelopeID, ret: from.Return, utf8: from.UTF8,
+	l := &letter{srv: s, log: s.o.Logger, queue: from.Queue, arrived: from.Created, settles: &o, sender: sender{path: from.From, envid: from.EnvelopeID, ret: from.Return, utf8: from.UTF8,
 		requireTLS: from.RequireTLS, priority: from.Priority, byMode: from.ByMode, by: from.By, size: from.Size}}
 	if from.Account != 0 && !from.Seal {
 		var err error

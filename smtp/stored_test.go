@@ -161,6 +161,7 @@ func TestHeldForward(t *testing.T) {
 	if err := h.store.SetForward(t.Context(), h.accounts["bob"].ID, storage.Forwarding{Targets: []string{"bob@else.example"}, Keep: true}); err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	sessiontest.Play(t, expand(`
 		a = subs
 		a< 220 *
@@ -181,6 +182,9 @@ func TestHeldForward(t *testing.T) {
 	all, err := h.store.Queue(t.Context(), storage.QueueFilter{}, 10)
 	if err != nil || len(all) != 1 || all[0].Address != "bob@example.test" {
 		t.Fatalf("%+v %v", all, err)
+	}
+	if all[0].Due.Before(began.Add(2 * time.Second)) {
+		t.Errorf("it may go at %v, which is before %v", all[0].Due, began.Add(2*time.Second))
 	}
 	if _, err := h.store.RetryNow(t.Context(), storage.QueueFilter{}); err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func (c *client) begin(m sender) *reply {
 			return c.refused(r)
 		}
 	}
-	c.mail = &transaction{c: c, letter: letter{srv: c.srv, log: c.log, account: c.account, remote: c.remote(), helo: c.helo, sender: m}}
+	c.mail = &transaction{c: c, letter: letter{srv: c.srv, log: c.log, account: c.account, remote: c.remote(), helo: c.helo, arrived: c.srv.o.Now(), sender: m}}
 	return say(250, "2.1.0", "sender ok")
 }
 

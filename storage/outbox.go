@@ -241,7 +241,7 @@ func (t *tx) putLetter(l letter, blob, size int64) error {
 		}
 		due := now
 		if !r.Due.IsZero() {
-			due = r.Due.Unix()
+			due = r.Due.Add(time.Second - 1).Unix() // rounded up: not before
 		}
 		if err := t.exec(`INSERT INTO outbox_recipient (id, outbox, address, domain, notify, original, state, due, attempts, owner, lease, reply, priority)
 			VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, '', 0, '', ?)`, rid, id, r.Address, l.domains[i], r.Notify, r.Original, due, l.Priority); err != nil {
