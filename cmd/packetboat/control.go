@@ -33,6 +33,7 @@ type control struct {
 	doctor   func() *ftpDoctor // nil: the server does not run
 
 	domainAdded func(context.Context) // nil: nobody is to know
+	retried     func()                // before mail in the queue becomes due; nil: no worker runs
 
 	config *config
 	chain  func() []*x509.Certificate // of the server; nil when there is none yet

@@ -192,6 +192,9 @@ func (c *control) queueAct(r *http.Request) (any, error) {
 	n := 0
 	switch r.PathValue("act") {
 	case "retry":
+		if c.retried != nil {
+			c.retried()
+		}
 		n, err = s.RetryNow(ctx, f)
 	case "hold":
 		n, err = s.Hold(ctx, f)

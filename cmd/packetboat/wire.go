@@ -56,6 +56,7 @@ type house struct {
 	work   sync.WaitGroup // Serve of each listener, the store's Run, the control API
 	failed chan error     // the first fault that ends the house
 
+	worker       *outbound.Worker
 	outboundDone chan struct{} // closed when the worker that sends mail has ended; nil: there is none
 	local        *smtp.Server  // delivers what waited in the outbox and is for us
 
@@ -177,7 +178,7 @@ func (h *house) start() (err error) {
 	h.runWebhook(background, hook)
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
-		Handler: (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains,
+		Handler: (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains, retried: h.worker.Afresh,
 			config: h.config, chain: h.certs.chain, logger: h.logger}).handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,

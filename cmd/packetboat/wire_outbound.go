@@ -36,6 +36,7 @@ func (h *house) startOutbound(ctx context.Context) error {
 			MaxMessages: c.OutboundPerConnection, Held: func() string { return held }, Local: h.local.DeliverStored, Own: h.isSelf(name),
 			NoLoopback: c.OutboundPort == 25 && !c.onLoopback(), Logger: h.logger,
 		})
+	h.worker = w
 	h.outboundDone = make(chan struct{})
 	h.spawn("outbound", func() error {
 		defer close(h.outboundDone)

@@ -3,6 +3,7 @@ package outbound
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -248,4 +249,39 @@ func TestRequireTLSRelay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// While a host is known not to answer it is not asked, which counts as no attempt; an administrator's retry asks it all the same.
+func TestDownIsNoAttempt(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port = int(netip.MustParseAddrPort(addr).Port())
+		mx(r, "example.org", "127.0.0.1")
+	})
+	h.send(storage.Outgoing{}, hello, "joe@example.org")
+	h.until("tried once", func() bool { return h.items()[0].Attempts == 1 && h.items()[0].State == storage.QueueWaiting })
+	first := h.items()[0].Due
+	for range 3 {
+		if _, err := h.store.RetryNow(t.Context(), storage.QueueFilter{}); err != nil {
+			t.Fatal(err)
+		}
+		h.until("put off", func() bool {
+			i := h.items()[0]
+			return i.State == storage.QueueWaiting && i.Due.After(time.Now().Add(10*time.Second)) && i.Due.Before(first)
+		})
+		if i := h.items()[0]; i.Attempts != 1 {
+			t.Fatalf("a host that was not asked counts: %+v", i)
+		}
+	}
+	serve(t, addr, nil)
+	h.worker.Afresh()
+	if _, err := h.store.RetryNow(t.Context(), storage.QueueFilter{}); err != nil {
+		t.Fatal(err)
+	}
+	h.empty()
 }

@@ -183,7 +183,7 @@ func (d *delivery) hosts() {
 		return
 	}
 	all, refused := w.targets(ctx, p, d.route, d.m.RequireTLS, d.mail.noTLS && !d.m.RequireTLS)
-	up, down := w.pick(all)
+	up, down, until := w.pick(all)
 	x := &search{down: down}
 	for _, f := range refused {
 		x.failed(f)
@@ -203,6 +203,9 @@ func (d *delivery) hosts() {
 	for _, t := range d.open() {
 		if t.fail == nil {
 			t.fail = x.verdict(d.m.Domain)
+			if t.fail == down {
+				t.due = until // nobody was asked: it is no attempt, and waits for the first host that may be up again
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/packetboat/packetboat/auth/session"
@@ -20,13 +21,14 @@ type way struct {
 	mu    sync.Mutex // held during the lookup: the others wait for its result
 	plans map[string]*plan
 	at    time.Time
+	stale atomic.Bool // what is known is not believed any more
 }
 
 // plan finds the hosts for a route. Failures are not kept: the resolver does that.
 func (y *way) plan(ctx context.Context, f *finder, domain string, r *Route) (*plan, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if time.Since(y.at) > planTime {
+	if y.stale.Swap(false) || time.Since(y.at) > planTime {
 		y.plans = map[string]*plan{}
 	}
 	key := r.key()
@@ -73,14 +75,14 @@ const (
 	forget      = time.Hour
 )
 
-// isDown is the failure of a host that is known not to answer; nil when it may be tried.
-func (w *Worker) isDown(a netip.AddrPort) *failure {
+// isDown is the failure of a host that is known not to answer, and until when it is not tried; nil when it may be.
+func (w *Worker) isDown(a netip.AddrPort) (*failure, time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if d := w.down[a]; d != nil && time.Now().Before(d.until) {
-		return d.why
+		return d.why, d.until
 	}
-	return nil
+	return nil, time.Time{}
 }
 
 // answered notes whether a host answered. A greeting or a refusal is an answer, too.
@@ -154,15 +156,30 @@ func refusal(host string, err error) *failure {
 // errLocal is a failure that says nothing of the peer.
 var errLocal = errors.New("local")
 
-// pick puts addresses that are known to be down behind the others; when all are, it is why.
-func (w *Worker) pick(all []*target) ([]*target, *failure) {
-	var why *failure
-	up := slices.DeleteFunc(slices.Clone(all), func(t *target) bool {
-		f := w.isDown(t.addr)
-		if f != nil {
-			why = f
+// pick leaves out the addresses that are known to be down, and tells why one is, and when the first may be tried again.
+func (w *Worker) pick(all []*target) (up []*target, why *failure, until time.Time) {
+	up = slices.DeleteFunc(slices.Clone(all), func(t *target) bool {
+		f, at := w.isDown(t.addr)
+		if f == nil {
+			return false
 		}
-		return f != nil
+		if why = f; until.IsZero() || at.Before(until) {
+			until = at
+		}
+		return true
 	})
-	return up, why
+	return up, why, until
 }
+
+// Afresh forgets which hosts did not answer and what the DNS said of domains: an administrator who wants mail tried again knows more.
+func (w *Worker) Afresh() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.down)
+	for _, l := range w.lanes {
+		l.way.forget()
+	}
+}
+
+// forget makes the next plan a new one.
+func (y *way) forget() { y.stale.Store(true) }
