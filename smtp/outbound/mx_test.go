@@ -176,7 +176,7 @@ func TestDown(t *testing.T) {
 		attempts, told := 0, 0
 		for _, i := range h.items() {
 			attempts += i.Attempts
-			if n := len(i.History); i.State == storage.QueueWaiting && n > 0 && strings.Contains(i.History[n-1].Reply, "greeting: connection lost") {
+			if i.State == storage.QueueWaiting && strings.Contains(i.LastReply, "greeting: connection lost") {
 				told++
 			}
 		}
