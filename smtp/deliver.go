@@ -90,7 +90,9 @@ type delivery struct {
 	rejected *reply                      // why a filter does not want it
 	notices  []notice                    // what the sender is told
 	sentOn   map[int64]int               // by accounts' filters, to other domains
-	after    []func(ctx context.Context) // when all of it is done
+	marks    []storage.SieveMark         // what filters remember of it
+	answers  []func(ctx context.Context) // make the replies of filters, when all agree to the delivery
+	told     []storage.Notice            // what goes back to the sender, in the same transaction
 }
 
 // send adds a recipient that is elsewhere to the Outgoing that is like o.
@@ -219,23 +221,31 @@ func (l *letter) deliver(ctx context.Context, id string, u *storage.Upload) *rep
 	}
 	// The message is complete: what ends the session now must not leave in doubt whether it was delivered.
 	ctx = context.WithoutCancel(ctx)
-	l.succeed(d)
-	head := d.kept(u)
-	if r := l.commit(ctx, u, d); r != nil {
-		return r
-	}
-	for _, f := range d.after {
+	defer d.abort()
+	for _, f := range d.answers {
 		f(ctx)
 	}
-	l.tell(ctx, d, id, head)
-	return nil
+	l.succeed(d)
+	if r := l.tell(ctx, d, id, u); r != nil {
+		return r
+	}
+	return l.commit(ctx, u, d)
+}
+
+// abort gives back what is told to the sender, unless it was taken.
+func (d *delivery) abort() {
+	for _, n := range d.told {
+		n.Upload.Abort()
+	}
 }
 
 // commit is the transaction: all or none.
 func (l *letter) commit(ctx context.Context, u *storage.Upload, d *delivery) *reply {
-	if len(d.outs) == 0 && len(d.targets) == 0 {
+	if len(d.outs) == 0 && len(d.targets) == 0 && len(d.told) == 0 && len(d.marks) == 0 && l.settles == nil {
 		return nil // filters want it nowhere
 	}
+	u.Tells(d.told)
+	u.Remembers(d.marks)
 	if l.settles != nil {
 		u.Settles(*l.settles)
 	} else {

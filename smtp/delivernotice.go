@@ -3,6 +3,7 @@ package smtp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/packetboat/packetboat/smtp/dsn"
@@ -53,13 +54,15 @@ func (l *letter) succeed(d *delivery) {
 	}
 }
 
-// tell sends the notices, one message for all of them. The message is delivered: what fails here is logged.
-func (l *letter) tell(ctx context.Context, d *delivery, id string, u []byte) {
+// tell makes the notices a part of the delivery, one message for all of them. What cannot be written now because of the machine is a reason to refuse the message for now: it
+// is not delivered without them. A sender who is not there is told nothing.
+func (l *letter) tell(ctx context.Context, d *delivery, id string, u *storage.Upload) *reply {
 	if len(d.notices) > 0 && l.disowned() {
 		l.log.Info("nobody is told: the sender is somebody else", "queue", id)
-		return
+		return nil
 	}
 	var all []dsn.Recipient
+	spare := true // nobody lost anything
 	for _, n := range d.notices {
 		if !dsn.Wanted(l.sender.path, n.r.notify, n.action) {
 			continue
@@ -73,29 +76,26 @@ func (l *letter) tell(ctx context.Context, d *delivery, id string, u []byte) {
 			}
 		}
 		if status != "" {
+			spare = spare && n.action != dsn.Failed
 			all = append(all, dsn.Recipient{Address: n.r.path, Original: n.r.original, Action: n.action, Status: status, Why: n.why})
 		}
 	}
 	if len(all) == 0 {
-		return
-	}
-	var text bytes.Buffer
-	_, err := dsn.Compose(&text, &dsn.Message{Reporter: l.srv.o.Name, To: l.sender.path, Now: l.srv.o.Now(), Queue: id, EnvelopeID: l.sender.envid, Return: "HDRS",
-		UTF8: l.sender.utf8, Arrival: l.arrived, Original: bytes.NewReader(u), Size: int64(len(u)), Recipients: all})
-	if err == nil {
-		err = l.post(ctx, 0, l.sender.path, text.Bytes())
-	}
-	if err != nil {
-		l.log.Warn("a notice was not sent", "queue", id, "error", err)
-	}
-}
-
-// kept is the header of a message, for notices: the upload is gone when they are written.
-func (d *delivery) kept(u *storage.Upload) []byte {
-	if len(d.notices) == 0 {
 		return nil
 	}
 	head := make([]byte, min(u.Index().Root.BodyOffset, 64<<10))
 	n, _ := u.ReadAt(head, 0)
-	return head[:n]
+	var text bytes.Buffer
+	_, err := dsn.Compose(&text, &dsn.Message{Reporter: l.srv.o.Name, To: l.sender.path, Now: l.srv.o.Now(), Queue: id, EnvelopeID: l.sender.envid, Return: "HDRS",
+		UTF8: l.sender.utf8, Arrival: l.arrived, Original: bytes.NewReader(head[:n]), Size: int64(n), Recipients: all})
+	if err == nil {
+		err = l.post(ctx, d, storage.Notice{Spare: spare}, 0, text.Bytes())
+	}
+	if errors.Is(err, storage.ErrTemporary) {
+		return l.failure(ctx, "notice", err)
+	}
+	if err != nil {
+		l.log.Warn("a notice was not sent", "queue", id, "error", err)
+	}
+	return nil
 }

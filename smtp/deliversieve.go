@@ -77,13 +77,8 @@ func (l *letter) sift(ctx context.Context, d *delivery, s *sieve.Script, r *reci
 			return refusal
 		}
 	}
-	account := b.Account
 	for _, m := range out.Marks {
-		d.after = append(d.after, func(ctx context.Context) {
-			if _, err := l.srv.store.SieveRemember(ctx, account.ID, m.ID, m.For); err != nil {
-				l.log.Warn("a filter's memory is incomplete", "account", account.Name, "error", err)
-			}
-		})
+		d.marks = append(d.marks, storage.SieveMark{Account: b.Account.ID, Mark: m.ID, For: m.For})
 	}
 	if out.Vacation != nil {
 		l.vacation(d, b, out.Vacation, id, u)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"mime/quotedprintable"
 	netmail "net/mail"
@@ -19,7 +20,7 @@ import (
 	mailmime "github.com/packetboat/packetboat/storage/mime"
 )
 
-// vacation makes a reply a part of what is done after the delivery, unless the message is one that gets none (RFC 5230 sections 4.5 and 4.6, RFC 3834 section 2).
+// vacation makes a reply a part of the delivery, unless the message is one that gets none (RFC 5230 sections 4.5 and 4.6, RFC 3834 section 2).
 func (l *letter) vacation(d *delivery, b storage.Box, v *sieve.Vacation, id string, u *storage.Upload) {
 	sender := l.sender.path
 	if sender == "" || l.disowned() || robot(sender) {
@@ -35,8 +36,8 @@ func (l *letter) vacation(d *delivery, b storage.Box, v *sieve.Vacation, id stri
 	if automatic(h) {
 		return
 	}
-	d.after = append(d.after, func(ctx context.Context) {
-		if err := l.answer(ctx, b, v, h); err != nil {
+	d.answers = append(d.answers, func(ctx context.Context) {
+		if err := l.answer(ctx, d, b, v, h); err != nil {
 			l.log.Warn("no vacation reply was sent", "queue", id, "account", b.Account.Name, "error", err)
 		}
 	})
@@ -71,8 +72,8 @@ func automatic(h *header) bool {
 	return false
 }
 
-// answer sends the reply, if the message names the account and its sender has had none for long enough.
-func (l *letter) answer(ctx context.Context, b storage.Box, v *sieve.Vacation, h *header) error {
+// answer writes the reply, if the message names the account and its sender has had none for long enough; the transaction of the delivery, which enters it, decides that once more.
+func (l *letter) answer(ctx context.Context, d *delivery, b storage.Box, v *sieve.Vacation, h *header) error {
 	s := l.srv.store
 	mine, err := s.Addresses(ctx, b.Account.ID)
 	if err != nil {
@@ -97,18 +98,18 @@ func (l *letter) answer(ctx context.Context, b storage.Box, v *sieve.Vacation, h
 			from = b.Account.Name // :addresses may name what is not the account's
 		}
 	}
-	if n, err := s.SentOn(ctx, b.Account.ID); err != nil || n >= int64(l.srv.o.Filters.o.PerDay) {
-		return cmp.Or(err, errors.New("the account's filter sent too much today"))
-	}
-	fresh, err := s.SieveRemember(ctx, b.Account.ID, v.Mark+"\x00"+strings.ToLower(l.sender.path), v.Every)
-	if err != nil || !fresh {
+	mark := storage.SieveMark{Account: b.Account.ID, Mark: v.Mark + "\x00" + strings.ToLower(l.sender.path), For: v.Every}
+	if had, err := s.SieveSeen(ctx, mark.Account, mark.Mark); err != nil || had {
 		return err
+	}
+	if n, err := s.SentOn(ctx, b.Account.ID); err != nil || n+int64(d.sentOn[b.Account.ID]) >= int64(l.srv.o.Filters.o.PerDay) {
+		return cmp.Or(err, errors.New("the account's filter sent too much today"))
 	}
 	text, err := l.vacationText(b, v, h, from)
 	if err != nil {
 		return err
 	}
-	return l.post(ctx, b.Account.ID, l.sender.path, text)
+	return l.post(ctx, d, storage.Notice{Once: &mark, Spare: true}, b.Account.ID, text)
 }
 
 // named is which of the addresses To, Cc, Bcc or their Resent- forms name.
@@ -178,43 +179,59 @@ func (l *letter) vacationText(b storage.Box, v *sieve.Vacation, h *header, from 
 	out.WriteString("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
 	w := quotedprintable.NewWriter(&out)
 	_, err := w.Write([]byte(strings.ReplaceAll(strings.ReplaceAll(v.Reason, "\r\n", "\n"), "\n", "\r\n")))
-	return out.Bytes(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close()) // which writes the last line
+	return out.Bytes(), err
 }
 
-// post sends a message of ours with the null sender: to a mailbox here, or into the outbox.
-func (l *letter) post(ctx context.Context, account int64, to string, text []byte) error {
-	s := l.srv.store
-	u, err := s.NewMail(ctx, 0, -1)
-	if err != nil {
-		return err
-	}
-	defer u.Abort()
-	if _, err := u.Write(append([]byte("Return-Path: <>\r\n"), text...)); err != nil {
-		return err
-	}
-	if account != 0 {
-		u.SentOn(map[int64]int{account: 1})
+// post makes n, a message of ours with the null sender, a part of the delivery: to the mailboxes of the sender here, or into the outbox.
+func (l *letter) post(ctx context.Context, d *delivery, n storage.Notice, account int64, text []byte) (err error) {
+	s, to := l.srv.store, l.sender.path
+	out := storage.Outgoing{Account: account}
+	leaves := func(addr string) {
+		out.UTF8 = out.UTF8 || !ascii(addr)
+		out.Recipients = append(out.Recipients, storage.OutgoingRecipient{Address: addr, Notify: "NEVER"})
 	}
 	route, err := s.Resolve(ctx, to)
-	if errors.Is(err, storage.ErrNotLocal) {
-		out := storage.Outgoing{Account: account, UTF8: !ascii(to), Recipients: []storage.OutgoingRecipient{{Address: to, Notify: "NEVER"}}}
-		_, err = s.Enqueue(ctx, u, []storage.Outgoing{out}, nil)
+	switch {
+	case errors.Is(err, storage.ErrNotLocal):
+		leaves(to)
+	case err != nil:
 		return err
 	}
-	if err != nil {
-		return err
+	for _, f := range route.Forwards {
+		leaves(f.Address)
 	}
-	var targets []storage.Target
+	for _, r := range out.Recipients {
+		if _, _, err := storage.ParseAddress(r.Address); err != nil {
+			return err // that it cannot be told must not keep the message from who gets it
+		}
+	}
 	for _, b := range route.Boxes {
 		m, err := s.Mailbox(ctx, b.Account.ID, "INBOX")
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		targets = append(targets, storage.Target{Account: b.Account.ID, Mailbox: m.ID, InternalDate: l.srv.o.Now()})
+		n.Targets = append(n.Targets, storage.Target{Account: b.Account.ID, Mailbox: m.ID, InternalDate: l.srv.o.Now()})
 	}
-	if len(targets) == 0 {
+	if len(out.Recipients) > 0 {
+		n.Outgoing = &out
+	}
+	if n.Outgoing == nil && len(n.Targets) == 0 {
 		return nil
 	}
-	_, err = s.Enqueue(ctx, u, nil, targets)
+	if n.Upload, err = s.NewMail(ctx, 0, -1); err != nil {
+		return err
+	}
+	d.told = append(d.told, n)
+	if account != 0 {
+		n.Upload.SentOn(map[int64]int{account: 1})
+	}
+	if _, err = n.Upload.Write(append([]byte("Return-Path: <>\r\n"), text...)); err != nil {
+		n.Upload.Abort()
+		d.told = d.told[:len(d.told)-1]
+	}
 	return err
 }

@@ -36,8 +36,7 @@ func (l *letter) failure(ctx context.Context, what string, err error) *reply {
 }
 
 // DeliverStored delivers a message that waited in the outbox to a recipient of ours, in the way of what comes in now: by the route of the address, with filters, quotas, loops
-// found, and notices. o is its outcome, and is settled in the same transaction; when filters want the message nowhere there is none, and whoever calls settles. Notices of success
-// were sent when it returns nil.
+// found, and notices. o is its outcome, and is settled in the same transaction, as are the notices of what became of it.
 //
 // An error may be what a client would hear: then it has the method Refusal. storage.ErrConflict: somebody else has the recipient by now, or nobody; nothing was delivered.
 func (s *Server) DeliverStored(ctx context.Context, from *storage.Leased, body storage.Body, o storage.Outcome) error {

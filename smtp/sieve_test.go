@@ -3,11 +3,13 @@ package smtp_test
 import (
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/packetboat/packetboat/auth"
 	"github.com/packetboat/packetboat/auth/session/sessiontest"
 	"github.com/packetboat/packetboat/storage"
+	"github.com/packetboat/packetboat/storage/watch"
 )
 
 // filtered is a house in which accounts have filters, and an env that knows what is in mailboxes and the outbox.
@@ -163,6 +165,8 @@ func TestFilters(t *testing.T) {
 				posting("owner-list@far.example", "ann@example.test", "To: ann@example.test", "250 *") +
 				posting("y-request@far.example", "ann@example.test", "To: ann@example.test", "250 *") + "! out 1\n! in ann INBOX 9\n" +
 				posting("y@far.example", "ann@example.test", "Cc: x@a.example, ann.alias@example.test", "250 *") + "! out 2 \"\" y@far.example \"From: ann.alias@example.test\"\n"},
+		{"vacation of one who keeps nothing", map[string]string{"ann": `require "vacation"; discard; vacation "See you";`},
+			posting("x@far.example", "ann@example.test", "To: ann@example.test", "250 *") + "! in ann INBOX 0\n! out 1 \"\" x@far.example \"See you\"\n"},
 		{"vacation from a name in other letters", map[string]string{"ann": `require "vacation"; vacation :from "Änn <ann@example.test>" "See you";`},
 			posting("x@far.example", "ann@example.test", "To: ann@example.test", "250 *") + "! out 1 \"\" x@far.example \"From: =?utf-8?q?=C3=84nn?= <ann@example.test>\"\n"},
 		{"vacation to one of us", map[string]string{"ann": "require \"vacation\"; vacation :mime \"Content-Type: text/html\r\nBcc: evil@far.example\r\n\r\n<b>x</b>\";"},
@@ -179,6 +183,31 @@ func TestFilters(t *testing.T) {
 			sessiontest.Play(t, begin+c.play, env)
 		})
 	}
+}
+
+// What is told of a message, and remembered of it, is there as soon as the message is: no crash comes between (RFC 3461 section 4.1: who asks is told).
+func TestToldAtOnce(t *testing.T) {
+	h, env := filtered(t, map[string]string{"ann": `require ["vacation", "duplicate"]; if duplicate { discard; } vacation "See you";`})
+	var first atomic.Int64
+	first.Store(-1)
+	sub := h.store.Watch().Subscribe(watch.Topic{Account: h.accounts["ann"].ID}, 0, func() { first.CompareAndSwap(-1, int64(h.store.QueueSize())) })
+	defer sub.Close()
+	sessiontest.Play(t, begin+posting("x@far.example", "ann@example.test|NOTIFY=SUCCESS", "To: ann@example.test\nMessage-ID: <1@x>", "250 *"), env)
+	h.in(t, "ann", "INBOX", "1")
+	h.out(t, "2", "", "x@far.example", "Action: delivered")
+	h.out(t, "2", "", "x@far.example", "See you")
+	if n := first.Load(); n != 2 {
+		t.Errorf("when the message was there, %d of 2 replies were", n)
+	}
+}
+
+// A sender of ours whose mail goes elsewhere hears there what became of a message.
+func TestToldElsewhere(t *testing.T) {
+	h, env := filtered(t, nil)
+	if err := h.store.SetForward(t.Context(), h.accounts["bob"].ID, storage.Forwarding{Targets: []string{"bob@else.example"}}); err != nil {
+		t.Fatal(err)
+	}
+	sessiontest.Play(t, begin+posting("bob@example.test", "ann@example.test|NOTIFY=SUCCESS", "Subject: x", "250 *")+"! in ann INBOX 1\n! out 1 \"\" bob@else.example \"Action: delivered\"\n", env)
 }
 
 // TestForwarding: groups and forwards, what leaves for them, what comes back, and loops.

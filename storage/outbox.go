@@ -86,7 +86,8 @@ func newLetter(o *Outgoing) (letter, error) {
 
 // Enqueue puts a message into the outbox for each of outs and delivers it to local targets, all or none, in one transaction. It returns when that is durable. When a target
 // refuses (ErrQuota, fs.ErrNotExist, ErrLimit for keywords), the error is a *TargetError. ErrInvalid for a recipient that is no address, ErrQueueFull when the
-// outbox or the account's share of it is full. After an error the Upload is as it was.
+// outbox or the account's share of it is full. After an error the Upload is as it was. A message for nobody, neither outs nor targets, may tell, remember and settle (Tells, Remembers,
+// Settles); without any of these it is ErrInvalid.
 //
 // Queued mail is not charged to the account's quota: it is mail of others by and by, and a full mailbox must not keep its owner from sending. It is bounded by
 // Options.QueueMax and QueueAccountMax, for which each ten recipients of a message count as one more, and by the space that is left on the disk (ErrTemporary).
@@ -98,21 +99,43 @@ func (s *Store) Enqueue(ctx context.Context, u *Upload, outs []Outgoing, targets
 			return nil, fail("enqueue", err)
 		}
 	}
-	if len(outs) == 0 && len(targets) == 0 {
+	nobody := len(outs) == 0 && len(targets) == 0
+	if nobody && len(u.notices) == 0 && len(u.marks) == 0 && u.settles == nil {
 		return nil, fail("enqueue", fmt.Errorf("%w: a message for nobody", ErrInvalid))
 	}
-	if err := u.Prepare(ctx); err != nil {
+	told, err := s.tidings(ctx, u.notices)
+	if err == nil && !nobody {
+		err = u.Prepare(ctx)
+	}
+	if err != nil {
 		return nil, fail("enqueue", err)
 	}
 	var res []Appended
-	err := s.done(&job{ctx: ctx, look: u.look, run: func(t *tx) (err error) {
-		res, err = t.enqueue(u, letters, targets)
-		return err
+	err = s.done(&job{ctx: ctx, look: u.look, run: func(t *tx) (err error) {
+		if !nobody {
+			res, err = t.enqueue(u, letters, targets)
+		} else if err = t.maySettle(u); err == nil {
+			err = t.settleWith(u)
+		}
+		if err != nil {
+			return err
+		}
+		for i := range u.marks {
+			if err := t.sieveRemember(&u.marks[i]); err != nil {
+				return err
+			}
+		}
+		return told.enter(t, nil)
 	}})
 	if err != nil {
 		return nil, fail("enqueue", err)
 	}
-	u.taken()
+	if nobody {
+		u.Abort()
+	} else {
+		u.taken()
+	}
+	told.taken()
 	return res, nil
 }
 

@@ -36,14 +36,6 @@ type Outcome struct {
 	NoAttempt  bool      // nothing was tried (worker shutting down, domain busy): attempts stay, and Reply "" leaves what is known of the last attempt
 }
 
-// Notice is a message that tells of outcomes (RFC 3464) and enters with them: into the outbox, or into local mailboxes.
-type Notice struct {
-	For      []int64 // the recipients it tells of: when all their rows were gone already (dropped, or settled by another worker), it does not enter
-	Upload   *Upload // of NewMail; Settle takes it, or ends it when it does not enter
-	Outgoing *Outgoing
-	Targets  []Target // a mailbox takes a notice even when it is full; one that is gone does not
-}
-
 // settleWait is how long a Settle waits for a transaction that it can go with: who sends mail brings the next message meanwhile, and one flush is enough for both.
 const settleWait = 5 * time.Millisecond
 
@@ -51,46 +43,26 @@ const settleWait = 5 * time.Millisecond
 // journal and the webhook's events are written. Rows that are gone already are left out without an error, and an outcome that is final ends a row in whatever state: what was
 // delivered was delivered. Deferred leaves what is held held. After an error nothing has happened, and uploads are as they were.
 func (s *Store) Settle(ctx context.Context, outcomes []Outcome, notices []Notice) error {
-	letters := make([]*letter, len(notices))
-	for i, n := range notices {
-		if n.Outgoing != nil {
-			l, err := newLetter(n.Outgoing)
-			if err != nil {
-				return fail("settle", err)
-			}
-			letters[i] = &l
-		}
-		if err := n.Upload.Prepare(ctx); err != nil {
-			return fail("settle", err)
-		}
+	told, err := s.tidings(ctx, notices)
+	if err != nil {
+		return fail("settle", err)
 	}
-	var entered []bool
-	err := s.done(&job{ctx: ctx, until: time.Now().Add(settleWait), run: func(t *tx) error {
+	err = s.done(&job{ctx: ctx, until: time.Now().Add(settleWait), run: func(t *tx) error {
 		x := settlement{t: t, there: map[int64]bool{}}
 		for i := range outcomes {
 			if err := x.settle(&outcomes[i]); err != nil {
 				return err
 			}
 		}
-		entered = make([]bool, len(notices))
-		for i := range notices {
-			var err error
-			if entered[i], err = x.notify(&notices[i], letters[i]); err != nil {
-				return err
-			}
+		if err := told.enter(t, x.there); err != nil {
+			return err
 		}
 		return x.finish()
 	}})
 	if err != nil {
 		return fail("settle", err)
 	}
-	for i, n := range notices {
-		if entered[i] {
-			n.Upload.taken()
-		} else {
-			n.Upload.Abort()
-		}
-	}
+	told.taken()
 	return nil
 }
 
@@ -239,74 +211,6 @@ func cut(s string, n int) string {
 		return strings.ToValidUTF8(s[:n], "")
 	}
 	return s
-}
-
-// notify enters a notice, unless what it tells of was settled before.
-func (x *settlement) notify(n *Notice, l *letter) (bool, error) {
-	if len(n.For) > 0 && !slices.ContainsFunc(n.For, func(id int64) bool { return x.there[id] }) {
-		return false, nil
-	}
-	t := x.t
-	var targets []Target
-	for i := range n.Targets {
-		err := t.unlimited(n.Targets[i].Account, func() error {
-			_, err := t.admit(&n.Targets[i], n.Upload.size, 1)
-			return err
-		})
-		if err != nil && !isRefusal(err) {
-			return false, err
-		}
-		if err == nil {
-			targets = append(targets, n.Targets[i])
-		}
-	}
-	refs := int64(len(targets))
-	if l != nil {
-		refs++
-	}
-	if refs == 0 {
-		return false, nil
-	}
-	blob, err := t.putOutgoing(n.Upload, len(targets) > 0)
-	if err != nil {
-		return false, err
-	}
-	if l != nil {
-		if err := t.putLetter(*l, blob, n.Upload.size); err != nil {
-			return false, err
-		}
-		if err := t.tellAccepted(*l, n.Upload.size); err != nil {
-			return false, err
-		}
-	}
-	for i := range targets {
-		err := t.unlimited(targets[i].Account, func() error {
-			d, err := t.admit(&targets[i], n.Upload.size, 1)
-			if err == nil {
-				_, err = t.append(d, &targets[i], n.Upload.size, blob)
-			}
-			return err
-		})
-		if err != nil {
-			return false, err
-		}
-	}
-	if refs > 1 {
-		return true, t.share(blob, refs-1)
-	}
-	return true, nil
-}
-
-// unlimited runs fn while the account has no quota.
-func (t *tx) unlimited(account int64, fn func() error) error {
-	a, err := t.account(account)
-	if err != nil {
-		return err
-	}
-	bytes, messages := a.Quota, a.MessageQuota
-	a.Quota, a.MessageQuota = 0, 0
-	defer func() { a.Quota, a.MessageQuota = bytes, messages }()
-	return fn()
 }
 
 // finish removes messages that have no recipient left, and writes down what happened.

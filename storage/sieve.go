@@ -254,29 +254,45 @@ func (s *Store) SieveSeen(ctx context.Context, account int64, mark string) (bool
 
 // SieveRemember remembers a mark for a while, which begins anew if it is there already; fresh tells that it was not.
 func (s *Store) SieveRemember(ctx context.Context, account int64, mark string, d time.Duration) (fresh bool, err error) {
-	hash := sieveHash(mark)
-	err = s.do(ctx, func(t *tx) error {
+	m := SieveMark{account, mark, d}
+	err = s.do(ctx, func(t *tx) (err error) {
 		if _, err := t.account(account); err != nil {
 			return err
 		}
-		var until int64
-		if err := t.db.Row(`SELECT COALESCE(MAX(until), 0) FROM sieve_memory WHERE account = ? AND hash = ?`, account, hash).Scan(&until); err != nil {
+		if fresh, err = t.sieveFresh(&m); err != nil {
 			return err
 		}
-		fresh = until <= t.now()
-		var n int
-		if err := t.db.Row(`SELECT COUNT(*) FROM sieve_memory WHERE account = ?`, account).Scan(&n); err != nil {
-			return err
-		}
-		if err := t.exec(`DELETE FROM sieve_memory WHERE account = ? AND until <= ?`, account, t.now()); err != nil {
-			return err
-		}
-		if n >= sieveMemoryMax {
-			if err := t.exec(`DELETE FROM sieve_memory WHERE account = ?1 AND hash IN (SELECT hash FROM sieve_memory WHERE account = ?1 ORDER BY until LIMIT ?2)`, account, n-sieveMemoryMax+1); err != nil {
-				return err
-			}
-		}
-		return t.exec(`INSERT INTO sieve_memory (account, hash, until) VALUES (?, ?, ?) ON CONFLICT (account, hash) DO UPDATE SET until = excluded.until`, account, hash, t.now()+int64(d/time.Second))
+		return t.sieveRemember(&m)
 	})
 	return fresh && err == nil, fail("filter's memory", err)
+}
+
+// sieveFresh tells whether a mark is not remembered.
+func (t *tx) sieveFresh(m *SieveMark) (bool, error) {
+	var until int64
+	err := t.db.Row(`SELECT COALESCE(MAX(until), 0) FROM sieve_memory WHERE account = ? AND hash = ?`, m.Account, sieveHash(m.Mark)).Scan(&until)
+	return until <= t.now(), err
+}
+
+// sieveRemember remembers a mark, unless its account is gone.
+func (t *tx) sieveRemember(m *SieveMark) error {
+	if _, err := t.account(m.Account); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var n int
+	if err := t.db.Row(`SELECT COUNT(*) FROM sieve_memory WHERE account = ?`, m.Account).Scan(&n); err != nil {
+		return err
+	}
+	if err := t.exec(`DELETE FROM sieve_memory WHERE account = ? AND until <= ?`, m.Account, t.now()); err != nil {
+		return err
+	}
+	if n >= sieveMemoryMax {
+		if err := t.exec(`DELETE FROM sieve_memory WHERE account = ?1 AND hash IN (SELECT hash FROM sieve_memory WHERE account = ?1 ORDER BY until LIMIT ?2)`, m.Account, n-sieveMemoryMax+1); err != nil {
+			return err
+		}
+	}
+	return t.exec(`INSERT INTO sieve_memory (account, hash, until) VALUES (?, ?, ?) ON CONFLICT (account, hash) DO UPDATE SET until = excluded.until`,
+		m.Account, sieveHash(m.Mark), t.now()+int64(m.For/time.Second))
 }

@@ -38,6 +38,8 @@ type Upload struct {
 	arrival *Arrival      // Arrived was called
 	settles *Outcome      // Settles was called
 	sentOn  map[int64]int // SentOn was called
+	notices []Notice      // Tells was called
+	marks   []SieveMark   // Remembers was called
 	bare    bool          // mail that goes into no mailbox: its index is not kept
 	index   *mime.Index
 
