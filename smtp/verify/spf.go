@@ -46,9 +46,12 @@ func (v *Verifier) spf(ctx context.Context, m Message, helo, local, domain strin
 	}
 	// The library takes what stands behind the first "@" for the domain; a quoted local part may have some of its own.
 	local = strings.ReplaceAll(local, "@", "?")
-	result, err := spf.CheckHostWithSender(net.IP(m.Remote.AsSlice()), helo, local+"@"+domain, spf.WithContext(ctx), spf.WithResolver(spfResolver{v.resolver}))
+	resolver := &spfResolver{resolver: v.resolver}
+	result, err := spf.CheckHostWithSender(net.IP(m.Remote.AsSlice()), helo, local+"@"+domain, spf.WithContext(ctx), spf.WithResolver(resolver))
 	out := SPF{Status: Status(result), Domain: domain}
 	switch {
+	case resolver.fault != "" && out.Status != TempError:
+		out.Status, out.Reason = PermError, resolver.fault
 	case err == nil && out.Status == Neutral:
 		out.Mechanism = "default" // RFC 7208 section 4.7
 	case err == nil:
@@ -66,25 +69,34 @@ func (v *Verifier) spf(ctx context.Context, m Message, helo, local, domain strin
 	return out
 }
 
-// spfResolver is our resolver as the library wants it: that of package net.
-type spfResolver struct{ resolver dns.Resolver }
+// spfResolver is our resolver as the library wants it: that of package net. It is for one check, whose look-ups come one after the other.
+type spfResolver struct {
+	resolver dns.Resolver
+	fault    string // of the first policy whose syntax is wrong; "": there was none
+}
 
-func (r spfResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
+// LookupTXT gives the library policies, its own and those of include and redirect, and looks at their syntax.
+func (r *spfResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	texts, _, err := r.resolver.LookupTXT(ctx, absolute(name))
+	for _, t := range texts {
+		if r.fault == "" && isSPF(t) {
+			r.fault = spfFault(t)
+		}
+	}
 	return texts, netError(err)
 }
 
-func (r spfResolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
+func (r *spfResolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
 	hosts, _, err := r.resolver.LookupMX(ctx, absolute(name))
 	return hosts, netError(err)
 }
 
-func (r spfResolver) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
+func (r *spfResolver) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
 	all, _, err := r.resolver.LookupIPAddr(ctx, absolute(name))
 	return all, netError(err)
 }
 
-func (r spfResolver) LookupAddr(ctx context.Context, address string) ([]string, error) {
+func (r *spfResolver) LookupAddr(ctx context.Context, address string) ([]string, error) {
 	names, _, err := r.resolver.LookupAddr(ctx, address)
 	return names, netError(err)
 }

@@ -123,6 +123,25 @@ func TestSPFResults(t *testing.T) {
 		"v=spf1 a:none.test ?all":                            Neutral,
 		"v=spf1 mx:null.test ?all":                           Neutral,
 		"v=spf1 what -all":                                   PermError,
+		"v=spf1 +all what":                                   PermError,
+		"v=spf1 ip4:192.0.2.10 a:example.com/33 -all":        PermError,
+		"v=spf1 ip4:192.0.2.10/032 -all":                     PermError,
+		"v=spf1 a/08 -all":                                   PermError,
+		"v=spf1 +all ip4:2001:db8::1":                        PermError,
+		"v=spf1 +all ip6:192.0.2.10":                         PermError,
+		"v=spf1 +all ip6:::ffff:192.0.2.10":                  Pass,
+		"v=spf1 +all a:com":                                  PermError,
+		"v=spf1 +all a:192.0.2.10":                           PermError,
+		"v=spf1 +all a:com.":                                 PermError,
+		"v=spf1 +all x=%{":                                   PermError,
+		"v=spf1 +all redirect=a.test redirect=b.test":        PermError,
+		"v=spf1 +all exp=a.test exp=b.test":                  PermError,
+		"v=spf1 +all include:":                               PermError,
+		"v=spf1 include:late.test -all":                      PermError,
+		"v=spf1 redirect=late.test":                          PermError,
+		"v=spf1 ip4:192.0.2.10 include:late.test -all":       Pass,
+		"v=spf1 +all accredit=x mxx=%{d} ptr.=":              Pass,
+		"v=spf1 +all EXP=a.test REDIRECT=b.test":             Pass,
 		"v=spf1 all:x ?all":                                  PermError,
 		"v=spf1 all/8":                                       PermError,
 		"v=spf1 ip4:192.0.2 -all":                            PermError,
@@ -158,6 +177,7 @@ pass.test. TXT "v=spf1 ip4:192.0.2.10"
 fail.test. TXT "v=spf1 -all"
 soft.test. TXT "v=spf1 ~all"
 bad.test.  TXT "v=spf1 what"
+late.test. TXT "v=spf1 +all what"
 null.test. MX 0 .
 joe.192.0.2.10.macro.test. A 127.0.0.2
 `)
