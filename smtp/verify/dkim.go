@@ -137,17 +137,22 @@ func (v *Verifier) verify(ctx context.Context, all []*signature, fields []Header
 		body.Reader = io.NewSectionReader(m.Body, 0, m.Size)
 	}
 	var mu sync.Mutex
-	silent := map[string]bool{} // names about which the DNS did not answer
+	silent := map[string]bool{}  // names about which the DNS did not answer
+	flags := map[string]string{} // t= of the keys
 	found, err := dkim.VerifyWithOptions(io.MultiReader(head, body), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
 		texts, err := keyText(ctx, v.resolver, name)
-		if err != nil && !dns.IsNotFound(err) {
-			mu.Lock()
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err != nil && !dns.IsNotFound(err):
 			silent[strings.ToLower(name)] = true
-			mu.Unlock()
+		case len(texts) > 0:
+			flags[strings.ToLower(name)] = keyFlags(texts[0])
 		}
 		return texts, netError(err)
 	}})
 	for i, s := range all {
+		name := strings.ToLower(s.Selector + "._domainkey." + s.Domain)
 		switch {
 		case !s.open:
 		case body.err == errEmpty:
@@ -157,7 +162,8 @@ func (v *Verifier) verify(ctx context.Context, all []*signature, fields []Header
 		case len(found) != len(all) || found[i].Err == nil && !sameDomain(found[i].Domain, s.Domain):
 			s.end(PermError, "the signatures cannot be told apart")
 		default:
-			s.decide(found[i].Err, silent[strings.ToLower(s.Selector+"._domainkey."+s.Domain)])
+			s.decide(found[i].Err, silent[name])
+			s.obey(flags[name])
 		}
 	}
 }
@@ -258,6 +264,27 @@ func (s *signature) decide(err error, silent bool) {
 		s.end(Fail, printable(strings.TrimPrefix(err.Error(), "dkim: "), 200))
 	}
 }
+
+// obey applies t= of the key (RFC 6376 section 3.6.1) to what was found.
+func (s *signature) obey(flags string) {
+	switch {
+	case flagged(flags, "s") && s.Status == Pass && s.Identity != "":
+		s.end(PermError, "the key wants i= to be d=")
+	case flagged(flags, "y") && (s.Status == Fail || s.Status == PermError):
+		s.end(Neutral, "the domain tests DKIM: "+s.Reason) // as if it were not signed; a signature that holds proves what any other does
+	}
+}
+
+// keyFlags is t= of a key's record, without white space; "" when there is none.
+func keyFlags(record string) string {
+	t, err := parseTags([]byte(record))
+	if err != nil {
+		return "" // the library says what it makes of it
+	}
+	return noFWS(t["t"])
+}
+
+func flagged(flags, flag string) bool { return slices.Contains(strings.Split(flags, ":"), flag) }
 
 // keyText asks for a key's record. RFC 6376 section 6.1.2: with several it is ours to choose: the first one that may be a key.
 func keyText(ctx context.Context, resolver dns.Resolver, name string) ([]string, error) {

@@ -157,7 +157,7 @@ func TestDKIMRules(t *testing.T) {
 	for name, text := range map[string]string{
 		"k": good, "bare": p, "revoked": "v=DKIM1; p=", "late": p + "; v=DKIM1", "old": "v=DKIM2; " + p, "nop": "v=DKIM1; k=rsa", "spf": "v=spf1 -all",
 		"sha1": "v=DKIM1; h=sha1; " + p, "both": "v=DKIM1; h=sha1 : sha256 ; " + p, "notmail": "v=DKIM1; s=tlsrpt; " + p, "mail": "v=DKIM1; s=x:email; " + p,
-		"strict": "v=DKIM1; t=y:s; " + p, "ed": record(t, keys.ed), "broken": "v=DKIM1; p=AAAA", "base64": "v=DKIM1; p=***", "kind": "v=DKIM1; k=dsa; " + p,
+		"strict": "v=DKIM1; t=y:s; " + p, "only": "v=DKIM1; t= s ; " + p, "test": "v=DKIM1; t=y; " + p, "ed": record(t, keys.ed), "broken": "v=DKIM1; p=AAAA", "base64": "v=DKIM1; p=***", "kind": "v=DKIM1; k=dsa; " + p,
 		"twice": "v=DKIM1; " + p + "; " + p, "long": "v=DKIM1; n=" + strings.Repeat("x", 5000) + "; " + p, "shorted": "v=DKIM1; k=ed25519; p=AAAA", "notes": "v=DKIM1; n=hello; g=*; x=y; " + p + ";",
 	} {
 		d.Text(name+"._domainkey.example.org", text)
@@ -191,6 +191,12 @@ func TestDKIMRules(t *testing.T) {
 		{base + "s=mail", Pass, ""},
 		{base + "s=notes", Pass, ""},
 		{base + "s=strict; i=joe@example.org", Pass, ""},
+		{base + "s=strict; i=joe@sub.example.org", PermError, "i="},
+		{base + "s=only; i=joe@sub.example.org", PermError, "i="},
+		{base + "s=only", Pass, ""},
+		{base + "s=test; i=joe@sub.example.org", Pass, ""},
+		{strings.Replace(base, whole, "bh="+bh(5), 1) + "s=test", Neutral, "tests"},
+		{strings.Replace(base, whole, "bh="+bh(5), 1) + "s=strict", Neutral, "tests"},
 		{base + "s=k; i=joe@sub.example.org", Pass, ""},
 		{base + "s=k; i=@example.org", Pass, ""},
 		{base + "s=k; i=joe@other.org", PermError, "i="},
@@ -249,6 +255,12 @@ func TestDKIMRules(t *testing.T) {
 		right := len(got) == 1 && (got[0].Status == c.want || c.want != Pass && c.want != TempError && got[0].Status != Pass && got[0].Status != TempError)
 		if !right || c.want == Pass != (got[0].Reason == "") {
 			t.Errorf("%s: %+v, want %s %s", c.tags, got, c.want, c.why)
+		}
+	}
+	broken := strings.Replace(base, whole, "bh="+bh(5), 1)
+	for selector, want := range map[string]Status{"k": Fail, "test": Neutral} { // RFC 6376 section 3.6.1: a domain that tests fails nothing
+		if got := dkimOf(t, v, forge(t, text, keys.rsa, broken+"s="+selector)+text); got[0].Status != want {
+			t.Errorf("%s: %+v", selector, got)
 		}
 	}
 	for _, field := range []string{"DKIM-Signature: garbage\r\n", "DKIM-Signature: v=1; v=1\r\n", "DKIM-Signature:\r\n", "dkim-signature : " + base + "s=k; b=***\r\n", "DKIM-Signature: " + base + "s=k; b=AAAA\r\n"} {
