@@ -151,8 +151,9 @@ func mailText(i int, from string, size int) string {
 
 // mailSink is a server of somebody else's that takes everything and keeps nothing.
 type mailSink struct {
-	addr  string
-	count atomic.Int64
+	addr   string
+	count  atomic.Int64
+	signed atomic.Int64 // of those, with a DKIM-Signature
 }
 
 func startMailSink(t *testing.T) *mailSink {
@@ -195,6 +196,7 @@ func (s *mailSink) serve(conn net.Conn) {
 		case "DATA":
 			say("354 go on")
 			w.Flush()
+			signed := false
 			for {
 				line, err := r.ReadSlice('\n')
 				if err != nil && err != bufio.ErrBufferFull {
@@ -203,6 +205,10 @@ func (s *mailSink) serve(conn net.Conn) {
 				if bytes.Equal(line, []byte(".\r\n")) {
 					break
 				}
+				signed = signed || bytes.HasPrefix(line, []byte("DKIM-Signature:"))
+			}
+			if signed {
+				s.signed.Add(1)
 			}
 			s.count.Add(1)
 			say("250 2.0.0 taken")

@@ -256,7 +256,16 @@ const opendkimSelector = "odk"
 // startOpenDKIM starts one that knows the public keys of others: names such as s1._domainkey.example.test with their records.
 func startOpenDKIM(t *testing.T, domain string, known map[string]string) *opendkim {
 	t.Helper()
-	o := &opendkim{t: t, dir: openDir(t), domain: domain, addr: "inet:" + strconv.Itoa(freePort(t)) + "@127.0.0.1"}
+	o := startOpenDKIMAt(t, domain, known, openDir(t), "inet:"+strconv.Itoa(freePort(t))+"@127.0.0.1")
+	port, _, _ := strings.Cut(strings.TrimPrefix(o.addr, "inet:"), "@")
+	waitForPort(t, "127.0.0.1:"+port)
+	return o
+}
+
+// startOpenDKIMAt starts one on a socket as its configuration names them, and does not wait for it.
+func startOpenDKIMAt(t *testing.T, domain string, known map[string]string, dir, socket string) *opendkim {
+	t.Helper()
+	o := &opendkim{t: t, dir: dir, domain: domain, addr: socket}
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -295,8 +304,6 @@ Syslog no
 	out := &output{wake: make(chan struct{}, 1)}
 	o.cmd.Stdout, o.cmd.Stderr = out, out
 	startOwned(t, o.cmd, out)
-	port, _, _ := strings.Cut(strings.TrimPrefix(o.addr, "inet:"), "@")
-	waitForPort(t, "127.0.0.1:"+port)
 	return o
 }
 
