@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/packetboat/packetboat/auth/session"
 	"github.com/packetboat/packetboat/storage"
@@ -29,7 +30,8 @@ type client struct {
 	mail    *transaction     // between MAIL and the end of the message
 	errors  int              // commands that were wrong
 	notes   int16            // refusals that the journal was told
-	unknown int16            // recipients that there are not
+	unknown int16            // recipients that there are not, or that are refused for good for another reason
+	work    int32            // commands since the last message
 	told    *told            // what a front end said of its client; nil: nothing
 
 	// For the engine.
@@ -45,6 +47,31 @@ type client struct {
 
 // maxErrors is how many wrong commands a connection may send.
 const maxErrors = 20
+
+const (
+	// maxWork is how many commands may come before the end of a message, beside its recipients. It is more than anybody needs; a client that goes on is
+	// not closed, as some that keep a connection do nothing else for hours, but is served one command in each pace.
+	maxWork = 1000
+	pace    = 10 * time.Millisecond
+)
+
+// labour counts a command, and waits when there were too many.
+func (c *client) labour() {
+	if c.work++; int(c.work) <= maxWork+c.srv.o.MaxRecipients {
+		return
+	}
+	c.work-- // it stays where it is
+	if err := c.wire.flush(); err != nil {
+		c.over = true
+		return
+	}
+	t := time.NewTimer(pace)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.context().Done():
+	}
+}
 
 // answer sends a reply of one line.
 func (c *client) answer(r *reply) {

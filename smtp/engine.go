@@ -64,6 +64,7 @@ func (s *engineSession) Rcpt(string, *gosmtp.RcptOptions) error {
 func (s *engineSession) Data(io.Reader) error {
 	c := s.c
 	c.feed = []byte(".\r\n")
+	c.work = 0
 	k := c.chunk
 	c.chunk = nil
 	m := &message{src: &c.wire, dots: k == nil, strict: c.srv.o.BareNewline == Reject, limit: c.srv.o.MaxMessage}

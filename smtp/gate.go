@@ -70,6 +70,7 @@ func (c *client) Read(p []byte) (int, error) {
 		}
 		verb, arg, err := c.command()
 		if err == nil {
+			c.labour()
 			c.dispatch(verb, arg)
 		}
 	}

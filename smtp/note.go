@@ -29,23 +29,27 @@ type Note struct {
 }
 
 const (
-	// noteRecipients are the recipients that a note names, and notesMax the refusals of one session that are written down: the journal is for all.
+	// noteRecipients are the recipients that a note names, and notesMax the refusals of one session that are written down: journal and log are for all, and
+	// who is refused could fill them with what a line on the wire costs.
 	noteRecipients = 10
 	notesMax       = 20
 )
 
 // refused notes a refusal that somebody may ask about. Its text ends with the session's id, by which the log and `packetboat why` tell more.
 func (c *client) refused(r *reply) *reply {
-	c.log.Info("refused", "reply", r.Error(), "account", c.ses.Account().Name)
-	action := "refused"
-	if r.code/100 == 4 {
-		action = "deferred"
-	}
 	if c.notes < notesMax {
 		c.notes++
+		action := "refused"
+		if r.code/100 == 4 {
+			action = "deferred"
+		}
+		c.log.Info("refused", "reply", r.Error(), "account", c.ses.Account().Name)
 		n := c.note(action)
 		n.Reply = r.Error()
 		c.journal(n)
+		if c.notes == notesMax {
+			c.log.Info("further refusals of this session are not told", "refusals", notesMax)
+		}
 	}
 	return &reply{r.code, r.enhanced, clean(r.text, maxReply-40) + " (" + c.ses.ID() + ")"}
 }

@@ -17,7 +17,7 @@ type Rate struct {
 // RateOptions are limits for who sends to us.
 type RateOptions struct {
 	Connections, Messages, Recipients, Unknown Rate
-	// UnknownSession is how many unknown recipients a connection may name before it is closed; 0: any number.
+	// UnknownSession is how many unknown recipients, and others that are refused with 550, a connection may name before it is closed; 0: any number.
 	UnknownSession int
 }
 
@@ -193,7 +193,8 @@ func (c *client) mayMail() *reply {
 	return nil
 }
 
-// receive is RCPT with its limits. Who names many that are not there looks for those that are: the connection is closed.
+// receive is RCPT with its limits. Who names many that are not there looks for those that are, and who goes on when it is refused for good is no mail
+// server: the connection is closed.
 func (t *transaction) receive(ctx context.Context, r recipient) *reply {
 	c := t.c
 	j := c.srv.o.Judge
@@ -204,13 +205,16 @@ func (t *transaction) receive(ctx context.Context, r recipient) *reply {
 		return c.refused(say(450, "4.7.1", "%s, try again later", limit))
 	}
 	answer := t.rcpt(ctx, r)
-	if answer.code != 550 || answer.enhanced != "5.1.1" {
+	if answer.code != 550 {
 		return answer
 	}
 	if c.unknown < 1<<14 {
 		c.unknown++
 	}
-	limit := j.rates.over(unknown, c.remote())
+	limit := ""
+	if answer.enhanced == "5.1.1" {
+		limit = j.rates.over(unknown, c.remote())
+	}
 	if n := j.rates.o.UnknownSession; limit == "" && n > 0 && int(c.unknown) > n {
 		limit = "more than " + itoa(n) + " unknown recipients in this session"
 	}

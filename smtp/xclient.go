@@ -59,7 +59,7 @@ func (c *client) xclient(_, arg string) {
 		return
 	}
 	c.forget()
-	c.errors, c.notes, c.unknown = 0, 0, 0 // of another client
+	c.errors, c.notes, c.unknown, c.work = 0, 0, 0, 0 // of another client
 	c.answer(say(220, "", "%s ESMTP Service Ready", c.srv.o.Name))
 	c.feed, c.hush = []byte("RSET\r\n"), 1
 }

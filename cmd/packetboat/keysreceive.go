@@ -93,7 +93,7 @@ var receiveKeys = []key{
 	{"rate.messages", "0", "Messages a minute from one address.", limit(func(c *config) *int { return &c.Rates.Messages.Address })},
 	{"rate.recipients", "0", "Recipients a minute from one address.", limit(func(c *config) *int { return &c.Rates.Recipients.Address })},
 	{"rate.unknown", "200", "Unknown recipients a minute from one address; beyond it the connection is closed, and others of it are not taken for a while.", limit(func(c *config) *int { return &c.Rates.Unknown.Address })},
-	{"rate.unknown_session", "100", "Unknown recipients of one connection.", limit(func(c *config) *int { return &c.Rates.UnknownSession })},
+	{"rate.unknown_session", "100", "Recipients of one connection that are unknown, or refused for another reason that lasts (relaying).", limit(func(c *config) *int { return &c.Rates.UnknownSession })},
 	{"rate.network_connections", "0", "Connections a minute from one network (IPv4: a /24, IPv6: a /48).", limit(func(c *config) *int { return &c.Rates.Connections.Network })},
 	{"rate.network_messages", "0", "Messages a minute from one network.", limit(func(c *config) *int { return &c.Rates.Messages.Network })},
 	{"rate.network_recipients", "0", "Recipients a minute from one network.", limit(func(c *config) *int { return &c.Rates.Recipients.Network })},
