@@ -75,10 +75,10 @@ func TestTLSResults(t *testing.T) {
 	if due, err := s.TLSReportsDue(ctx, 1, "a.example", 10); err != nil || len(due) != 1 || due[0] != "c.example" {
 		t.Error(due, err)
 	}
-	if err := s.DropTLSResults(ctx, 1, "c.example"); err != nil {
+	if err := s.Reported(ctx, ReportTLS, 1, "c.example", time.Time{}); err != nil {
 		t.Error(err)
 	}
-	if err := s.DropTLSResults(ctx, 1, ""); err != nil {
+	if err := s.DropReports(ctx, ReportTLS, 1); err != nil {
 		t.Error(err)
 	}
 	if due, err := s.TLSReportsDue(ctx, 2, "", 10); err != nil || len(due) != 1 {

@@ -89,13 +89,3 @@ func (s *Store) TLSResults(ctx context.Context, day int64, domain string) (map[T
 	}
 	return all, fail("tls results", rows.Err())
 }
-
-// DropTLSResults forgets the results of a domain and day: they were reported, or nobody wants them. "" means every domain, and days up to this one.
-func (s *Store) DropTLSResults(ctx context.Context, day int64, domain string) error {
-	return fail("tls results", s.do(ctx, func(t *tx) error {
-		if domain == "" {
-			return t.exec(`DELETE FROM tls_result WHERE day <= ?`, day)
-		}
-		return t.exec(`DELETE FROM tls_result WHERE day = ? AND domain = ?`, day, domain)
-	}))
-}
