@@ -34,6 +34,7 @@ type control struct {
 
 	domainAdded func(context.Context) // nil: nobody is to know
 	retried     func()                // before mail in the queue becomes due; nil: no worker runs
+	reporters   []reporter            // who sends reports to other domains; none: no server runs
 
 	config *config
 	chain  func() []*x509.Certificate // of the server; nil when there is none yet
@@ -162,6 +163,8 @@ func (c *control) handler() http.Handler {
 	handle("GET /suppressions", c.suppressions)
 	handle("POST /suppressions", c.suppress)
 	handle("DELETE /suppressions", c.unsuppress)
+	handle("GET /reports", c.reports)
+	handle("POST /reports", c.sendReports)
 	handle("GET /mailboxes", c.mailboxes)
 	handle("GET /index", c.index)
 	handle("POST /index", c.reindex)

@@ -33,9 +33,10 @@ var policy = map[string][]string{
 	// L2: the door, the view
 	"auth":          {"auth/session", "storage"},
 	"storage/vfs":   {"storage", "storage/mime"},
-	"smtp/outbound": {"auth/session", "storage", "storage/mime", "smtp/dsn", "smtp/verify", "smtp/resolve"},
+	"smtp/outbound": {"auth/session", "storage", "storage/mime", "smtp/dsn", "smtp/verify", "smtp/resolve", "smtp/report"},
 	"smtp/sieve":    {"storage", "storage/mime"},
 	"smtp/webhook":  {"storage"},
+	"smtp/report":   {"storage", "smtp/verify"}, // reports to other domains
 	// L3: servers, never one another
 	"imap/wire":        {},
 	"imap/deflate":     {},
@@ -45,7 +46,7 @@ var policy = map[string][]string{
 	"console":          {"auth", "auth/session", "storage"},
 	"ftp":              {"auth", "auth/session", "storage", "storage/vfs"},
 	// L4: wires all
-	"cmd/packetboat": {"auth", "auth/session", "storage", "storage/vfs", "imap", "smtp", "smtp/resolve", "smtp/verify", "smtp/outbound", "smtp/dsn", "smtp/sieve", "smtp/webhook", "smtp/managesieve", "console", "ftp"},
+	"cmd/packetboat": {"auth", "auth/session", "storage", "storage/vfs", "imap", "smtp", "smtp/resolve", "smtp/verify", "smtp/outbound", "smtp/report", "smtp/dsn", "smtp/sieve", "smtp/webhook", "smtp/managesieve", "console", "ftp"},
 	// for tests only
 	"auth/session/sessiontest": {"auth/session"},
 	"storage/storagetest":      {"storage"},

@@ -35,6 +35,14 @@ func startWorld(t *testing.T) *world {
 	w := &world{t: t, dns: resolvetest.New(t), port: base + 25}
 	w.alpha = w.boat("alpha.test", alphaHost, base)
 	w.beta = w.boat("beta.test", betaHost, base)
+	w.settle()
+	return w
+}
+
+// settle gives the packetboats their accounts and everybody a zone, and starts the third.
+func (w *world) settle() {
+	t := w.t
+	t.Helper()
 	w.account(w.alpha, "ann@alpha.test", annPassword)
 	w.account(w.alpha, "carl@alpha.test", annPassword)
 	w.account(w.beta, "bob@beta.test", joePassword)
@@ -60,7 +68,6 @@ func startWorld(t *testing.T) *world {
 		"smtpd_milters = "+w.dkim.milter(), "non_smtpd_milters = "+w.dkim.milter())
 	w.dns.Set(fmt.Sprintf("third.test. MX 10 mx.third.test.\nmx.third.test. A %s\nthird.test. TXT \"v=spf1 ip4:%[1]s -all\"\nmx.third.test. TXT \"v=spf1 a -all\"\n_dmarc.third.test. TXT \"v=DMARC1; p=reject\"\n%[2]s PTR mx.third.test.\n", thirdHost, reverse(thirdHost)))
 	w.dns.Text(opendkimSelector+"._domainkey.third.test", w.dkim.publicText)
-	return w
 }
 
 // boat starts a packetboat for a domain on an address, with more arguments.

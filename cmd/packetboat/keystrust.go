@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/packetboat/packetboat/storage"
 )
 
 // trustConfig is what the configuration says about signing mail and securing the way to other servers.
@@ -18,6 +20,9 @@ type trustConfig struct {
 	OutboundMTASTSPort int
 	OutboundDANE       bool
 	OutboundTLSReports bool
+
+	ReportsFrom    string
+	ReportsPrivate bool
 }
 
 var trustKeys = []key{
@@ -52,6 +57,17 @@ var trustKeys = []key{
 	{"outbound.mta_sts_port", "443", "The port where these policies are. Other values are for tests.", func(c *config, v string) error { return intInto(&c.OutboundMTASTSPort, v, 1, 65535) }},
 	{"outbound.dane", "on", "Check the certificates of other servers by their TLSA records (DANE), where the resolver validates (dns.trust_ad): on or off.", onOff(func(c *config) *bool { return &c.OutboundDANE })},
 	{"outbound.tls_reports", "on", "Count how TLS with other domains' servers went, and send daily reports to those that ask for them (TLSRPT): on or off.", onOff(func(c *config) *bool { return &c.OutboundTLSReports })},
+
+	{"reports.from", "", "The address that reports to other domains come from (about TLS, and of DMARC), of a domain of ours, e.g. dmarc@example.org. Empty: postmaster of the default domain.", func(c *config, v string) error {
+		if c.ReportsFrom = v; v == "" {
+			return nil
+		}
+		if _, _, err := storage.ParseAddress(v); err != nil || strings.ContainsAny(v, " <>,\"\\") {
+			return fmt.Errorf("%q is no address", v)
+		}
+		return nil
+	}},
+	{"reports.private_addresses", "off", "Post reports by HTTPS to sites at private and loopback addresses too, which another's record may name: on or off. For networks of your own.", onOff(func(c *config) *bool { return &c.ReportsPrivate })},
 }
 
 func onOff(field func(*config) *bool) func(*config, string) error {

@@ -108,7 +108,7 @@ and on a stopped one alike.`,
 	f.StringVar(&p.flags.data, "data", "", "data `folder` (default ./packetboat-data, environment PACKETBOAT_DATA)")
 	f.StringArrayVar(&p.flags.set, "set", nil, "override a key of packetboat.toml, `section.key=value`; repeatable")
 	f.BoolVar(&p.json, "json", false, "print JSON")
-	root.AddCommand(p.serveVerb(), p.accountVerb(), p.tokenVerb(), p.domainVerb(), p.sessionVerb(), p.whyVerb(), p.mailboxVerb(), p.mountVerb(), p.aliasVerb(), p.groupVerb(), p.forwardVerb(), p.sieveVerb(), p.queueVerb(), p.suppressVerb(), p.webhookVerb(), p.configVerb(), p.doctorVerb(), p.healthVerb(), p.versionVerb())
+	root.AddCommand(p.serveVerb(), p.accountVerb(), p.tokenVerb(), p.domainVerb(), p.sessionVerb(), p.whyVerb(), p.mailboxVerb(), p.mountVerb(), p.aliasVerb(), p.groupVerb(), p.forwardVerb(), p.sieveVerb(), p.queueVerb(), p.suppressVerb(), p.reportVerb(), p.webhookVerb(), p.configVerb(), p.doctorVerb(), p.healthVerb(), p.versionVerb())
 	return root
 }
 

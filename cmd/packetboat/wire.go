@@ -178,7 +178,7 @@ func (h *house) start() (err error) {
 	h.runWebhook(background, hook)
 	h.spawn("stacks", func() error { return trimStacks(background) })
 	h.api = &http.Server{
-		Handler: (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains, retried: h.worker.Afresh,
+		Handler: (&control{store: h.store, tree: h.tree, door: h.door, registry: h.registry, running: true, started: h.started, doctor: h.ftpDoctor, domainAdded: h.coverDomains, retried: h.worker.Afresh, reporters: h.reporters(),
 			config: h.config, chain: h.certs.chain, logger: h.logger}).handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,

@@ -16,6 +16,7 @@ func (h *house) openTrust(ctx context.Context) error {
 	h.policies = outbound.NewPolicies(h.store, h.resolver, outbound.PolicyOptions{
 		Logger: h.logger, Roots: roots, Port: c.OutboundPort, HTTPSPort: c.OutboundMTASTSPort,
 		NoSTS: !c.OutboundMTASTS, NoDANE: !c.OutboundDANE, NoReports: !c.OutboundTLSReports,
+		ReportsFrom: c.ReportsFrom, AnyAddress: c.ReportsPrivate,
 	})
 	h.signer = outbound.NewSigner(h.store, outbound.SignOptions{
 		Logger: h.logger, Name: c.Hostname, Resolver: h.resolver, Expire: c.DKIMExpire, Rotate: c.DKIMRotate, NoSign: !c.DKIMSign, NoSeal: !c.ARCSeal,

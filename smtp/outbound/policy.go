@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/mjl-/mox/dane"
@@ -30,6 +31,8 @@ type PolicyOptions struct {
 
 	HTTPSPort  int  // where MTA-STS policies are fetched; 0 means 443
 	AnyAddress bool // reports are posted to addresses that are not public too
+
+	ReportsFrom string // the address that reports come from, of a domain of ours; "" means postmaster of the first one
 }
 
 // Policies say how much a connection to another domain's server has to prove before mail goes over it: nothing (opportunistic TLS), a certificate
@@ -40,6 +43,8 @@ type Policies struct {
 	o        PolicyOptions
 	fetches  fetches
 	counts   counts
+
+	reporting sync.Mutex // held while results are written down or reported
 }
 
 // NewPolicies makes them. The resolver's word about what is authentic (DNSSEC) is believed.

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
@@ -22,6 +19,7 @@ import (
 	"github.com/mjl-/mox/dns"
 	"github.com/mjl-/mox/tlsrpt"
 
+	"github.com/packetboat/packetboat/smtp/report"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -45,7 +43,7 @@ func (p *Policies) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			if err := p.flush(last); err != nil {
+			if err := p.Flush(last); err != nil {
 				p.o.Logger.Error("cannot write down results of tls", "error", err)
 			}
 			cancel()
@@ -53,7 +51,7 @@ func (p *Policies) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		now := p.o.Now()
-		if err := p.flush(ctx); err != nil {
+		if err := p.Flush(ctx); err != nil {
 			p.o.Logger.Error("cannot write down results of tls", "error", err)
 		}
 		if now.Sub(refreshed) >= refreshEvery {
@@ -76,72 +74,125 @@ func (p *Policies) Run(ctx context.Context) error {
 }
 
 // reportAll reports what is there of a day and of the one before, to those who want it, and forgets it. What could not be reported for days is forgotten too.
-func (p *Policies) reportAll(ctx context.Context, day int64) (err error) {
+func (p *Policies) reportAll(ctx context.Context, day int64) error {
 	if p.o.NoReports {
-		return p.store.DropTLSResults(ctx, day, "")
+		return p.store.DropReports(ctx, storage.ReportTLS, day)
 	}
-	for d := day - reportKept + 1; d <= day; d++ {
+	_, err := p.reportDays(ctx, day-reportKept+1, day, "")
+	return errors.Join(err, p.store.DropReports(ctx, storage.ReportTLS, day-reportKept))
+}
+
+// SendReports sends the reports of all that was counted up to now, of one domain or ("") of all: days that are over, and what there is of this one, whose report at its
+// end begins where this one ends. An error means that some could not be sent and are tried again; what was sent is told with it.
+func (p *Policies) SendReports(ctx context.Context, domain string) ([]report.Sent, error) {
+	if err := p.Flush(ctx); err != nil {
+		return nil, err
+	}
+	today := storage.TLSDay(p.o.Now())
+	return p.reportDays(ctx, today-reportKept, today, domain)
+}
+
+// Flush writes down what was counted and is not in the store yet.
+func (p *Policies) Flush(ctx context.Context) error {
+	p.reporting.Lock()
+	defer p.reporting.Unlock()
+	return p.flush(ctx)
+}
+
+// reportDays sends the reports of some days. While it does nothing is added to them.
+func (p *Policies) reportDays(ctx context.Context, first, last int64, only string) (sent []report.Sent, err error) {
+	p.reporting.Lock()
+	defer p.reporting.Unlock()
+	for d := first; d <= last; d++ {
 		for after := ""; ; {
 			domains, listErr := p.store.TLSReportsDue(ctx, d, after, reportBatch)
 			if listErr != nil {
-				return listErr
+				return sent, listErr
 			}
 			if len(domains) == 0 {
 				break
 			}
 			for _, domain := range domains {
-				after = domain
-				if one := p.report(ctx, d, domain); one != nil {
-					err = one
+				if after = domain; only != "" && domain != only {
+					continue
+				}
+				one, oneErr := p.report(ctx, d, domain)
+				sent = append(sent, one)
+				if oneErr != nil {
+					err = oneErr
 				}
 				if ctx.Err() != nil {
-					return ctx.Err()
+					return sent, ctx.Err()
 				}
 			}
 		}
 	}
-	return errors.Join(err, p.store.DropTLSResults(ctx, day-reportKept, ""))
+	return sent, err
 }
 
 // report sends the report of a domain and day. An error means that it may be tried again.
-func (p *Policies) report(ctx context.Context, day int64, domain string) error {
+func (p *Policies) report(ctx context.Context, day int64, domain string) (report.Sent, error) {
+	sent := report.Sent{Kind: storage.ReportTLS, Domain: domain}
+	done := func(why string, err error, until time.Time) (report.Sent, error) {
+		if sent.Problem = why; err != nil {
+			sent.Problem = err.Error()
+			return sent, err
+		}
+		return sent, p.store.Reported(ctx, storage.ReportTLS, day, domain, until)
+	}
 	d, err := dns.ParseDomain(domain)
 	if err != nil {
-		return p.store.DropTLSResults(ctx, day, domain)
+		return done("no domain name", nil, time.Time{})
 	}
 	record, _, err := tlsrpt.Lookup(ctx, p.o.Logger, p.resolver, d)
 	if errors.Is(err, tlsrpt.ErrDNS) {
-		return err
+		return done("", err, time.Time{})
 	}
 	if err != nil { // RFC 8460 section 3: none, several or a broken one
-		return p.store.DropTLSResults(ctx, day, domain)
+		return done("it asks for none", nil, time.Time{})
 	}
 	results, err := p.store.TLSResults(ctx, day, domain)
 	if err != nil {
-		return err
+		return done("", err, time.Time{})
 	}
-	us, err := p.store.Domains(ctx)
-	if err != nil || len(us) == 0 {
-		return err
+	from, ok, err := report.SenderOf(ctx, p.store, p.o.ReportsFrom)
+	if err != nil || !ok {
+		return done("there is no domain of ours", err, time.Time{})
 	}
-	r := newReport(day, domain, us[0].Name, results)
+	until, err := p.store.ReportedUntil(ctx, storage.ReportTLS, day, domain)
+	if err != nil {
+		return done("", err, time.Time{})
+	}
+	r := newReport(report.PeriodOf(day, until, p.o.Now()), domain, from, results)
+	sent.ID, sent.Begin, sent.End = r.ID, r.Begin, r.End
 	packed, err := r.packed()
 	if err != nil {
-		return err
+		return done("", err, time.Time{})
 	}
 	posts, mails := targetsOf(record)
 	if len(mails) > 0 {
 		if err := p.mailReport(ctx, r, packed, mails); err != nil {
-			return err
+			return done("", err, time.Time{})
 		}
 	}
+	sent.To = mails
+	var problem string
+	var retry error
 	for _, where := range posts {
 		if err := p.postReport(ctx, where, packed); err != nil {
 			p.o.Logger.Info("cannot post a tls report", "domain", domain, "to", where, "error", err)
+			if problem = where + ": " + err.Error(); !errors.Is(err, errPrivate) {
+				retry = err
+			}
+			continue
 		}
+		sent.To = append(sent.To, where)
 	}
-	p.o.Logger.Info("tls report sent", "domain", domain, "id", r.ID)
-	return p.store.DropTLSResults(ctx, day, domain)
+	if len(sent.To) == 0 && retry != nil { // RFC 8460 section 5.5: it is tried again for a day
+		return done("", retry, time.Time{})
+	}
+	p.o.Logger.Info("tls report sent", "domain", domain, "id", r.ID, "to", len(sent.To))
+	return done(problem, nil, r.Rest())
 }
 
 // targetsOf are where a record wants its reports.
@@ -169,18 +220,16 @@ func targetsOf(record *tlsrpt.Record) (posts []string, mails []string) {
 	return posts, mails
 }
 
-// report is one as it is sent (RFC 8460 section 4.4).
-type report struct {
+// tlsReport is one as it is sent (RFC 8460 section 4.4).
+type tlsReport struct {
 	tlsrpt.ReportJSON
-	ID, domain, us string
-	day            int64
-	begin, end     time.Time
+	report.Period
+	ID, domain string
+	from       report.Sender
 }
 
-func newReport(day int64, domain, us string, results map[storage.TLSResult]int64) *report {
-	r := &report{domain: domain, us: us, day: day, begin: time.Unix(day*86400, 0).UTC(), end: time.Unix(day*86400+86399, 0).UTC()}
-	// The same for the same report: one that a crash sends twice can be told.
-	r.ID = fmt.Sprintf("%s.%s@%s", r.begin.Format("2006-01-02"), domain, us)
+func newReport(period report.Period, domain string, from report.Sender, results map[storage.TLSResult]int64) *tlsReport {
+	r := &tlsReport{Period: period, ID: period.ID(domain, from.Domain), domain: domain, from: from}
 	var all tlsrpt.Report
 	for k, n := range results {
 		var pol reported
@@ -204,8 +253,8 @@ func newReport(day int64, domain, us string, results map[storage.TLSResult]int64
 	slices.SortFunc(all.Policies, func(a, b tlsrpt.Result) int {
 		return strings.Compare(string(a.Policy.Type)+" "+a.Policy.Domain, string(b.Policy.Type)+" "+b.Policy.Domain)
 	})
-	all.OrganizationName, all.ContactInfo, all.ReportID = us, "postmaster@"+us, r.ID
-	all.DateRange = tlsrpt.TLSRPTDateRange{Start: r.begin, End: r.end}
+	all.OrganizationName, all.ContactInfo, all.ReportID = from.Domain, from.Address, r.ID
+	all.DateRange = tlsrpt.TLSRPTDateRange{Start: r.Begin, End: r.End}
 	r.ReportJSON = all.Convert()
 	return r
 }
@@ -218,7 +267,7 @@ func emptyNotNil(s []string) []string {
 }
 
 // packed is the report in JSON, compressed.
-func (r *report) packed() ([]byte, error) {
+func (r *tlsReport) packed() ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	if err := json.NewEncoder(z).Encode(r.ReportJSON); err != nil {
@@ -230,57 +279,17 @@ func (r *report) packed() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// mailReport puts a report into the outbox, from where it goes signed as all that is ours. RFC 8460 section 3: it must get there whatever is wrong with TLS, which
-// "TLS-Required: No" says, and how that went is not reported.
-func (p *Policies) mailReport(ctx context.Context, r *report, packed []byte, to []string) error {
-	u, err := p.store.NewMail(ctx, 0, -1)
-	if err != nil {
-		return err
+// mailReport sends a report as mail (RFC 8460 section 5.3). RFC 8460 section 3: it must get there whatever is wrong with TLS, which "TLS-Required: No" says, and how
+// that went is not reported.
+func (p *Policies) mailReport(ctx context.Context, r *tlsReport, packed []byte, to []string) error {
+	m := report.Mail{From: r.from, Name: "TLS reports", To: to, Domain: r.domain, ID: r.ID,
+		Fields: []string{"TLS-Report-Domain: " + r.domain, "TLS-Report-Submitter: " + r.from.Domain, "TLS-Required: No"},
+		Kind:   `multipart/report; report-type="tlsrpt"`,
+		Text: fmt.Sprintf("This is a report on TLS between %s and\r\n%s, from %s\r\nto %s (UTC).\r\nThe TLSRPT record of the domain asks for it.\r\n",
+			r.from.Domain, r.domain, r.Begin.Format(time.DateTime), r.End.Format(time.DateTime)),
+		Attached: "application/tlsrpt+gzip", Filename: r.Filename(r.domain, r.from.Domain, "json.gz"), Data: packed,
 	}
-	if err := r.message(u, packed, to, p.o.Now()); err != nil {
-		u.Abort()
-		return err
-	}
-	// The null sender: nobody need be told when a report gets nowhere.
-	out := storage.Outgoing{}
-	for _, addr := range to {
-		out.UTF8 = out.UTF8 || !onlyASCII(addr)
-		out.Recipients = append(out.Recipients, storage.OutgoingRecipient{Address: addr, Notify: "NEVER"})
-	}
-	if _, err := p.store.Enqueue(ctx, u, []storage.Outgoing{out}, nil); err != nil {
-		u.Abort()
-		return err
-	}
-	return nil
-}
-
-func onlyASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
-}
-
-// message writes the report as mail (RFC 8460 section 5.3).
-func (r *report) message(w io.Writer, packed []byte, to []string, now time.Time) error {
-	boundary := "=_" + rand.Text()
-	from := "postmaster@" + r.us
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "From: \"TLS reports\" <%s>\r\nTo: <%s>\r\n", from, strings.Join(to, ">,\r\n\t<"))
-	fmt.Fprintf(&b, "Subject: Report Domain: %s\r\n\tSubmitter: %s\r\n\tReport-ID: <%s>\r\n", r.domain, r.us, r.ID)
-	fmt.Fprintf(&b, "Date: %s\r\nMessage-ID: <%s.%s>\r\n", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"), strings.ToLower(rand.Text()), r.ID)
-	fmt.Fprintf(&b, "TLS-Report-Domain: %s\r\nTLS-Report-Submitter: %s\r\nTLS-Required: No\r\nAuto-Submitted: auto-generated\r\n", r.domain, r.us)
-	fmt.Fprintf(&b, "MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=\"tlsrpt\";\r\n\tboundary=\"%s\"\r\n\r\n", boundary)
-	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"+
-		"This is a report on TLS between %s and\r\n%s, on %s (UTC).\r\nThe TLSRPT record of the domain asks for it.\r\n\r\n", boundary, r.us, r.domain, r.begin.Format("2006-01-02"))
-	name := fmt.Sprintf("%s!%s!%d!%d.json.gz", r.us, r.domain, r.begin.Unix(), r.end.Unix())
-	fmt.Fprintf(&b, "--%s\r\nContent-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment;\r\n\tfilename=\"%s\"\r\n\r\n", boundary, name)
-	text := base64.StdEncoding.EncodeToString(packed)
-	for len(text) > 0 {
-		n := min(76, len(text))
-		b.WriteString(text[:n] + "\r\n")
-		text = text[n:]
-	}
-	fmt.Fprintf(&b, "--%s--\r\n", boundary)
-	_, err := w.Write(b.Bytes())
-	return err
+	return report.Send(ctx, p.store, m.Bytes(p.o.Now()), r.from.Address, to)
 }
 
 // errPrivate is the error of a post to an address that is no public one: whose domain names it might ask us to knock at our neighbours' doors.

@@ -19,6 +19,7 @@ import (
 	"github.com/mjl-/mox/dns"
 	"github.com/mjl-/mox/tlsrpt"
 
+	"github.com/packetboat/packetboat/smtp/report"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/storagetest"
 )
@@ -96,7 +97,7 @@ func TestReport(t *testing.T) {
 		t.Error("left:", due, err)
 	}
 	from, to, texts := queued(t, store)
-	if len(to) != 2 || from[0] != "" || to[0]+to[1] != "tls@reports.exampleb@x.example" && to[1]+to[0] != "tls@reports.exampleb@x.example" {
+	if len(to) != 2 || from[0] != "postmaster@example.test" || to[0]+to[1] != "tls@reports.exampleb@x.example" && to[1]+to[0] != "tls@reports.exampleb@x.example" {
 		t.Fatal(from, to)
 	}
 	for _, want := range []string{"TLS-Report-Domain: remote.example\r\n", "TLS-Report-Submitter: example.test\r\n", "TLS-Required: No\r\n", "From: \"TLS reports\" <postmaster@example.test>\r\n", "report-type=\"tlsrpt\""} {
@@ -176,7 +177,7 @@ func TestReportPost(t *testing.T) {
 	t.Cleanup(s.Close)
 	where := strings.Replace(s.URL, "127.0.0.1", "reports.example", 1)
 	r := dns.MockResolver{A: map[string][]string{"reports.example.": {"127.0.0.1"}}}
-	rep := newReport(100, "remote.example", "example.test", map[storage.TLSResult]int64{{Policy: `{"t":"sts","d":"remote.example"}`}: 3})
+	rep := newReport(report.PeriodOf(100, time.Time{}, time.Now()), "remote.example", report.Sender{Address: "postmaster@example.test", Domain: "example.test"}, map[storage.TLSResult]int64{{Policy: `{"t":"sts","d":"remote.example"}`}: 3})
 	packed, err := rep.packed()
 	if err != nil {
 		t.Fatal(err)
