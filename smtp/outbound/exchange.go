@@ -243,19 +243,23 @@ func wirePath(address string) (string, bool) {
 	if !ok || local == "" || domain == "" || len(address) > 1000 || !utf8.ValidString(address) {
 		return "", false
 	}
-	quoted := false
+	quoted, escaped := false, false
 	for i := range len(local) {
 		ch := local[i]
-		if ch < ' ' || ch == 0x7f {
+		switch {
+		case ch < ' ' || ch == 0x7f:
 			return "", false
-		}
-		if ch == '"' && (i == 0 || local[i-1] != '\\') {
+		case escaped: // RFC 5321 section 4.1.2: a quoted-pairSMTP
+			escaped = false
+		case quoted && ch == '\\':
+			escaped = true
+		case ch == '"':
 			quoted = !quoted
-		} else if !quoted && strings.IndexByte(" <>()[]:;@,", ch) >= 0 {
+		case !quoted && strings.IndexByte(` <>()[]:;@,\`, ch) >= 0:
 			return "", false
 		}
 	}
-	if quoted || strings.ContainsAny(domain, " <>\"\r\n\t\x00") {
+	if quoted || escaped || strings.ContainsAny(domain, " <>\"\r\n\t\x00") {
 		return "", false
 	}
 	if !ascii(domain) {
