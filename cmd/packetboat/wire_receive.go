@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/smtp/verify"
 )
 
@@ -22,7 +23,7 @@ func (h *house) openJudges() (j judges, err error) {
 		Own: []string{c.Domain}, Logger: h.logger,
 	}
 	if c.Verify || len(c.Lists) > 0 {
-		v := verify.Options{Name: c.Hostname, Logger: h.logger.With("part", "verify")}
+		v := verify.Options{Name: c.Hostname, Logger: h.logger.With("part", "verify"), Glance: resolve.Glance}
 		for _, l := range c.Lists {
 			v.DNSBL = append(v.DNSBL, verify.List{Zone: l.Zone, Score: l.Score})
 		}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -144,6 +146,10 @@ func (r *Resolver) ask(ctx context.Context, q question) (*answer, error) {
 		if a := r.cache.get(q); a != nil {
 			return a, nil
 		}
+		if missed, ok := ctx.Value(glancing{}).(*atomic.Bool); ok {
+			missed.Store(true)
+			return nil, &adns.DNSError{Err: "not known without asking", Name: q.name, IsTemporary: true}
+		}
 		r.mu.Lock()
 		f, ok := r.flights[q]
 		if !ok {
@@ -183,11 +189,21 @@ func (r *Resolver) fly(ctx context.Context, q question, f *flight) (*answer, err
 	return f.answer, f.err
 }
 
+// glancing is the key of a context whose lookups ask nobody.
+type glancing struct{}
+
+// Glance gives a context with which lookups are answered from the cache alone: what is not in it fails. enough tells whether all were; if not, what was
+// made of the answers is worth nothing, and the same has to be done with ctx.
+func Glance(ctx context.Context) (known context.Context, enough func() bool) {
+	missed := &atomic.Bool{}
+	return context.WithValue(ctx, glancing{}, missed), func() bool { return !missed.Load() }
+}
+
 // special answers names that no server is asked for.
 func special(q question) *answer {
 	switch {
 	// RFC 6761 section 6.3: localhost is this machine.
-	case dns.IsSubDomain("localhost.", q.name):
+	case below(q.name, "localhost."):
 		a := &answer{alias: q.name, missing: noData}
 		switch q.kind {
 		case dns.TypeA:
@@ -197,8 +213,14 @@ func special(q question) *answer {
 		}
 		return a
 	// RFC 6761 section 6.4: names below invalid do not exist.
-	case dns.IsSubDomain("invalid.", q.name):
+	case below(q.name, "invalid."):
 		return &answer{alias: q.name, missing: noName}
 	}
 	return nil
+}
+
+// below tells whether a name is a domain or below it.
+func below(name, domain string) bool {
+	rest, ok := strings.CutSuffix(name, domain)
+	return ok && (rest == "" || rest[len(rest)-1] == '.' && !strings.HasSuffix(rest, `\.`))
 }

@@ -336,3 +336,24 @@ func TestLies(t *testing.T) {
 	pc.Close()
 	wait.Wait()
 }
+
+// TestGlance: with its context nobody is asked, and it tells whether that was enough.
+func TestGlance(t *testing.T) {
+	d, r := open(t, Options{})
+	d.Set("known.test. 300 A 192.0.2.1\nother.test. 300 A 192.0.2.2\nlocalhost.test. 300 A 192.0.2.3")
+	if _, _, err := r.LookupIP(t.Context(), "ip4", "known.test."); err != nil {
+		t.Fatal(err)
+	}
+	ctx, enough := Glance(t.Context())
+	for _, name := range []string{"known.test.", "localhost.", "a.localhost."} {
+		if ips, _, err := r.LookupIP(ctx, "ip4", name); err != nil || len(ips) != 1 || !enough() {
+			t.Error(name, ips, err, enough())
+		}
+	}
+	for _, name := range []string{"other.test.", "localhost.test."} {
+		ctx, enough := Glance(t.Context())
+		if _, _, err := r.LookupIP(ctx, "ip4", name); kind(err) != "temporary" || enough() || d.Asked(name, "A") != 0 {
+			t.Error(name, err, enough(), d.Asked(name, "A"))
+		}
+	}
+}

@@ -11,31 +11,29 @@ import (
 	"github.com/mjl-/mox/dns"
 )
 
-// spfBoth checks MAIL FROM and HELO, side by side. RFC 7208 section 2.4: with the null reverse-path, MAIL FROM is postmaster at HELO. Records, macros and the
-// limits of section 4.6.4 are the library's.
-func (v *Verifier) spfBoth(ctx context.Context, m Message) (from, helo SPF) {
-	name := ""
-	if !strings.HasPrefix(m.Helo, "[") {
-		name, _ = asciiDomain(m.Helo)
-	}
-	check := func(local, domain string) SPF { return v.spf(ctx, m, name, local, domain) }
-	if m.MailFrom == "" {
-		helo = check("postmaster", name)
-		return helo, helo
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		helo = check("postmaster", name)
-	}()
+// spfHelo checks HELO, which with the null reverse-path is MAIL FROM too (RFC 7208 section 2.4). Records, macros and the limits of section 4.6.4 are the library's.
+func (v *Verifier) spfHelo(ctx context.Context, m Message) SPF {
+	name := heloDomain(m.Helo)
+	return v.spf(ctx, m, name, "postmaster", name)
+}
+
+// spfFrom checks a MAIL FROM that is not null.
+func (v *Verifier) spfFrom(ctx context.Context, m Message) SPF {
 	local, domain := splitAddress(m.MailFrom)
 	domain, _ = asciiDomain(domain)
 	if local == "" {
 		local = "postmaster" // RFC 7208 section 4.3
 	}
-	from = check(local, domain)
-	<-done
-	return from, helo
+	return v.spf(ctx, m, heloDomain(m.Helo), local, domain)
+}
+
+// heloDomain is the domain of HELO; "" for an address literal.
+func heloDomain(helo string) string {
+	name := ""
+	if !strings.HasPrefix(helo, "[") {
+		name, _ = asciiDomain(helo)
+	}
+	return name
 }
 
 // spf is check_host for one identity.

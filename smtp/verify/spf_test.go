@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -282,4 +283,13 @@ func manyPTR() string {
 		fmt.Fprintf(&b, "1.2.0.192.in-addr.arpa. PTR n%d.a.test.\n", i)
 	}
 	return b.String()
+}
+
+// spfBoth is SPF as Check asks for it.
+func (v *Verifier) spfBoth(ctx context.Context, m Message) (from, helo SPF) {
+	helo = v.spfHelo(ctx, m)
+	if m.MailFrom == "" {
+		return helo, helo
+	}
+	return v.spfFrom(ctx, m), helo
 }

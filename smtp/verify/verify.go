@@ -5,6 +5,8 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,10 @@ type Options struct {
 	Name    string        // of this server, for the macro %{r} of SPF explanations
 	Timeout time.Duration // of a whole Check; 0: 20 s. RFC 7208 section 4.6.4 wants at least that
 	DNSBL   []List        // that are asked for the client's address; 20 at most
+
+	// Glance gives a context with which the resolver answers from what it knows alone, and tells after the lookups whether that was enough (resolve.Glance).
+	// nil: it cannot do that.
+	Glance func(context.Context) (context.Context, func() bool)
 
 	MaxSignatures int // how many DKIM signatures are looked at, those of the author's domain first; 0: 10
 
@@ -45,7 +51,8 @@ func New(resolver dns.Resolver, o Options) *Verifier {
 	return &Verifier{resolver: resolver, options: o, logger: o.Logger, sample: func() int { return rand.IntN(100) }}
 }
 
-// Check finds out everything about a message. It takes as long as the slowest of its parts, and no longer than the time-out.
+// Check finds out everything about a message. It takes as long as the slowest of its parts, and no longer than the time-out. Parts that wait for the DNS or read
+// the body run side by side; one whose answers are known already is not worth a goroutine.
 func (v *Verifier) Check(ctx context.Context, m Message) *Result {
 	ctx, cancel := context.WithTimeout(ctx, v.options.Timeout)
 	defer cancel()
@@ -55,21 +62,57 @@ func (v *Verifier) Check(ctx context.Context, m Message) *Result {
 	authors := readAuthors(fields)
 
 	var work sync.WaitGroup
-	work.Go(func() { r.SPF, r.HELO = v.spfBoth(ctx, m) })
-	work.Go(func() { r.DKIM = v.dkim(ctx, fields, m, authors.domains) })
-	work.Go(func() { r.ARC = v.arc(ctx, fields, m) })
-	work.Go(func() { r.IPRev = v.iprev(ctx, m.Remote) })
-	work.Go(func() { r.DNSBL = v.lists(ctx, m.Remote) })
+	beside := func(takes bool, part func()) {
+		if takes {
+			work.Go(part)
+		} else {
+			part()
+		}
+	}
+	beside(hasSignature(fields), func() { r.DKIM = v.dkim(ctx, fields, m, authors.domains) })
+	beside(hasSeal(fields), func() { r.ARC = v.arc(ctx, fields, m) })
+	beside(len(v.options.DNSBL) > 0, func() { r.DNSBL = v.lists(ctx, m.Remote) })
+	ask := func(part func(context.Context)) {
+		if !v.glance(ctx, part) {
+			work.Go(func() { part(ctx) })
+		}
+	}
+	ask(func(ctx context.Context) { r.HELO = v.spfHelo(ctx, m) })
+	if m.MailFrom != "" {
+		ask(func(ctx context.Context) { r.SPF = v.spfFrom(ctx, m) })
+	}
+	ask(func(ctx context.Context) { r.IPRev = v.iprev(ctx, m.Remote) })
 	policies := make([]dmarcPolicy, len(authors.domains))
 	for i, d := range authors.domains {
-		work.Go(func() { policies[i] = v.policy(ctx, d) })
+		ask(func(ctx context.Context) { policies[i] = v.policy(ctx, d) })
 	}
 	work.Wait()
+	if m.MailFrom == "" {
+		r.SPF = r.HELO // RFC 7208 section 2.4: MAIL FROM is postmaster at HELO then
+	}
 	r.DMARC = v.dmarc(authors, policies, r)
 	for _, l := range r.DNSBL {
 		r.Score += l.Score
 	}
 	return r
+}
+
+// glance runs a part with what the resolver knows already, and tells whether that was enough. If not, it has to run again.
+func (v *Verifier) glance(ctx context.Context, part func(context.Context)) bool {
+	if v.options.Glance == nil {
+		return false
+	}
+	known, enough := v.options.Glance(ctx)
+	part(known)
+	return enough()
+}
+
+func hasSignature(fields []HeaderField) bool {
+	return slices.ContainsFunc(fields, func(f HeaderField) bool { return f.Name == "dkim-signature" })
+}
+
+func hasSeal(fields []HeaderField) bool {
+	return slices.ContainsFunc(fields, func(f HeaderField) bool { return strings.HasPrefix(f.Name, "arc-") })
 }
 
 // arc verifies the chain when there is one.
