@@ -67,7 +67,7 @@ func (p *Policies) sts(ctx context.Context, domain string) stsState {
 	if ok && (known == nil || known.ID != id || !known.Expires.After(now)) {
 		// What was fetched in vain for the same record is left alone for a while; for a new one, too: somebody may change records for sport.
 		if known == nil || now.Sub(known.Tried) >= stsBackoff || known.Body != "" && known.Tried.Equal(known.Fetched) {
-			return p.refresh(ctx, domain, id)
+			return p.refresh(ctx, domain, id, known)
 		}
 	}
 	return stsOf(known, now)
@@ -111,8 +111,9 @@ func (p *Policies) stsRecord(ctx context.Context, domain string) (id string, ok 
 	return r.ID, true
 }
 
-// refresh fetches a policy, or waits for who does already, and says what holds then.
-func (p *Policies) refresh(ctx context.Context, domain, id string) stsState {
+// refresh fetches a policy, or waits for who does already, and says what holds then. was is what the cache said when that was found to be needed, nil for nothing: who did
+// it in between did it for all.
+func (p *Policies) refresh(ctx context.Context, domain, id string, was *storage.STSPolicy) stsState {
 	for {
 		p.fetches.mu.Lock()
 		busy := p.fetches.busy[domain]
@@ -147,6 +148,9 @@ func (p *Policies) refresh(ctx context.Context, domain, id string) stsState {
 		defer func() { <-p.fetches.slot }()
 	case <-ctx.Done():
 		return stsState{}
+	}
+	if known, err := p.store.STSPolicy(ctx, domain); err == nil && (was == nil || !known.Tried.Equal(was.Tried)) {
+		return stsOf(known, p.o.Now())
 	}
 	return p.fetchAndKeep(ctx, domain, id)
 }
@@ -290,7 +294,7 @@ func (p *Policies) refreshAll(ctx context.Context) error {
 			p.putSTS(ctx, *known)
 			continue
 		}
-		p.refresh(ctx, known.Domain, id)
+		p.refresh(ctx, known.Domain, id, known)
 	}
 	return p.store.DropSTSPolicies(ctx, now.Add(-stsRefresh))
 }

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mjl-/adns"
 	"github.com/mjl-/mox/dns"
 
 	"github.com/packetboat/packetboat/storage"
@@ -201,6 +203,45 @@ func TestSTSTogether(t *testing.T) {
 	}
 	close(gate)
 	wg.Wait()
+	if n := site.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// lateTXT answers the first question for TXT records when the test says so.
+type lateTXT struct {
+	dns.Resolver
+	questions atomic.Int64
+	asked     chan struct{}
+	answer    chan struct{}
+}
+
+func (r *lateTXT) LookupTXT(ctx context.Context, name string) ([]string, adns.Result, error) {
+	if r.questions.Add(1) == 1 {
+		close(r.asked)
+		<-r.answer
+	}
+	return r.Resolver.LookupTXT(ctx, name)
+}
+
+// TestSTSMeanwhile: who looked into the cache before another one had fetched the policy, and comes to the fetch behind it, does not fetch it again.
+func TestSTSMeanwhile(t *testing.T) {
+	ca := newAuthority(t)
+	site := newSTSSite(t, ca)
+	site.serve(stsPolicy)
+	mock := dns.MockResolver{TXT: map[string][]string{"_mta-sts.remote.example.": {"v=STSv1; id=1;"}}, A: map[string][]string{"mta-sts.remote.example.": {"127.0.0.1"}}}
+	r := &lateTXT{Resolver: mock, asked: make(chan struct{}), answer: make(chan struct{})}
+	p := NewPolicies(storagetest.New(t), r, PolicyOptions{Roots: ca.pool, HTTPSPort: site.port})
+	late := make(chan stsState)
+	go func() { late <- p.sts(t.Context(), "remote.example") }()
+	<-r.asked
+	if s := p.sts(t.Context(), "remote.example"); s.policy == nil {
+		t.Error("no policy")
+	}
+	close(r.answer)
+	if s := <-late; s.policy == nil {
+		t.Error("no policy for the late one")
+	}
 	if n := site.asked.Load(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
