@@ -73,19 +73,29 @@ const quick = 250 * time.Millisecond
 // enter waits for a place on the wire. Whoever makes us ask many names whose servers do not answer would have all places and stop everybody else's questions: what
 // is slow goes to places of its own, as long as there are some.
 func (r *Resolver) enter(ctx context.Context, q question) (leave func(), err error) {
+	zone := zoneOf(q.name)
+	if err := r.crowds.full(zone, q); err != nil {
+		return nil, err
+	}
 	select {
 	case r.wire <- struct{}{}:
 	case <-ctx.Done():
 		return nil, gaveUp(ctx, q)
 	}
+	if err := r.crowds.full(zone, q); err != nil { // since it waited
+		<-r.wire
+		return nil, err
+	}
 	var mu sync.Mutex
-	place := r.wire
+	place, slow := r.wire, 0
 	timer := time.AfterFunc(quick, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if place == nil {
 			return
 		}
+		slow = 1
+		r.crowds.add(zone, slow)
 		select {
 		case r.slow <- struct{}{}:
 			<-place
@@ -99,6 +109,7 @@ func (r *Resolver) enter(ctx context.Context, q question) (leave func(), err err
 		defer mu.Unlock()
 		<-place
 		place = nil
+		r.crowds.add(zone, -slow)
 	}, nil
 }
 

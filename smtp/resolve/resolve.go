@@ -42,6 +42,7 @@ type Resolver struct {
 	cache   *cache
 	wire    chan struct{} // one slot for each question on the wire
 	slow    chan struct{} // and one for each that has been there for a while
+	crowds  crowds        // whose names those are about
 
 	mu      sync.Mutex
 	flights map[question]*flight
@@ -100,6 +101,7 @@ func New(o Options) *Resolver {
 		cache:   newCache(o.CacheSize, o.Now),
 		wire:    make(chan struct{}, o.Concurrency),
 		slow:    make(chan struct{}, 7*o.Concurrency),
+		crowds:  crowds{slow: map[string]int{}},
 		flights: map[question]*flight{},
 	}
 }

@@ -265,6 +265,49 @@ func TestSlowNames(t *testing.T) {
 	}
 }
 
+// Whoever has us ask any number of names of a domain whose servers do not answer gets some places, and then none: its questions are given up at once.
+func TestCrowd(t *testing.T) {
+	d := resolvetest.New(t)
+	name := func(n int) string { return fmt.Sprintf("n%d.slow.test.", n) }
+	for i := range maxCrowd + 1 {
+		d.Silent(name(i))
+	}
+	d.Set("a.test. TXT x")
+	r := New(Options{Servers: []string{d.Addr()}, Concurrency: 8, Timeout: time.Minute})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	var wait sync.WaitGroup
+	for i := range maxCrowd {
+		wait.Go(func() { r.LookupTXT(ctx, name(i)) })
+	}
+	for r.crowds.full("slow.test", question{}) == nil && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	_, _, err := r.LookupTXT(ctx, name(maxCrowd))
+	if e, ok := errors.AsType[*adns.DNSError](err); !ok || !e.IsTemporary || e.IsNotFound || d.Asked(name(maxCrowd), "TXT") != 0 {
+		t.Errorf("one more: %v, asked %d times", err, d.Asked(name(maxCrowd), "TXT"))
+	}
+	if _, _, err := r.LookupTXT(ctx, "a.test."); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	wait.Wait()
+	if len(r.wire) != 0 || len(r.slow) != 0 || len(r.crowds.slow) != 0 {
+		t.Errorf("%d, %d and %v questions are left", len(r.wire), len(r.slow), r.crowds.slow)
+	}
+}
+
+func TestZoneOf(t *testing.T) {
+	for name, want := range map[string]string{
+		".": "", "com.": "com", "a.example.com.": "example.com", "x.y.example.co.uk.": "example.co.uk", "a.b.test.": "b.test",
+		"2.0.0.127.zen.example.org.": "example.org", "4.3.2.1.in-addr.arpa.": "2.1.in-addr.arpa", "1.in-addr.arpa.": "1.in-addr.arpa",
+		"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.": "8.b.d.0.1.0.0.2.ip6.arpa",
+	} {
+		if got := zoneOf(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 func FuzzName(f *testing.F) {
 	for _, s := range []string{"a.test", "A..b", `a\.b.c.`, "bücher.test", "a b\x00.c", "_x._tcp.y."} {
 		f.Add(s)
