@@ -211,10 +211,7 @@ func (t *transaction) receive(ctx context.Context, r recipient) *reply {
 	if c.unknown < 1<<14 {
 		c.unknown++
 	}
-	limit := ""
-	if answer.enhanced == "5.1.1" {
-		limit = j.rates.over(unknown, c.remote())
-	}
+	limit := j.rates.over(unknown, c.remote())
 	if n := j.rates.o.UnknownSession; limit == "" && n > 0 && int(c.unknown) > n {
 		limit = "more than " + itoa(n) + " unknown recipients in this session"
 	}

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -268,12 +270,21 @@ func (c *client) authenticate(args []argument) ([]byte, *answer) {
 	}
 	last, err := c.dialogue(x, initial)
 	var wrong syntaxError
+	var gone *net.OpError
 	switch {
 	case err == nil:
 	case errors.As(err, &wrong):
 		return nil, no("", "%s", wrong)
+	case err == errTooLong:
+		return nil, no("", "a response is larger than %d bytes", maxLogin)
 	case c.ses.Ending() != nil:
 		return nil, &answer{"BYE", "TRYLATER", c.ses.Ending().Error()}
+	case errors.Is(err, errFatal):
+		return nil, &answer{"BYE", "", "what was sent is no ManageSieve"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &answer{"BYE", "TRYLATER", "idle for too long"}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &gone):
+		return nil, nil // the client left
 	default:
 		return nil, c.failed("login", err)
 	}

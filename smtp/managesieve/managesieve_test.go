@@ -79,6 +79,26 @@ func TestDialogues(t *testing.T) {
 		policy auth.Plaintext
 		script string
 	}{
+		{"a client that leaves within a login is no error of ours", auth.PlaintextAlways, greeting + `
+			a> AUTHENTICATE "PLAIN"
+			a< ""
+			a close
+		`},
+		{"a response that is too large is refused, and the next command is understood", auth.PlaintextAlways, greeting + `
+			a> AUTHENTICATE "PLAIN"
+			a< ""
+			a> {30000+}
+			a> ` + strings.Repeat("A", 30000) + `
+			a< NO "a response is larger than *"
+			a> NOOP
+			a< OK *
+		`},
+		{"what cannot be read within a login ends the session", auth.PlaintextAlways, greeting + `
+			a> AUTHENTICATE "PLAIN"
+			a< ""
+			a> ` + strings.Repeat("x", 60000) + `
+			a< BYE *
+		`},
 		{"TLS comes first where passwords must not go in clear (RFC 5804 section 2.1)", auth.PlaintextNever, greeting + `
 			a> AUTHENTICATE "PLAIN" "(ann)"
 			a< NO (ENCRYPT-NEEDED) *
