@@ -256,15 +256,6 @@ func (t *tx) arrive(dst *mailboxRow, part []packed, d *admission, modseq uint64,
 	t.touchMailbox(dst, modseq)
 }
 
-// newIDs gives the first of n ids in a row.
-func (t *tx) newIDs(n int) (int64, error) {
-	id, err := t.newID()
-	if err == nil {
-		t.w.lastID += int64(n) - 1
-	}
-	return id, err
-}
-
 func named(uids []uint32) []uint32 { return uids[:min(len(uids), maxNamed)] }
 
 // move renumbers the rows. src and dst may be the same mailbox.

@@ -22,14 +22,19 @@ const (
 	journalBatch   = 256
 )
 
-// journalDelay is how long records wait for a job whose transaction they share.
-const journalDelay = 50 * time.Millisecond
+// Records wait, so that many share a transaction: each transaction that has any changes three pages more. They go with a job's when they have waited for
+// half of journalDelay or are no longer few, and by themselves after all of it.
+const (
+	journalDelay = 50 * time.Millisecond
+	journalFew   = 64
+)
 
 // journal are the records that are not written yet.
 type journal struct {
-	hint    chan struct{} // capacity 1: there are some
+	hint    chan struct{} // capacity 1: there are some, and were none
 	mu      sync.Mutex
 	waiting []Record
+	since   time.Time // when the first of them came
 	dropped int64
 	used    map[int64]int64 // passes that were used: when, in Unix seconds
 }
@@ -49,6 +54,14 @@ func (s *Store) Journal(r Record) {
 		return
 	}
 	j.waiting = append(j.waiting, r)
+	if len(j.waiting) == 1 {
+		j.since = time.Now()
+		j.wake()
+	}
+}
+
+// wake tells the writer that there are records.
+func (j *journal) wake() {
 	select {
 	case j.hint <- struct{}{}:
 	default:
@@ -62,21 +75,21 @@ func (s *Store) JournalDropped() int64 {
 	return s.journal.dropped
 }
 
-// take gives records to the writer. What is left gives the hint again.
-func (j *journal) take() []Record {
+// take gives records to the writer: when they have waited long enough, or now. What is left gives the hint again.
+func (j *journal) take(now bool) []Record {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n := min(len(j.waiting), journalBatch)
 	if n == 0 {
 		return nil
 	}
+	if !now && n < journalFew && time.Since(j.since) < journalDelay/2 {
+		return nil
+	}
 	r := append([]Record(nil), j.waiting[:n]...)
 	j.waiting = append(j.waiting[:0], j.waiting[n:]...)
 	if len(j.waiting) > 0 {
-		select {
-		case j.hint <- struct{}{}:
-		default:
-		}
+		j.wake()
 	}
 	return r
 }

@@ -18,8 +18,13 @@ type rows struct {
 	accounts  map[int64]*accountRow
 	mailboxes map[int64]*mailboxRow
 	lastID    int64 // 0: not read yet
+	idsTo     int64 // the counter that is or will be committed: ids up to it may be given
 	seenRoom  int64 // how many rows may be added to seen before they are counted again
 }
+
+// idBlock is how many ids the counter goes ahead of those that were given, so that it is not written each time. After a start, or when
+// a transaction was undone, the rest of a block is never given.
+const idBlock = 1000
 
 // rowsMax bounds each map; one that is full is emptied between batches.
 const rowsMax = 10_000
@@ -27,7 +32,7 @@ const rowsMax = 10_000
 func (r *rows) reset() {
 	r.accounts = map[int64]*accountRow{}
 	r.mailboxes = map[int64]*mailboxRow{}
-	r.lastID = 0
+	r.lastID, r.idsTo = 0, 0
 	r.seenRoom = 0
 }
 
@@ -89,17 +94,23 @@ func (t *tx) exec(query string, args ...any) error {
 func (t *tx) now() int64 { return t.s.o.Now().Unix() }
 
 // newID gives an id that none had before.
-func (t *tx) newID() (int64, error) {
+func (t *tx) newID() (int64, error) { return t.newIDs(1) }
+
+// newIDs gives the first of n ids in a row.
+func (t *tx) newIDs(n int) (int64, error) {
 	t.wrote = true
 	if t.w.lastID == 0 {
 		err := t.db.Row("SELECT value FROM counter WHERE name = 'id'").Scan(&t.w.lastID)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, err
 		}
+		t.w.idsTo = t.w.lastID
 	}
-	t.idDirty = true
-	t.w.lastID++
-	return t.w.lastID, nil
+	id := t.w.lastID + 1
+	if t.w.lastID += int64(n); t.w.lastID > t.w.idsTo {
+		t.w.idsTo, t.idDirty = t.w.lastID+idBlock, true
+	}
+	return id, nil
 }
 
 // account is the row of an account that exists.
@@ -216,7 +227,7 @@ func (m *mailboxRow) count(e *packed, n int) {
 // flush writes the rows in memory that changed.
 func (t *tx) flush() error {
 	if t.idDirty {
-		if err := t.db.Exec(`INSERT INTO counter (name, value) VALUES ('id', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, t.w.lastID); err != nil {
+		if err := t.db.Exec(`INSERT INTO counter (name, value) VALUES ('id', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, t.w.idsTo); err != nil {
 			return err
 		}
 	}

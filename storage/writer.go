@@ -88,14 +88,20 @@ func (s *Store) write() {
 	defer close(s.stopped)
 	batch := make([]*job, 0, s.o.BatchMax)
 	var pending []*job
+	records := time.NewTimer(time.Hour)
+	defer records.Stop()
 	for {
 		if len(pending) == 0 {
 			select {
 			case j := <-s.jobs:
 				pending = append(pending, j)
 			case <-s.journal.hint:
-				// Nobody waits for records: they go with the next job if there is one soon.
-				pending = s.await(pending, journalDelay)
+				records.Reset(journalDelay)
+				continue
+			case <-records.C:
+				if s.journal.empty() {
+					continue
+				}
 			case <-s.stop:
 				s.writeRest()
 				return
@@ -164,7 +170,7 @@ func (w *writer) batch(batch []*job) bool {
 		return false
 	}
 	jobs := make([]*job, 0, len(batch)+3)
-	if r := w.s.journal.take(); len(r) > 0 {
+	if r := w.s.journal.take(len(batch) == 0); len(r) > 0 {
 		jobs = append(jobs, &job{ctx: context.Background(), done: make(chan struct{}), run: func(t *tx) error { return t.addRecords(r) }})
 	}
 	if u := w.s.journal.takeUsed(); len(u) > 0 {
