@@ -290,7 +290,7 @@ func flagged(flags, flag string) bool { return slices.Contains(strings.Split(fla
 func keyText(ctx context.Context, resolver dns.Resolver, name string) ([]string, error) {
 	texts, _, err := resolver.LookupTXT(ctx, absolute(name))
 	for _, t := range texts {
-		if len(t) <= maxKeyText && strings.Contains(t, "p=") && !strings.HasPrefix(t, "v=spf1") {
+		if len(t) <= maxKeyText && strings.Contains(noFWS(t), "p=") && !strings.HasPrefix(t, "v=spf1") {
 			return []string{t}, nil
 		}
 	}

@@ -157,7 +157,7 @@ func TestDKIMRules(t *testing.T) {
 	for name, text := range map[string]string{
 		"k": good, "bare": p, "revoked": "v=DKIM1; p=", "late": p + "; v=DKIM1", "old": "v=DKIM2; " + p, "nop": "v=DKIM1; k=rsa", "spf": "v=spf1 -all",
 		"sha1": "v=DKIM1; h=sha1; " + p, "both": "v=DKIM1; h=sha1 : sha256 ; " + p, "notmail": "v=DKIM1; s=tlsrpt; " + p, "mail": "v=DKIM1; s=x:email; " + p,
-		"strict": "v=DKIM1; t=y:s; " + p, "only": "v=DKIM1; t= s ; " + p, "test": "v=DKIM1; t=y; " + p, "ed": record(t, keys.ed), "broken": "v=DKIM1; p=AAAA", "base64": "v=DKIM1; p=***", "kind": "v=DKIM1; k=dsa; " + p,
+		"strict": "v=DKIM1; t=y:s; " + p, "only": "v=DKIM1; t= s ; " + p, "spaces": " v = DKIM1 ; k = rsa ;\tp = " + p[2:50] + " " + p[50:] + " ; ", "test": "v=DKIM1; t=y; " + p, "ed": record(t, keys.ed), "broken": "v=DKIM1; p=AAAA", "base64": "v=DKIM1; p=***", "kind": "v=DKIM1; k=dsa; " + p,
 		"twice": "v=DKIM1; " + p + "; " + p, "long": "v=DKIM1; n=" + strings.Repeat("x", 5000) + "; " + p, "shorted": "v=DKIM1; k=ed25519; p=AAAA", "notes": "v=DKIM1; n=hello; g=*; x=y; " + p + ";",
 	} {
 		d.Text(name+"._domainkey.example.org", text)
@@ -194,6 +194,7 @@ func TestDKIMRules(t *testing.T) {
 		{base + "s=strict; i=joe@sub.example.org", PermError, "i="},
 		{base + "s=only; i=joe@sub.example.org", PermError, "i="},
 		{base + "s=only", Pass, ""},
+		{base + "s=spaces", Pass, ""},
 		{base + "s=test; i=joe@sub.example.org", Pass, ""},
 		{strings.Replace(base, whole, "bh="+bh(5), 1) + "s=test", Neutral, "tests"},
 		{strings.Replace(base, whole, "bh="+bh(5), 1) + "s=strict", Neutral, "tests"},
