@@ -105,8 +105,14 @@ func (s *Store) resolve(addr string) (Route, error) {
 	if err != nil {
 		return Route{}, err
 	}
-	if err := e.follow(p, 0); err != nil {
+	kept, turn, ok := s.routes.group(p.group)
+	if ok {
+		e.route = kept
+	} else if err := e.follow(p, 0); err != nil {
 		return Route{}, err
+	}
+	if p.group != 0 {
+		s.routes.putGroup(p.group, e.route, turn)
 	}
 	if len(e.route.Boxes) == 0 && len(e.route.Forwards) == 0 {
 		return Route{}, ErrEmptyGroup

@@ -5,15 +5,21 @@ import (
 	"sync"
 )
 
-// maxRoutes is how many addresses, and how many domains, are kept in memory. When there are more all are forgotten.
-const maxRoutes = 10_000
+const (
+	// maxRoutes is how many addresses, and how many domains, are kept in memory. When there are more all are forgotten.
+	maxRoutes = 10_000
+	// maxRouted is how many mailboxes and addresses the groups that are kept may have together.
+	maxRouted = 20_000
+)
 
-// routeCache keeps where mail for addresses goes that lead to one mailbox, as nearly all do, and which domains are ours: both are asked for each
-// recipient. Whatever changes a row that they are made of makes publish forget everything.
+// routeCache keeps where mail for addresses goes that lead to one mailbox, as nearly all do, where that for groups goes, and which domains are ours: all are asked for
+// each recipient. Whatever changes a row that they are made of makes publish forget everything.
 type routeCache struct {
 	mu      sync.Mutex
 	turn    uint64 // counts what was forgotten, so that what was read before is not kept after
 	routes  map[string]Route
+	groups  map[int64]Route // by the group's id, for it may be named with any detail
+	members int             // of groups
 	domains map[string]bool
 }
 
@@ -38,6 +44,34 @@ func (c *routeCache) put(addr string, r Route, turn uint64) {
 		c.routes = map[string]Route{}
 	}
 	c.routes[addr] = r
+}
+
+// group gives the route of a group.
+func (c *routeCache) group(id int64) (r Route, turn uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok = c.groups[id]
+	return r, c.turn, ok
+}
+
+func (c *routeCache) putGroup(id int64, r Route, turn uint64) {
+	n := 1 + len(r.Boxes) + len(r.Forwards) + len(r.Missing)
+	if n > maxRouted {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turn != turn {
+		return
+	}
+	if c.groups == nil || c.members+n > maxRouted {
+		c.groups, c.members = map[int64]Route{}, 0
+	}
+	if _, there := c.groups[id]; there {
+		return // two asked at a time
+	}
+	c.groups[id] = r
+	c.members += n
 }
 
 // domain tells whether a domain is ours.
@@ -66,6 +100,7 @@ func (c *routeCache) forget() {
 	defer c.mu.Unlock()
 	c.turn++
 	c.routes, c.domains = nil, nil
+	c.groups, c.members = nil, 0
 }
 
 var routeTables = regexp.MustCompile(`\b(INTO|UPDATE|FROM) (account|domain|address|mail_group|group_member|catchall|domain_alias|forward)\b`)

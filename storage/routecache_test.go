@@ -38,6 +38,19 @@ func TestRouteCache(t *testing.T) {
 		{"it goes", func() error {
 			return errors.Join(s.SetDomainAlias(ctx, "second.test", ""), s.RemoveDomain(ctx, "second.test"))
 		}, "ann@second.test", "not ours"},
+		{"a group comes", func() error {
+			return errors.Join(s.AddGroup(ctx, "team@example.test", false), s.ChangeMembers(ctx, "team@example.test", []string{"ann@example.test", "joe@example.test"}, nil))
+		}, "team+x@example.test", "ann joe"},
+		{"a member comes", func() error {
+			return s.ChangeMembers(ctx, "team@example.test", []string{"x@foreign.example"}, nil)
+		}, "team@example.test", "ann joe x@foreign.example<team"},
+		{"a member goes", func() error {
+			return s.ChangeMembers(ctx, "team@example.test", nil, []string{"x@foreign.example"})
+		}, "TEAM@example.test", "ann joe"},
+		{"a member forwards", func() error {
+			return s.SetForward(ctx, ann.ID, Forwarding{Targets: []string{"ann@foreign.example"}})
+		}, "team+y@example.test", "joe ann@foreign.example<ann"},
+		{"it does no more", func() error { return s.SetForward(ctx, ann.ID, Forwarding{}) }, "team+y@example.test", "ann joe"},
 		{"an account goes", func() error { return s.RemoveAccount(ctx, joe.ID) }, "info@example.test", "not there"},
 	} {
 		_, _ = s.Resolve(ctx, c.addr) // so that something may be known
@@ -62,6 +75,19 @@ func TestRouteCache(t *testing.T) {
 	must(t, err)
 	if r, err := s.Resolve(ctx, "ann@example.test"); err != nil || r.Boxes[0].Account.Quota != quota {
 		t.Errorf("the quota is not the new one: %v", err)
+	}
+	r, err := s.Resolve(ctx, "team@example.test")
+	must(t, err)
+	again, err := s.Resolve(ctx, "team+detail@example.test")
+	must(t, err)
+	if &r.Boxes[0] != &again.Boxes[0] {
+		t.Error("a group is expanded for each of its names")
+	}
+	for i := range maxRouted {
+		s.routes.putGroup(int64(i+1000), Route{Boxes: make([]Box, 9)}, s.routes.turn)
+	}
+	if n := len(s.routes.groups); n > maxRouted/10 || n != s.routes.members/10 {
+		t.Errorf("%d groups with %d members are kept", n, s.routes.members)
 	}
 	for i := range maxRoutes + 10 {
 		s.routes.put(fmt.Sprint(i), Route{Boxes: make([]Box, 1)}, s.routes.turn)
