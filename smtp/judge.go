@@ -32,6 +32,7 @@ type JudgeOptions struct {
 	Own []string
 	// Filters are asked in this order, each about the message as the one before it left it.
 	Filters []Filter
+	Reports Reporter // hears what became of messages; nil: nobody does
 	Logger  *slog.Logger
 	Now     func() time.Time
 }
@@ -75,6 +76,8 @@ type judgement struct {
 	Discard bool           // taken and thrown away: a filter said so
 	Score   float64        // the sum of what counts against it
 	Reasons []string       // in words, for who asks why
+	report  bool           // it says of itself that it is a report about mail or TLS
+	sealer  string         // whose ARC chain was believed
 	proved  bool           // whose mail it is was shown, or the peer is on a good list
 	Result  *verify.Result // nil: nobody was asked
 	Fields  []byte         // what goes in front of the message, behind the trace fields: Authentication-Results

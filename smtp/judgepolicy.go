@@ -115,7 +115,7 @@ func (t *transaction) verify(ctx context.Context, h *header, s *spool) *reply {
 	if ctx.Err() != nil {
 		return replyTo(ctx.Err())
 	}
-	v.Result = r
+	v.Result, v.report = r, j.o.Reports != nil && r.DMARC.Published != nil && isReport(h)
 	t.weighResult(r)
 	refusal := t.decide(r)
 	if o.DMARC != Tag && r.DMARC.Doubtful {
@@ -155,7 +155,7 @@ func (t *transaction) decide(r *verify.Result) *reply {
 	o, v := &t.c.srv.o.Judge.o.Verify, t.verdict
 	if by := t.vouched(r); by != "" {
 		// RFC 7489 section 6.7, RFC 8617 section 7.2.1: local policy may take a chain's word for what the forwarder saw.
-		v.proved = true
+		v.proved, v.sealer = true, by
 		r.DMARC.Reason = "overridden by local policy: ARC chain of " + by
 		v.because("DMARC fails for " + r.DMARC.From + ", but the ARC chain of " + by + " says that it passed there")
 		return nil

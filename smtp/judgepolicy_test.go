@@ -201,7 +201,9 @@ func TestTrustedChain(t *testing.T) {
 				t.Fatal(err)
 			}
 			sealed := strings.ReplaceAll(string(fields)+head+body, "\r\n", "\n\t\t")
-			_, env, d := verifying(t, smtp.JudgeOptions{Verify: smtp.VerifyOptions{Sealers: test.sealers}})
+			var told heard
+			_, env, d := verifying(t, smtp.JudgeOptions{Verify: smtp.VerifyOptions{Sealers: test.sealers}, Reports: &told})
+			d.Set("_dmarc.strict.example. IN TXT \"v=DMARC1; p=reject; rua=mailto:a@strict.example\"\n")
 			d.Set("s._domainkey.lists.example. IN TXT \"v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der) + "\"\n")
 			sessiontest.Play(t, greeted+`
 		a> MAIL FROM:<list@lists.example>
@@ -214,6 +216,13 @@ func TestTrustedChain(t *testing.T) {
 		`+sealed+`.
 		END
 		`+test.end, env)
+			want := "strict.example reject fail"
+			if test.name == "believed" { // RFC 8617 section 7.2.2
+				want = "strict.example none fail local_policy (arc=pass as[1].d=lists.example as[1].s=s remote-ip[1]=127.0.0.1)"
+			}
+			if told.String() != want {
+				t.Errorf("reported: %s, want %s", &told, want)
+			}
 		})
 	}
 }

@@ -60,7 +60,8 @@ func noted(ctx context.Context, log *slog.Logger, what string, err error) *reply
 }
 
 // data takes the message, has it judged and delivers it.
-func (t *transaction) data(ctx context.Context, body io.Reader) *reply {
+func (t *transaction) data(ctx context.Context, body io.Reader) (said *reply) {
+	defer func() { t.count(said) }()
 	t.c.ses.SetActivity(t.activity())
 	t.queue = ulid.MustNew(ulid.Timestamp(t.c.srv.o.Now()), ulid.DefaultEntropy()).String()
 	u, err := t.take(ctx, body)

@@ -41,7 +41,7 @@ var policy = map[string][]string{
 	"imap/wire":        {},
 	"imap/deflate":     {},
 	"imap":             {"imap/wire", "imap/deflate", "auth", "auth/session", "storage", "storage/mime", "storage/watch", "storage/vfs"},
-	"smtp":             {"auth", "auth/session", "storage", "storage/mime", "smtp/dsn", "smtp/verify", "smtp/sieve"},
+	"smtp":             {"auth", "auth/session", "storage", "storage/mime", "smtp/dsn", "smtp/verify", "smtp/sieve", "smtp/report"},
 	"smtp/managesieve": {"auth", "auth/session", "storage", "smtp/sieve"},
 	"console":          {"auth", "auth/session", "storage"},
 	"ftp":              {"auth", "auth/session", "storage", "storage/vfs"},

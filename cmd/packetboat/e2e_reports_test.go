@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/packetboat/packetboat/smtp/resolve/resolvetest"
 )
 
 // posted is what came to a site.
@@ -106,7 +104,7 @@ assert sum(kinds.values()) == s["total-failure-session-count"] and set(kinds) ==
 func TestEndToEndTLSReports(t *testing.T) {
 	const middle = "127.0.0.14"
 	base := freeBase(t)
-	w := &world{t: t, dns: resolvetest.New(t), port: base + 25}
+	w := newWorld(t, base)
 	ca, cert, key, _ := ownCA(t, "mail.beta.test", "mta-sts.beta.test", "reports.beta.test", "localhost")
 	w.beta = w.boat("beta.test", betaHost, base, "--set", "tls.cert="+cert, "--set", "tls.key="+key, "--set", "mta_sts.mode=enforce")
 	w.alpha = w.boat("alpha.test", alphaHost, base, "--set", "outbound.ca="+ca, "--set", fmt.Sprintf("outbound.mta_sts_port=%d", base+443),
@@ -243,7 +241,7 @@ if until:
 func TestEndToEndLate(t *testing.T) {
 	const late = "127.0.0.15"
 	base := freeBase(t)
-	w := &world{t: t, dns: resolvetest.New(t), port: base + 25}
+	w := newWorld(t, base)
 	w.alpha = w.boat("alpha.test", alphaHost, base, "--set", "outbound.retry=1s", "--set", "outbound.delay_notice=2s", "--set", "outbound.expire=7s")
 	w.account(w.alpha, "ann@alpha.test", annPassword)
 	w.dns.Set("late.test. MX 10 mx.late.test.\nmx.late.test. A " + late)

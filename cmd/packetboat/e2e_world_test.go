@@ -32,11 +32,16 @@ const (
 func startWorld(t *testing.T) *world {
 	t.Helper()
 	base := freeBase(t)
-	w := &world{t: t, dns: resolvetest.New(t), port: base + 25}
+	w := newWorld(t, base)
 	w.alpha = w.boat("alpha.test", alphaHost, base)
 	w.beta = w.boat("beta.test", betaHost, base)
 	w.settle()
 	return w
+}
+
+// newWorld is one without servers.
+func newWorld(t *testing.T, base int) *world {
+	return &world{t: t, dns: resolvetest.New(t), port: base + 25}
 }
 
 // settle gives the packetboats their accounts and everybody a zone, and starts the third.

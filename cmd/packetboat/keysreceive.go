@@ -20,7 +20,9 @@ type receiveConfig struct {
 	Verify      bool
 	VerifyDMARC string
 	VerifySPF   string
-	Sealers     []string
+
+	VerifyDMARCReports bool
+	Sealers            []string
 
 	Weights smtp.Weights
 	Lists   []listConfig
@@ -58,6 +60,7 @@ var receiveKeys = []key{
 
 	{"verify.enabled", "on", "Verify whose mail of other servers is (SPF, DKIM, DMARC, ARC, the peer's name) and say so in Authentication-Results: on or off.", func(c *config, v string) error { return boolInto(&c.Verify, v) }},
 	{"verify.dmarc", "enforce", "What is done with mail that the author's domain disowns: enforce (as it asks: reject, or Junk), quarantine (Junk for both), tag or off (tell only).", choice(func(c *config) *string { return &c.VerifyDMARC }, "enforce", "quarantine", "tag", "off")},
+	{"verify.dmarc_reports", "on", "Count what is received in the name of domains whose DMARC records ask for reports (rua=), and send them one a day: on or off. Nothing is counted while no mail leaves (outbound.enabled).", onOff(func(c *config) *bool { return &c.VerifyDMARCReports })},
 	{"verify.spf", "score", "What SPF's fail means where DMARC does not pass: score (it counts: score.spf_fail), reject (550), tag or off (tell only). Forwarded mail fails SPF.", choice(func(c *config) *string { return &c.VerifySPF }, "score", "reject", "tag", "off")},
 	{"verify.arc_sealers", "", "Domains, comma-separated, whose ARC chains are believed where DMARC fails: mailing lists and forwarders that say it passed when they got the message.", func(c *config, v string) error {
 		c.Sealers = list(v)

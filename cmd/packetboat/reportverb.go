@@ -24,10 +24,18 @@ type reporter interface {
 	SendReports(ctx context.Context, domain string) ([]report.Sent, error) // all that was counted up to now
 }
 
-var _ reporter = (*outbound.Policies)(nil)
+var (
+	_ reporter = (*outbound.Policies)(nil)
+	_ reporter = (*report.DMARC)(nil)
+)
 
 // reporters are those of a running server.
-func (h *house) reporters() []reporter { return []reporter{h.policies} }
+func (h *house) reporters() []reporter {
+	if h.dmarc == nil {
+		return []reporter{h.policies}
+	}
+	return []reporter{h.policies, h.dmarc}
+}
 
 // The bodies of replies about reports.
 type (

@@ -24,6 +24,7 @@ import (
 	"github.com/packetboat/packetboat/smtp"
 	"github.com/packetboat/packetboat/smtp/managesieve"
 	"github.com/packetboat/packetboat/smtp/outbound"
+	"github.com/packetboat/packetboat/smtp/report"
 	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/storage"
 	"github.com/packetboat/packetboat/storage/vfs"
@@ -49,6 +50,7 @@ type house struct {
 	judges   judges
 	policies *outbound.Policies // what connections to other servers must prove
 	signer   *outbound.Signer
+	dmarc    *report.DMARC // nil: nothing is counted
 	socket   net.Listener
 	servers  []served
 
@@ -237,7 +239,7 @@ func (h *house) makeServers() {
 			conf = tls
 		}
 		return smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Mode: mode, TLS: conf, ImplicitTLS: implicit, Judge: h.judges.of(mode, c.JudgeLMTP),
-			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Stays: c.outboundHeld() != "" && len(c.OutboundRoutes) == 0, Filters: filters, Logger: h.logger})
+			MaxMessage: c.MaxMessage, MaxRecipients: c.SMTPMaxRecipients, BareNewline: bare, Trusted: c.LMTPTrusted, XClient: c.SMTPXClient, Send: c.SendLimits, Stays: !c.leaves(), Filters: filters, Logger: h.logger})
 	}
 	h.local = smtp.New(h.store, h.door, smtp.Options{Name: c.Hostname, Filters: filters, Logger: h.logger})
 	recents := imap.NewRecents()

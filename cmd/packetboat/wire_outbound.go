@@ -45,6 +45,9 @@ func (h *house) startOutbound(ctx context.Context) error {
 	return nil
 }
 
+// leaves tells whether any mail leaves for other domains.
+func (c *config) leaves() bool { return c.outboundHeld() == "" || len(c.OutboundRoutes) > 0 }
+
 // endOutbound waits until the worker has written down what it knows. Its context ended before, and so did its sessions.
 func (h *house) endOutbound() {
 	if h.outboundDone != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/packetboat/packetboat/smtp"
+	"github.com/packetboat/packetboat/smtp/report"
 	"github.com/packetboat/packetboat/smtp/resolve"
 	"github.com/packetboat/packetboat/smtp/verify"
 )
@@ -31,6 +32,11 @@ func (h *house) openJudges() (j judges, err error) {
 		if !c.Verify {
 			o.Verify.DMARC, o.Verify.SPF = smtp.Tag, smtp.Tag // the lists alone count
 		}
+	}
+	// Where no mail leaves, as in a first run, reports would lie in the queue until they are worth nothing.
+	if c.Verify && c.VerifyDMARCReports && c.leaves() {
+		h.dmarc = report.NewDMARC(h.store, h.resolver, report.DMARCOptions{Logger: h.logger, From: c.ReportsFrom})
+		o.Reports = h.dmarc
 	}
 	j.mx = smtp.NewJudge(o)
 	if c.FilterSubmission && len(filters) > 0 {

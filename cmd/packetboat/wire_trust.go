@@ -22,6 +22,9 @@ func (h *house) openTrust(ctx context.Context) error {
 		Logger: h.logger, Name: c.Hostname, Resolver: h.resolver, Expire: c.DKIMExpire, Rotate: c.DKIMRotate, NoSign: !c.DKIMSign, NoSeal: !c.ARCSeal,
 	})
 	h.spawn("policies", func() error { return h.policies.Run(ctx) })
+	if h.dmarc != nil {
+		h.spawn("dmarc reports", func() error { return h.dmarc.Run(ctx) })
+	}
 	h.spawn("keys", func() error { return h.signer.Run(ctx) })
 	return nil
 }

@@ -24,6 +24,18 @@ type DMARC struct {
 	// Doubtful: there is a From field, and yet not all of its authors could be judged: there are too many, or it cannot be read, or there are several
 	// fields. What Status says holds for those that could.
 	Doubtful bool `json:"doubtful,omitempty"`
+	// Published is the policy as it was found; nil when there is none, or it asks for no reports (rua=).
+	Published *Published `json:"-"`
+}
+
+// Published is a policy as the domain published it, with defaults for what it does not say (RFC 7489 section 6.3).
+type Published struct {
+	Policy     string `json:"p"`
+	SubPolicy  string `json:"sp"`
+	StrictDKIM bool   `json:"adkim,omitempty"`
+	StrictSPF  bool   `json:"aspf,omitempty"`
+	Percent    int    `json:"pct"`
+	Failures   string `json:"fo"` // what failure reports it wants, at most 32 octets
 }
 
 // Disposition is what the domain asks to be done with the message: "none", "quarantine" or "reject". RFC 7489 section 6.6.4: where pct= leaves the message
@@ -47,6 +59,16 @@ type dmarcRecord struct {
 	strictDKIM, strictSPF   bool
 	percent                 int
 	reports, failureReports string
+	failures                string // fo=
+}
+
+// published is the record for reports; nil when it asks for none.
+func (r *dmarcRecord) published() *Published {
+	if r.reports == "" {
+		return nil
+	}
+	return &Published{Policy: r.policy, SubPolicy: cmp.Or(r.subPolicy, r.policy), StrictDKIM: r.strictDKIM, StrictSPF: r.strictSPF, Percent: r.percent,
+		Failures: cmp.Or(r.failures[:min(len(r.failures), 32)], "0")}
 }
 
 // dmarcPolicy is what was found for an author's domain.
@@ -149,6 +171,8 @@ func parseDMARC(text string) *dmarcRecord {
 			r.reports = v
 		case "ruf":
 			r.failureReports = v
+		case "fo":
+			r.failures = v
 		}
 	}
 	// RFC 7489 section 6.6.3 step 6: without a good p=, or with a bad sp=, it asks for reports or for nothing at all.
@@ -201,7 +225,7 @@ func (v *Verifier) judge(p *dmarcPolicy, r *Result) DMARC {
 	if p.record == nil {
 		return d
 	}
-	d.Policy, d.Percent = p.applies(), p.record.percent
+	d.Policy, d.Percent, d.Published = p.applies(), p.record.percent, p.record.published()
 	d.Sampled = d.Percent == 100 || d.Percent > 0 && v.sample() < d.Percent
 	open := false
 	if aligned(p, r.SPF.Domain, p.record.strictSPF) {
