@@ -149,18 +149,21 @@ func (h *header) drop(names ...string) {
 	h.fields = slices.DeleteFunc(h.fields, func(f field) bool { return slices.Contains(names, f.name) })
 }
 
-// appendWithout writes the fields but those of that name.
-func (h *header) appendWithout(b []byte, name string) []byte {
+// writeWithout writes the fields but those of that name.
+func (h *header) writeWithout(w io.Writer, name string) error {
 	for _, f := range h.fields {
 		if f.name == name {
 			continue
 		}
-		b = append(b, f.raw...)
-		if !bytes.HasSuffix(f.raw, crlf) {
-			b = append(b, crlf...) // the message ended within its header
+		_, err := w.Write(f.raw)
+		if err == nil && !bytes.HasSuffix(f.raw, crlf) {
+			_, err = w.Write(crlf) // the message ended within its header
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return b
+	return nil
 }
 
 // quoteLocal gives a local part its quotes back if it needs them (RFC 5321 section 4.1.2).
@@ -170,6 +173,9 @@ func quoteLocal(s string) string {
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
+
+// traceMore is room for what mostly follows the trace fields: Authentication-Results.
+const traceMore = 512
 
 // trace is what RFC 5321 section 4.4 puts on top: Return-Path and Received.
 func (t *transaction) trace(id string) []byte {
@@ -189,7 +195,7 @@ func (t *transaction) trace(id string) []byte {
 		b.WriteString("\r\n\tPRIORITY " + itoa(t.sender.priority)) // RFC 6710 section 4.1
 	}
 	b.WriteString(";\r\n\t" + date(c.srv.o.Now()) + "\r\n")
-	return append(make([]byte, 0, b.Len()+headerBuffer/2), b.String()...)
+	return append(make([]byte, 0, b.Len()+traceMore), b.String()...)
 }
 
 // heloName is a name that may stand in Received; what is none becomes "unknown".

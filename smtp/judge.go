@@ -121,7 +121,7 @@ func (t *transaction) spooled(ctx context.Context, h *header, added []byte, body
 	if s, err = t.judge(ctx, h, s); err != nil {
 		return nil, err
 	}
-	u, err := t.fill(ctx, -1, append(t.top(t.verdict.Fields), added...), h, func(u *storage.Upload) error {
+	u, err := t.fill(ctx, append(t.top(t.verdict.Fields), added...), h, s.Size(), func(u *storage.Upload) error {
 		_, err := s.WriteTo(u)
 		return err
 	})

@@ -241,13 +241,16 @@ func (t *transaction) unclaim(h *header) {
 
 // block is the header as it came, without the empty line. Its fields lie one behind the other.
 func (h *header) block() []byte {
-	n := 0
-	for _, f := range h.fields {
-		n += len(f.raw)
-	}
-	b := make([]byte, 0, n)
+	b := make([]byte, 0, h.size())
 	for _, f := range h.fields {
 		b = append(b, f.raw...)
 	}
 	return b
+}
+
+func (h *header) size() (n int) {
+	for _, f := range h.fields {
+		n += len(f.raw)
+	}
+	return n
 }

@@ -86,7 +86,7 @@ func (l *letter) copy(ctx context.Context, body storage.Body) (*storage.Upload, 
 		return nil, err
 	}
 	top := append([]byte("Return-Path: <"+l.sender.path+">\r\n"), l.marks(ctx, h)...)
-	return l.fill(ctx, -1, top, h, func(u *storage.Upload) error {
+	return l.fill(ctx, top, h, in.Size(), func(u *storage.Upload) error {
 		if h.ended {
 			return nil
 		}
@@ -98,14 +98,18 @@ func (l *letter) copy(ctx context.Context, body storage.Body) (*storage.Upload, 
 // Refusal is the reply as who is no SMTP server understands it: its code, its status (RFC 3463) and its text.
 func (r *reply) Refusal() (code int, status, text string) { return r.code, r.enhanced, r.text }
 
-// fill writes a message: what is in front, the fields, the first piece of the body, and what more writes.
-func (l *letter) fill(ctx context.Context, size int64, top []byte, h *header, more func(u *storage.Upload) error) (*storage.Upload, error) {
+// fill writes a message: what is in front, the fields, the first piece of the body, and what more writes, which is about so many bytes.
+func (l *letter) fill(ctx context.Context, top []byte, h *header, size int64, more func(u *storage.Upload) error) (*storage.Upload, error) {
 	// SIZE is not reserved: whoever announces much and sends slowly would fill the mailbox with nothing.
-	u, err := l.srv.store.NewMail(ctx, l.only(), size)
+	u, err := l.srv.store.NewMail(ctx, l.only(), -1)
 	if err != nil {
 		return nil, err
 	}
-	if _, err = u.Write(h.appendWithout(top, "return-path")); err == nil {
+	u.Grow(int64(len(top)+h.size()+len(h.rest)) + size)
+	if _, err = u.Write(top); err == nil {
+		err = h.writeWithout(u, "return-path")
+	}
+	if err == nil {
 		_, err = u.Write(h.rest)
 	}
 	if err == nil {

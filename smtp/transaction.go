@@ -134,7 +134,7 @@ func (t *transaction) take(ctx context.Context, body io.Reader) (*storage.Upload
 		return t.spooled(ctx, h, added, body)
 	}
 	t.unclaim(h)
-	return t.fill(ctx, -1, t.top(added), h, func(u *storage.Upload) error {
+	return t.fill(ctx, t.top(added), h, 0, func(u *storage.Upload) error {
 		if h.ended {
 			return nil
 		}

@@ -1,7 +1,7 @@
 package storage
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/packetboat/packetboat/storage/blob"
 	"github.com/packetboat/packetboat/storage/mime"
+	"github.com/packetboat/packetboat/storage/sqldb"
 	"github.com/packetboat/packetboat/storage/textindex"
 )
 
@@ -305,39 +306,28 @@ func (s *Store) fillTexts(p *pacer) error {
 
 // addTexts adds the messages of some rows, until the builder is full. It returns how many and the last id.
 func (s *Store) addTexts(ctx context.Context, b *textindex.Builder, t *mime.SearchText, r textindex.Range) (n int, last int64, err error) {
-	rows, err := s.db.Query(`SELECT l.blob, l.parts, b.key, b.size, b.head, b.data FROM mail l JOIN blob b ON b.id = l.blob WHERE l.blob > ? AND l.blob <= ? ORDER BY l.blob LIMIT ?`,
-		r.After, r.To, textBatch)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, size int64
-		var parts, head, data sql.RawBytes
-		var key sql.NullString
-		if err := rows.Scan(&id, &parts, &key, &size, &head, &data); err != nil {
-			return n, last, err
-		}
-		if err := ctx.Err(); err != nil {
-			return n, last, err
-		}
-		d := textindex.Doc{ID: id}
-		if s.readText(ctx, t, id, parts, key, size, head, data) {
-			d = textindex.Doc{ID: id, Fields: t.Fields, Forms: t.Forms, Inner: t.Inner, Body: t.Body, More: t.More, Opaque: t.Opaque}
-		} else {
-			d.Opaque = true
-		}
-		b.Add(&d)
-		n, last = n+1, id
-		if b.Full() {
-			break // texts are up to 1 MiB each, and a batch of them is more than should be held
-		}
-	}
-	return n, last, rows.Err()
+	var stopped error
+	err = s.db.Scan(`SELECT l.blob, l.parts, b.key, b.size, b.head, b.data FROM mail l JOIN blob b ON b.id = l.blob WHERE l.blob > ? AND l.blob <= ? ORDER BY l.blob LIMIT ?`,
+		[]int64{r.After, r.To, textBatch}, func(row *sqldb.Row) bool {
+			if stopped = ctx.Err(); stopped != nil {
+				return false
+			}
+			d := textindex.Doc{ID: row.Int(0)}
+			if s.readText(ctx, t, row) {
+				d.Fields, d.Forms, d.Inner, d.Body, d.More, d.Opaque = t.Fields, t.Forms, t.Inner, t.Body, t.More, t.Opaque
+			} else {
+				d.Opaque = true
+			}
+			b.Add(&d)
+			n, last = n+1, d.ID
+			return !b.Full() // texts are up to 1 MiB each, and a batch of them is more than should be held
+		})
+	return n, last, cmp.Or(err, stopped)
 }
 
-// readText reads the text of a message; false when it cannot, and a search must try itself.
-func (s *Store) readText(ctx context.Context, t *mime.SearchText, id int64, parts []byte, key sql.NullString, size int64, head, data []byte) (ok bool) {
+// readText reads the text of a message, of a row of addTexts; false when it cannot, and a search must try itself.
+func (s *Store) readText(ctx context.Context, t *mime.SearchText, row *sqldb.Row) (ok bool) {
+	id := row.Int(0)
 	defer func() {
 		if r := recover(); r != nil { // mail that breaks a decoder shall not end the program
 			s.log.Error("panic while reading a message for the text index", "blob", id, "panic", fmt.Sprint(r))
@@ -345,19 +335,20 @@ func (s *Store) readText(ctx context.Context, t *mime.SearchText, id int64, part
 		}
 	}()
 	var x mime.Index
-	if err := x.UnmarshalBinary(parts); err != nil {
+	if err := x.UnmarshalBinary(row.Bytes(1)); err != nil {
 		return false
 	}
 	var body Body
-	if key.Valid {
+	if key := row.Bytes(2); key != nil {
 		var err error
-		if body, err = s.openFile(ctx, id, blob.Key(key.String), size); err != nil {
+		if body, err = s.openFile(ctx, id, blob.Key(key), row.Int(3)); err != nil {
 			return false
 		}
-		defer body.Close()
 	} else {
-		body = newMemory(bytes.Join([][]byte{head, data}, nil))
+		head, data := row.Bytes(4), row.Bytes(5)
+		body = newMemory(append(append(rowBuffer(len(head)+len(data)), head...), data...))
 	}
+	defer body.Close()
 	return t.Read(body, &x) == nil
 }
 

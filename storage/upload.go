@@ -210,6 +210,13 @@ func (u *Upload) Relax() {
 	}
 }
 
+// Grow makes room for about so many bytes before the first of them is written: less is as well, and what is too much for memory changes nothing.
+func (u *Upload) Grow(n int64) {
+	if u.staged == nil && u.mem == nil && n > 0 && n <= int64(u.s.o.InlineMax) {
+		u.mem = make([]byte, 0, n)
+	}
+}
+
 // Write adds bytes. ErrQuota, ErrTemporary (disk full).
 func (u *Upload) Write(p []byte) (int, error) {
 	n, err := u.write(p)

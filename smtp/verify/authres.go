@@ -119,6 +119,9 @@ func (s Signature) identity() string {
 	return "@" + s.Identity
 }
 
+// quoting makes of a text what stands in a quoted string.
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // value is a value of RFC 2045 section 5.1: a token, or a quoted string when it must be one. Control characters, and what is not ASCII without
 // SMTPUTF8, become "?"; more than 255 octets are cut.
 func value(s string, utf8 bool) string {
@@ -126,7 +129,7 @@ func value(s string, utf8 bool) string {
 	if isToken(s) {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + quoting.Replace(s) + `"`
 }
 
 // tame takes out what no field may contain.
