@@ -266,11 +266,11 @@ func (t *tx) putLetter(l letter, blob, size int64) error {
 		if !r.Due.IsZero() {
 			due = r.Due.Add(time.Second - 1).Unix() // rounded up: not before
 		}
-		if err := t.exec(`INSERT INTO outbox_recipient (id, outbox, address, domain, notify, original, state, due, attempts, owner, lease, reply, priority)
-			VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, '', 0, '', ?)`, rid, id, r.Address, l.domains[i], r.Notify, r.Original, due, l.Priority); err != nil {
+		if err := t.exec(`INSERT INTO outbox_recipient (id, outbox, address, domain, notify, original, state, due, attempts, owner, lease, reply, priority, account)
+			VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, '', 0, '', ?, ?)`, rid, id, r.Address, l.domains[i], r.Notify, r.Original, due, l.Priority, l.Account); err != nil {
 			return err
 		}
-		t.dueAt(dueKey{l.domains[i], l.Priority}, due)
+		t.dueAt(dueKey{l.Account, l.domains[i], l.Priority}, due)
 	}
 	t.after = append(t.after, func() { t.s.outbox.count(l.Account, 1, queueUnits(len(l.Recipients))) })
 	return nil

@@ -170,7 +170,7 @@ func TestEnqueue(t *testing.T) {
 func TestLease(t *testing.T) {
 	c := &testClock{time.Unix(1e9, 0)}
 	s := openTest(t, t.TempDir(), c.options())
-	if _, ok := s.NextDue(nil); ok {
+	if _, ok := s.NextDue(nil, nil); ok {
 		t.Fatal("something is due in an empty queue")
 	}
 	enqueue(t, s, outgoing("", "1@a.test", "2@b.test", "3@a.test"))
@@ -185,7 +185,7 @@ func TestLease(t *testing.T) {
 	urgent := outgoing("", "5@b.test")
 	urgent.Priority = 9
 	enqueue(t, s, urgent)
-	if at, ok := s.NextDue(nil); !ok || !at.Equal(c.now) {
+	if at, ok := s.NextDue(nil, nil); !ok || !at.Equal(c.now) {
 		t.Fatal(at, ok)
 	}
 	wantAddresses(t, lease(t, s, LeaseRequest{Max: 1}), "5@b.test")
@@ -194,10 +194,10 @@ func TestLease(t *testing.T) {
 	wantAddresses(t, one, "1@a.test")
 	wantAddresses(t, lease(t, s, LeaseRequest{Owner: "v"}), "3@a.test", "2@b.test")
 	wantAddresses(t, lease(t, s, LeaseRequest{}))
-	if at, ok := s.NextDue(nil); !ok || !at.Equal(c.now.Add(time.Hour)) {
+	if at, ok := s.NextDue(nil, nil); !ok || !at.Equal(c.now.Add(time.Hour)) {
 		t.Fatal(at, ok)
 	}
-	if _, ok := s.NextDue(func(string) bool { return true }); ok {
+	if _, ok := s.NextDue(func(string) bool { return true }, nil); ok {
 		t.Fatal("a busy domain is due")
 	}
 	c.now = c.now.Add(90 * time.Second)
@@ -429,6 +429,39 @@ func TestSuppression(t *testing.T) {
 	}
 }
 
+// TestLeaseInTurn: who sends much keeps neither another one's mail for the same domain waiting, nor for others, however much earlier it was queued.
+func TestLeaseInTurn(t *testing.T) {
+	c := &testClock{time.Unix(1e9, 0)}
+	s := openTest(t, t.TempDir(), c.options())
+	ann, bob := newAccount(t, s, "ann@example.test", 0).ID, newAccount(t, s, "bob@example.test", 0).ID
+	send := func(account int64, to ...string) {
+		o := outgoing("x@example.test", to...)
+		o.Account = account
+		enqueue(t, s, o)
+		c.now = c.now.Add(time.Second)
+	}
+	for i := range 300 {
+		send(ann, fmt.Sprintf("%d@d%d.test", i, i))
+	}
+	for range 10 {
+		send(ann, "many@a.test")
+	}
+	send(bob, "one@a.test", "other@d7.test")
+	send(0, "forwarded@e.test")
+	wantAddresses(t, lease(t, s, LeaseRequest{Max: 3}), "one@a.test", "0@d0.test", "forwarded@e.test")
+	notA := func(d string) bool { return d != "a.test" }
+	send(bob, "two@a.test")
+	wantAddresses(t, lease(t, s, LeaseRequest{PerDomain: 4, Busy: notA}), "many@a.test", "many@a.test", "two@a.test")
+	spent := func(a int64) bool { return a == ann }
+	wantAddresses(t, lease(t, s, LeaseRequest{Spent: spent}), "other@d7.test")
+	if _, ok := s.NextDue(nil, spent); ok {
+		t.Error("something of an account that is left out is due")
+	}
+	if at, ok := s.NextDue(nil, nil); !ok || at.Unix() != 1e9+1 {
+		t.Error(at, ok)
+	}
+}
+
 // TestOutboxMigrations: what an older version had in its outbox is leased, settled, and leaves nothing.
 func TestOutboxMigrations(t *testing.T) {
 	all, err := migrations()
@@ -438,7 +471,10 @@ func TestOutboxMigrations(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, Options{})
 	enqueue(t, s, outgoing("a@example.test", "1@a.test", "2@b.test"))
-	enqueue(t, s, outgoing("a@example.test", "3@a.test"))
+	hers := outgoing("a@example.test", "3@a.test")
+	ann := newAccount(t, s, "ann@example.test", 0).ID
+	hers.Account = ann
+	enqueue(t, s, hers)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -451,6 +487,9 @@ func TestOutboxMigrations(t *testing.T) {
 			settle(t, s, Outcome{Recipient: l[i].ID, State: Delivered})
 		}
 		emptyQueue(t, s)
+		if err := s.RemoveAccount(t.Context(), ann); err != nil {
+			t.Fatal(err)
+		}
 		leaveNothing(t, s)
 	}
 }

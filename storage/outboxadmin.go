@@ -262,14 +262,14 @@ func (s *Store) actOnQueue(ctx context.Context, what string, f QueueFilter, act 
 }
 
 func (t *tx) queueRows(args []any) (all []queueRow, err error) {
-	rows, err := t.db.Query(`SELECT r.id, r.outbox, r.domain, r.priority, r.due, r.state`+queueWhere, args...)
+	rows, err := t.db.Query(`SELECT r.id, r.outbox, r.account, r.domain, r.priority, r.due, r.state`+queueWhere, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var r queueRow
-		if err := rows.Scan(&r.id, &r.outbox, &r.domain, &r.priority, &r.due, &r.state); err != nil {
+		if err := rows.Scan(&r.id, &r.outbox, &r.account, &r.domain, &r.priority, &r.due, &r.state); err != nil {
 			return nil, err
 		}
 		all = append(all, r)

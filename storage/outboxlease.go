@@ -13,8 +13,9 @@ type LeaseRequest struct {
 	Owner     string                   // who takes it
 	For       time.Duration            // how long, unless ExtendLease; 0 means 10 minutes
 	Max       int                      // recipients; 0 means 100
-	PerDomain int                      // of one domain and priority; 0 means Max
+	PerDomain int                      // of one domain and priority, some of each account that has any; 0 means Max
 	Busy      func(domain string) bool // domains to leave; it must be quick and not use the store; nil: none
+	Spent     func(account int64) bool // accounts to leave, likewise
 }
 
 // Leased is a recipient that a worker has taken, with what it must know of the message.
@@ -49,9 +50,10 @@ const leaseCheck = 5 * time.Second
 const leasedColumns = `r.id, r.outbox, r.address, r.domain, r.notify, r.original, r.priority, r.due, r.attempts, r.tried, r.delayed, r.reply, r.status, r.remote, r.verdict,
 	o.queue, o.account, o.sender, o.envelope_id, o.ret, o.utf8, o.require_tls, o.seal, o.by_mode, o.deadline, o.created, o.blob, o.size`
 
-const leaseWhere = ` FROM outbox_recipient r JOIN outbox o ON o.id = r.outbox WHERE r.state = 'waiting' AND r.domain = ? AND r.priority = ? AND r.due <= ? ORDER BY r.due, r.id LIMIT ?`
+const leaseWhere = ` FROM outbox_recipient r JOIN outbox o ON o.id = r.outbox WHERE r.state = 'waiting' AND r.domain = ? AND r.priority = ? AND r.account = ? AND r.due <= ? ORDER BY r.due, r.id LIMIT ?`
 
-// Lease takes recipients that are due, the highest priority first and of those the ones that waited longest. What it gives is sorted by domain and message. It costs what it gives, not what
+// Lease takes recipients that are due, the highest priority first and of those some of each account, an account's own in the order in which they are due: who sends much does not keep
+// others waiting. What it gives is sorted by domain and message. It costs what it gives, not what
 // waits. It need not be on disk: when the machine fails, what was leased waits again, as after a crash. A lease that is over waits again too, so that a worker
 // must extend one that takes long, or somebody else delivers a second time.
 func (s *Store) Lease(ctx context.Context, r LeaseRequest) ([]Leased, error) {
@@ -61,15 +63,19 @@ func (s *Store) Lease(ctx context.Context, r LeaseRequest) ([]Leased, error) {
 	if err := s.expireLeases(ctx); err != nil {
 		return nil, fail("lease", err)
 	}
-	keys := s.outbox.due(s.o.Now().Unix(), r.Max, r.Busy)
+	keys := s.outbox.due(s.o.Now().Unix(), r.Max, &r)
 	if len(keys) == 0 {
 		return nil, nil
+	}
+	share := map[dueKey]int{} // how many keys a domain and priority has
+	for _, k := range keys {
+		share[dueKey{0, k.domain, k.priority}]++
 	}
 	var all []Leased
 	err := s.done(&job{ctx: ctx, relaxed: true, run: func(t *tx) error {
 		all = all[:0]
 		for _, k := range keys {
-			n := min(r.Max-len(all), r.PerDomain)
+			n := min(r.Max-len(all), max(1, r.PerDomain/share[dueKey{0, k.domain, k.priority}]))
 			if n <= 0 {
 				break
 			}
@@ -93,7 +99,7 @@ func (s *Store) Lease(ctx context.Context, r LeaseRequest) ([]Leased, error) {
 // lease takes at most n of a key.
 func (t *tx) lease(k dueKey, n int, r *LeaseRequest) ([]Leased, error) {
 	now := t.now()
-	rows, err := t.db.Query(`SELECT `+leasedColumns+leaseWhere, k.domain, k.priority, now, n)
+	rows, err := t.db.Query(`SELECT `+leasedColumns+leaseWhere, k.domain, k.priority, k.account, now, n)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +111,7 @@ func (t *tx) lease(k dueKey, n int, r *LeaseRequest) ([]Leased, error) {
 	if len(all) == 1 {
 		err = t.exec(`UPDATE outbox_recipient SET state = 'leased', owner = ?, lease = ? WHERE id = ?`, r.Owner, until, all[0].ID)
 	} else {
-		err = t.exec(`UPDATE outbox_recipient SET state = 'leased', owner = ?, lease = ? WHERE id IN (SELECT r.id`+leaseWhere+`)`, r.Owner, until, k.domain, k.priority, now, n)
+		err = t.exec(`UPDATE outbox_recipient SET state = 'leased', owner = ?, lease = ? WHERE id IN (SELECT r.id`+leaseWhere+`)`, r.Owner, until, k.domain, k.priority, k.account, now, n)
 	}
 	if err != nil {
 		return nil, err
@@ -116,7 +122,7 @@ func (t *tx) lease(k dueKey, n int, r *LeaseRequest) ([]Leased, error) {
 // look finds out when the first of a key is due now.
 func (t *tx) look(k dueKey) error {
 	var first sql.NullInt64
-	if err := t.db.Row(`SELECT MIN(due) FROM outbox_recipient WHERE state = 'waiting' AND domain = ? AND priority = ?`, k.domain, k.priority).Scan(&first); err != nil {
+	if err := t.db.Row(`SELECT MIN(due) FROM outbox_recipient WHERE state = 'waiting' AND domain = ? AND priority = ? AND account = ?`, k.domain, k.priority, k.account).Scan(&first); err != nil {
 		return err
 	}
 	t.after = append(t.after, func() { t.s.outbox.set(k, first.Int64, first.Valid) })
@@ -189,7 +195,7 @@ func (s *Store) expireLeases(ctx context.Context) error {
 		return err
 	}
 	return s.done(&job{ctx: ctx, relaxed: true, run: func(t *tx) error {
-		return t.unlease(`SELECT id, domain, priority, due FROM outbox_recipient WHERE state = 'leased' AND lease <= ?`, t.now())
+		return t.unlease(`SELECT id, account, domain, priority, due FROM outbox_recipient WHERE state = 'leased' AND lease <= ?`, t.now())
 	}})
 }
 
@@ -206,7 +212,7 @@ func (t *tx) unlease(query string, args ...any) error {
 	var all []row
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&r.id, &r.domain, &r.priority, &r.due); err != nil {
+		if err := rows.Scan(&r.id, &r.account, &r.domain, &r.priority, &r.due); err != nil {
 			rows.Close()
 			return err
 		}
@@ -228,7 +234,7 @@ func (t *tx) unlease(query string, args ...any) error {
 // ReleaseLeases makes what a worker has leased wait again: at its start what it left when it ended, or crashed. owner "" is whoever it was.
 func (s *Store) ReleaseLeases(ctx context.Context, owner string) error {
 	err := s.done(&job{ctx: ctx, relaxed: true, run: func(t *tx) error {
-		return t.unlease(`SELECT id, domain, priority, due FROM outbox_recipient WHERE state = 'leased' AND (? = '' OR owner = ?)`, owner, owner)
+		return t.unlease(`SELECT id, account, domain, priority, due FROM outbox_recipient WHERE state = 'leased' AND (? = '' OR owner = ?)`, owner, owner)
 	}})
 	return fail("release leases", err)
 }

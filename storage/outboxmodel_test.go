@@ -17,6 +17,7 @@ type modelRecipient struct {
 	id, message     int64
 	address, domain string
 	priority        int
+	account         int64
 	due, lease      int64
 	state, owner    string
 	attempts        int
@@ -30,6 +31,8 @@ type queueModel struct {
 	now  time.Time
 	all  []*modelRecipient // by id
 	next int
+
+	accounts []int64 // who may send; 0 among them
 }
 
 func (m *queueModel) options() Options {
@@ -54,11 +57,11 @@ func (m *queueModel) expire() {
 }
 
 // want is what Lease must give.
-func (m *queueModel) want(max, perDomain int, busy string) (all []*modelRecipient) {
+func (m *queueModel) want(max, perDomain int, busy string, spent int64) (all []*modelRecipient) {
 	keys := map[dueKey][]*modelRecipient{}
 	for _, r := range m.all {
-		if r.state == QueueWaiting && r.due <= m.now.Unix() && r.domain != busy {
-			k := dueKey{r.domain, r.priority}
+		if r.state == QueueWaiting && r.due <= m.now.Unix() && r.domain != busy && r.account != spent {
+			k := dueKey{r.account, r.domain, r.priority}
 			keys[k] = append(keys[k], r)
 		}
 	}
@@ -68,21 +71,41 @@ func (m *queueModel) want(max, perDomain int, busy string) (all []*modelRecipien
 		order = append(order, k)
 	}
 	slices.SortFunc(order, func(a, b dueKey) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(keys[a][0].due, keys[b][0].due), cmp.Compare(a.domain, b.domain))
+		return cmp.Or(cmp.Compare(keys[a][0].due, keys[b][0].due), cmp.Compare(a.domain, b.domain), cmp.Compare(a.account, b.account))
 	})
-	for _, k := range order[:min(len(order), max)] {
-		all = append(all, keys[k][:min(len(keys[k]), perDomain, max-len(all))]...)
+	turn, next := map[dueKey]int{}, map[dueKey]int{} // next: by account and priority
+	for _, k := range order {
+		who := dueKey{account: k.account, priority: k.priority}
+		turn[k] = next[who]
+		next[who]++
+	}
+	slices.SortStableFunc(order, func(a, b dueKey) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(turn[a], turn[b]))
+	})
+	order = order[:min(len(order), max)]
+	for _, k := range order {
+		share := 0
+		for _, o := range order {
+			if o.domain == k.domain && o.priority == k.priority {
+				share++
+			}
+		}
+		n := perDomain / share
+		if n == 0 {
+			n = 1
+		}
+		all = append(all, keys[k][:min(len(keys[k]), n, max-len(all))]...)
 	}
 	return all
 }
 
 func (m *queueModel) enqueue(t *rapid.T) {
-	o := Outgoing{Priority: rapid.SampledFrom([]int{0, 0, 0, 5, -3}).Draw(t, "priority")}
+	o := Outgoing{Priority: rapid.SampledFrom([]int{0, 0, 0, 5, -3}).Draw(t, "priority"), Account: rapid.SampledFrom(m.accounts).Draw(t, "account")}
 	var fresh []*modelRecipient
 	for range rapid.IntRange(1, 4).Draw(t, "recipients") {
 		m.next++
 		d := rapid.SampledFrom([]string{"a.test", "b.test", "c.test"}).Draw(t, "domain")
-		r := &modelRecipient{address: fmt.Sprintf("r%d@%s", m.next, d), domain: d, priority: o.Priority, state: QueueWaiting, due: m.now.Unix()}
+		r := &modelRecipient{address: fmt.Sprintf("r%d@%s", m.next, d), domain: d, priority: o.Priority, account: o.Account, state: QueueWaiting, due: m.now.Unix()}
 		in := OutgoingRecipient{Address: r.address}
 		if later := rapid.IntRange(0, 3).Draw(t, "later"); later > 1 {
 			in.Due = m.now.Add(time.Duration(later) * time.Minute)
@@ -110,8 +133,10 @@ func (m *queueModel) lease(t *rapid.T) {
 		Max: rapid.IntRange(1, 6).Draw(t, "max"), PerDomain: rapid.IntRange(1, 6).Draw(t, "per domain")}
 	busy := rapid.SampledFrom([]string{"", "a.test"}).Draw(t, "busy")
 	r.Busy = func(d string) bool { return d == busy }
+	spent := rapid.SampledFrom([]int64{-1, -1, 0, m.accounts[1]}).Draw(t, "spent")
+	r.Spent = func(a int64) bool { return a == spent }
 	m.expire()
-	want := m.want(r.Max, r.PerDomain, busy)
+	want := m.want(r.Max, r.PerDomain, busy, spent)
 	var wanted []int64
 	for _, x := range want {
 		wanted = append(wanted, x.id)
@@ -255,7 +280,7 @@ func (m *queueModel) check(t *rapid.T) {
 			first = r.due
 		}
 	}
-	if at, ok := m.s.NextDue(nil); ok != (first != 0) || ok && at.Unix() != first {
+	if at, ok := m.s.NextDue(nil, nil); ok != (first != 0) || ok && at.Unix() != first {
 		t.Fatalf("next due %v %v, want %d", at, ok, first)
 	}
 	var blobs int
@@ -275,6 +300,17 @@ func TestQueueModel(t *testing.T) {
 		m := &queueModel{dir: dir, now: time.Unix(1e9, 0)}
 		m.open(t)
 		defer func() { m.s.Close() }()
+		if err := m.s.AddDomain(context.Background(), "example.test"); err != nil {
+			t.Fatal(err)
+		}
+		m.accounts = []int64{0}
+		for _, name := range []string{"ann@example.test", "bob@example.test"} {
+			a, err := m.s.CreateAccount(context.Background(), NewAccount{Name: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.accounts = append(m.accounts, a.ID)
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"enqueue": m.enqueue,
 			"lease":   m.lease,

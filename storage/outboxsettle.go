@@ -129,7 +129,8 @@ func (x *settlement) settle(o *Outcome) error {
 	var attempts int
 	err := t.db.Row(`SELECT r.outbox, r.address, r.domain, r.priority, r.state, r.owner, r.attempts, r.history, r.verdict, o.queue, o.account, o.sender
 		FROM outbox_recipient r JOIN outbox o ON o.id = r.outbox WHERE r.id = ?`, o.Recipient).
-		Scan(&w.outbox, &w.address, &k.domain, &k.priority, &state, &owner, &attempts, &history, &verdict, &w.queue, &w.account, &w.sender)
+		Scan(&w.outbox, &w.address, &k.domain, &k.priority, &state, &owner, &attempts, &history, &verdict, &w.queue, &k.account, &w.sender)
+	w.account = k.account
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

@@ -21,10 +21,10 @@ var grow = []string{"account", "address", "annotation", "blob", "blob_shared", "
 // mayScan are statements that may read one of them from end to end, by how they begin.
 var mayScan = map[string]string{
 	"SELECT account, COUNT(*), SUM(1 + (last - id) / 10) FROM outbox GROUP BY account":                            "once, at the start",
-	"SELECT domain, priority, MIN(due) FROM outbox_recipient WHERE state = 'waiting'":                             "once, at the start",
+	"SELECT account, domain, priority, MIN(due) FROM outbox_recipient WHERE state = 'waiting'":                             "once, at the start",
 	"SELECT COUNT(*) FROM suppression":                                                                            "once, at the start",
 	"SELECT COUNT(*) FROM webhook_event":                                                                          "once, at the start",
-	"SELECT id, domain, priority, due FROM outbox_recipient WHERE state = 'leased'":                               "an index of what is leased",
+	"SELECT id, account, domain, priority, due FROM outbox_recipient WHERE state = 'leased'":                               "an index of what is leased",
 	"SELECT COUNT(*) FROM seen":                                                                                   "after a tenth of the largest number of rows was added",
 	"DELETE FROM seen WHERE (kind, name) IN":                                                                      "as many as are removed",
 	"DELETE FROM suppression WHERE address IN":                                                                    "the sweep",

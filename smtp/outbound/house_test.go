@@ -97,6 +97,20 @@ func (h *house) send(o storage.Outgoing, message string, to ...string) {
 	}
 }
 
+// sendAll puts a message with many envelopes into the outbox.
+func (h *house) sendAll(outs []storage.Outgoing) {
+	h.t.Helper()
+	u, err := h.store.NewMail(context.Background(), 0, -1)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer u.Abort()
+	u.Write([]byte(strings.ReplaceAll(hello, "\n", "\r\n")))
+	if _, err := h.store.Enqueue(context.Background(), u, outs, nil); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 const hello = "From: ann@packetboat.test\nSubject: hello\n\nline\n.dot\n"
 
 // until waits until something holds.

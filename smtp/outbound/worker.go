@@ -100,6 +100,7 @@ type Worker struct {
 	held      map[int64]bool           // recipients that are leased, queued or under way; false: somebody else's by now
 	late      map[int64]storage.Leased // of those, what was leased once more
 	queued    int                      // recipients in lanes
+	shares    map[int64]*share         // by account; those that have nothing here are left out
 	running   int                      // runners
 	pool      pool
 	down      map[netip.AddrPort]*outage
@@ -117,7 +118,7 @@ func NewWorker(store *storage.Store, registry *session.Registry, resolver dns.Re
 		finder: &finder{resolver: resolver, family: o.Family, port: o.Port, own: o.Own, noLoopback: o.NoLoopback},
 		owner:  "outbound-" + ulid.Make().String(),
 		notes:  make(chan struct{}, 1),
-		lanes:  map[string]*lane{}, held: map[int64]bool{}, late: map[int64]storage.Leased{}, names: map[int64]string{}, down: map[netip.AddrPort]*outage{},
+		lanes:  map[string]*lane{}, shares: map[int64]*share{}, held: map[int64]bool{}, late: map[int64]storage.Leased{}, names: map[int64]string{}, down: map[netip.AddrPort]*outage{},
 		pool: pool{idle: map[string][]*client{}},
 	}
 }
@@ -202,7 +203,7 @@ func (w *Worker) take(ctx context.Context, wait *time.Timer) {
 			wait.Reset(safety) // a lane that has room again tells
 			return
 		}
-		all, err := w.store.Lease(ctx, storage.LeaseRequest{Owner: w.owner, For: leaseTime, Max: room, PerDomain: max(w.perLane()/2, 1), Busy: w.busy})
+		all, err := w.store.Lease(ctx, storage.LeaseRequest{Owner: w.owner, For: leaseTime, Max: room, PerDomain: max(w.perLane()/2, 1), Busy: w.busy, Spent: w.spent})
 		if err != nil {
 			if ctx.Err() == nil {
 				w.log.Error("cannot lease from the outbox", "error", err)
@@ -212,7 +213,7 @@ func (w *Worker) take(ctx context.Context, wait *time.Timer) {
 		}
 		if len(all) == 0 {
 			next := safety
-			if due, ok := w.store.NextDue(w.busy); ok {
+			if due, ok := w.store.NextDue(w.busy, w.spent); ok {
 				next = max(min(next, due.Sub(w.o.Now())), 10*time.Millisecond)
 			}
 			wait.Reset(next)
@@ -226,6 +227,33 @@ func (w *Worker) take(ctx context.Context, wait *time.Timer) {
 func (w *Worker) perLane() int { return max(4*w.o.PerDomain, 32) }
 
 const maxQueued = 4096
+
+// share is what an account has of the worker.
+type share struct {
+	queued  int // recipients in lanes
+	running int // runners
+}
+
+// shareLocked changes that of an account by so much.
+func (w *Worker) shareLocked(account int64, queued, running int) {
+	s := w.shares[account]
+	if s == nil {
+		s = &share{}
+		w.shares[account] = s
+	}
+	s.queued += queued
+	if s.running += running; *s == (share{}) {
+		delete(w.shares, account)
+	}
+}
+
+// spent tells which accounts have enough here: one that sends to thousands of domains leaves room for others.
+func (w *Worker) spent(account int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.shares[account]
+	return s != nil && s.queued >= maxQueued/4
+}
 
 // room is how many recipients more may be leased.
 func (w *Worker) room() int {
@@ -266,6 +294,7 @@ func (w *Worker) enter(all []storage.Leased) {
 			w.held[j.to[i].ID] = true
 		}
 		w.queued += n
+		w.shareLocked(j.to[0].Account, n, 0)
 		l := w.lanes[j.to[0].Domain]
 		if l == nil {
 			l = &lane{domain: j.to[0].Domain}
@@ -286,12 +315,12 @@ func (w *Worker) readyLocked(l *lane) {
 }
 
 // dispatchLocked begins runners, one lane after the other, so that none keeps others from their turn. The last quarter of them is for lanes that
-// have none: domains that hang do not get everything.
+// have none, and for accounts that have less than half of all: neither domains that hang nor who sends to many of these get everything.
 func (w *Worker) dispatchLocked() {
 	for w.running < w.o.Concurrency && len(w.ready) > 0 && !w.stopping {
 		i := 0
 		if len(w.lanes) > 1 && 4*(w.running+1) > 3*w.o.Concurrency {
-			if i = slices.IndexFunc(w.ready, func(l *lane) bool { return l.running == 0 }); i < 0 {
+			if i = slices.IndexFunc(w.ready, w.modestLocked); i < 0 {
 				return
 			}
 		}
@@ -304,9 +333,23 @@ func (w *Worker) dispatchLocked() {
 		}
 		w.running++
 		l.running++
+		w.shareLocked(j.to[0].Account, 0, 1)
 		w.readyLocked(l)
 		w.runners.Go(func() { w.run(l, j) })
 	}
+}
+
+// modestLocked tells whether a lane has no runner yet, and the account whose turn it is there has few.
+func (w *Worker) modestLocked(l *lane) bool {
+	if l.running > 0 {
+		return false
+	}
+	best := l.best()
+	if best < 0 {
+		return true // a runner took the last job meanwhile: out of the ring with it
+	}
+	s := w.shares[l.jobs[best].to[0].Account]
+	return s == nil || 2*s.running < w.o.Concurrency
 }
 
 // turns is how many messages of one lane a runner takes while other lanes wait for a runner.
@@ -353,6 +396,7 @@ func (w *Worker) another(l *lane, done *job, n int) *job {
 	defer w.mu.Unlock()
 	w.queued -= len(done.to)
 	l.recipients -= len(done.to)
+	w.shareLocked(done.to[0].Account, -len(done.to), -1)
 	if l.recipients < w.perLane()/2 {
 		select {
 		case w.notes <- struct{}{}:
@@ -361,6 +405,7 @@ func (w *Worker) another(l *lane, done *job, n int) *job {
 	}
 	if !w.stopping && (n < turns || len(w.ready) == 0) {
 		if j := l.next(); j != nil {
+			w.shareLocked(j.to[0].Account, 0, 1)
 			return j
 		}
 	}
@@ -451,9 +496,9 @@ func (l *lane) put(j *job) {
 	l.recipients += len(j.to)
 }
 
-// next takes a job out: of those with the highest priority (RFC 6710) that of the account whose turn it is, so that a sender of much does not keep
+// best is the job that is next, -1 for none: of those with the highest priority (RFC 6710) that of the account whose turn it is, so that a sender of much does not keep
 // others waiting.
-func (l *lane) next() *job {
+func (l *lane) best() int {
 	behind := func(j *job) int { // accounts in turn: those behind the last one first
 		if j.to[0].Account > l.turn {
 			return 0
@@ -469,6 +514,12 @@ func (l *lane) next() *job {
 			best = i
 		}
 	}
+	return best
+}
+
+// next takes the best job out; nil when there is none.
+func (l *lane) next() *job {
+	best := l.best()
 	if best < 0 {
 		return nil
 	}
