@@ -20,20 +20,20 @@ var grow = []string{"account", "address", "annotation", "blob", "blob_shared", "
 
 // mayScan are statements that may read one of them from end to end, by how they begin.
 var mayScan = map[string]string{
-	"SELECT account, COUNT(*), SUM(1 + (last - id) / 10) FROM outbox GROUP BY account":                            "once, at the start",
-	"SELECT account, domain, priority, MIN(due) FROM outbox_recipient WHERE state = 'waiting'":                             "once, at the start",
-	"SELECT COUNT(*) FROM suppression":                                                                            "once, at the start",
-	"SELECT COUNT(*) FROM webhook_event":                                                                          "once, at the start",
-	"SELECT id, account, domain, priority, due FROM outbox_recipient WHERE state = 'leased'":                               "an index of what is leased",
-	"SELECT COUNT(*) FROM seen":                                                                                   "after a tenth of the largest number of rows was added",
-	"DELETE FROM seen WHERE (kind, name) IN":                                                                      "as many as are removed",
-	"DELETE FROM suppression WHERE address IN":                                                                    "the sweep",
-	"DELETE FROM webhook_event WHERE id IN":                                                                       "by age, which is the order: as many as are removed, and all when none is old",
-	"SELECT id, at, kind, queue, body, attempts FROM webhook_event e":                                             "in order, until there are enough; after a failure there is a pause",
+	"SELECT account, COUNT(*), SUM(1 + (last - id) / 10) FROM outbox GROUP BY account":         "once, at the start",
+	"SELECT account, domain, priority, MIN(due) FROM outbox_recipient WHERE state = 'waiting'": "once, at the start",
+	"SELECT COUNT(*) FROM suppression":   "once, at the start",
+	"SELECT COUNT(*) FROM webhook_event": "once, at the start",
+	"SELECT id, account, domain, priority, due FROM outbox_recipient WHERE state = 'leased'": "an index of what is leased",
+	"SELECT COUNT(*) FROM seen":                                       "after a tenth of the largest number of rows was added",
+	"DELETE FROM seen WHERE (kind, name) IN":                          "as many as are removed",
+	"DELETE FROM suppression WHERE address IN":                        "the sweep",
+	"DELETE FROM webhook_event WHERE id IN":                           "by age, which is the order: as many as are removed, and all when none is old",
+	"SELECT id, at, kind, queue, body, attempts FROM webhook_event e": "in order, until there are enough; after a failure there is a pause",
 	"SELECT id, name, admin, disabled, quota, message_quota, epoch, created, home, mail FROM account ORDER":       "the list of all accounts",
 	"SELECT id, name, admin, disabled, quota, message_quota, epoch, created, home, mail FROM account WHERE admin": "the first administrator",
-	"SELECT x.local || '@' || x.domain":                                                                           "the list of all aliases",
-	"DELETE FROM annotation WHERE viewer":                                                                         "an account is removed",
+	"SELECT x.local || '@' || x.domain":   "the list of all aliases",
+	"DELETE FROM annotation WHERE viewer": "an account is removed",
 }
 
 // TestPlans: no statement of the store reads a table that grows from end to end, but those that may.
