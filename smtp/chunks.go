@@ -15,6 +15,9 @@ type chunks struct {
 	last bool
 }
 
+// smallChunk is what a chunk must have so as not to count like a command that brings nothing: a message may be cut into chunks of nothing without an end.
+const smallChunk = 512
+
 // parseChunk reads the arguments of BDAT.
 func parseChunk(arg string) (size int64, last bool, ok bool) {
 	number, word, more := strings.Cut(arg, " ")
@@ -91,6 +94,9 @@ func (k *chunks) command() error {
 			if k.c.flood(size) {
 				return io.ErrUnexpectedEOF
 			}
+			if size < smallChunk {
+				k.c.labour()
+			}
 			k.left, k.size, k.last = size, size, last
 			return nil
 		case "RSET":
@@ -98,6 +104,7 @@ func (k *chunks) command() error {
 		case "QUIT":
 			return k.c.quit()
 		case "NOOP":
+			k.c.labour()
 			k.c.answer(say(250, "2.0.0", "ok"))
 		default:
 			// RFC 3030 section 2: between the chunks of a message there is nothing else.

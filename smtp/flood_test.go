@@ -67,22 +67,30 @@ func TestRefusalsInTheLog(t *testing.T) {
 
 // A client that sends commands and no message is served slowly from some number on: each of those waits for 10 ms.
 func TestCommandsWithoutAMessage(t *testing.T) {
-	h := open(t, limits, auth.PlaintextNever)
-	c, err := net.Dial("tcp", h.mx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	start := time.Now()
-	if _, err := c.Write([]byte(strings.Repeat("NOOP\r\n", 1030) + "QUIT\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	all, err := io.ReadAll(c)
-	if n := strings.Count(string(all), "250 2.0.0 ok"); err != nil || n != 1030 {
-		t.Errorf("%d answers, %v", n, err)
-	}
-	if took := time.Since(start); took < 250*time.Millisecond {
-		t.Errorf("it took %v", took)
+	const begin = "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\n"
+	for _, batch := range []struct{ before, command, after, answer string }{
+		{"", "NOOP\r\n", "", "250 2.0.0 ok"},
+		{begin, "BDAT 0\r\n", "RSET\r\n", "250 2.0.0 0 octets received"},
+		{begin, "BDAT 1\r\nx", "RSET\r\n", "250 2.0.0 1 octets received"},
+		{begin + "BDAT 1\r\nx", "NOOP\r\n", "RSET\r\n", "250 2.0.0 ok"},
+	} {
+		h := open(t, limits, auth.PlaintextNever)
+		c, err := net.Dial("tcp", h.mx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		start := time.Now()
+		if _, err := c.Write([]byte(batch.before + strings.Repeat(batch.command, 1030) + batch.after + "QUIT\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(c)
+		if n := strings.Count(string(all), batch.answer); err != nil || n != 1030 {
+			t.Errorf("%q: %d answers, %v", batch.command, n, err)
+		}
+		if took := time.Since(start); took < 240*time.Millisecond {
+			t.Errorf("%q: it took %v", batch.command, took)
+		}
 	}
 }
