@@ -17,7 +17,7 @@ type Reporter interface {
 // count tells what became of the message. What shall come again is counted then.
 func (t *transaction) count(r *reply) {
 	v, j := t.verdict, t.c.srv.o.Judge
-	if v == nil || v.Result == nil || v.Result.DMARC.Published == nil || j.o.Reports == nil || r == nil || r.code/100 == 4 {
+	if v == nil || v.Result == nil || v.Result.DMARC.Published == nil || j.o.Reports == nil || r == nil || r.code/100 != 2 && r.code/100 != 5 {
 		return
 	}
 	d := &v.Result.DMARC

@@ -100,6 +100,19 @@ for f in sts["failure-details"]:
 assert sum(kinds.values()) == s["total-failure-session-count"] and set(kinds) == {"starttls-not-supported", "validation-failure"}, kinds
 `
 
+// daneReportCheck looks at one that was posted (the first file) about TLSA records that the certificate is none of.
+const daneReportCheck = `
+import sys, json, gzip
+r = json.loads(gzip.decompress(open(sys.argv[1], "rb").read()))
+by = {p["policy"]["policy-type"]: p for p in r["policies"]}
+tlsa = by["tlsa"]
+assert tlsa["policy"]["policy-domain"] == "mail.beta.test" and tlsa["policy"]["policy-string"] == ["3 1 1 " + "ab" * 32], tlsa
+s = tlsa["summary"]
+assert s["total-successful-session-count"] == 0 and s["total-failure-session-count"] >= 1, s
+assert {f["result-type"] for f in tlsa["failure-details"]} == {"validation-failure"} and sum(f["failed-session-count"] for f in tlsa["failure-details"]) == s["total-failure-session-count"], tlsa
+assert all(f["receiving-mx-hostname"] == "mail.beta.test" and f["receiving-ip"] == "127.0.0.12" for f in tlsa["failure-details"]), tlsa
+`
+
 // TestEndToEndTLSReports: alpha reports to beta, whose record asks for it, how TLS went: by mail to beta and to Postfix, whose OpenDKIM looks at the signature, and by HTTPS.
 func TestEndToEndTLSReports(t *testing.T) {
 	const middle = "127.0.0.14"
@@ -108,7 +121,7 @@ func TestEndToEndTLSReports(t *testing.T) {
 	ca, cert, key, _ := ownCA(t, "mail.beta.test", "mta-sts.beta.test", "reports.beta.test", "localhost")
 	w.beta = w.boat("beta.test", betaHost, base, "--set", "tls.cert="+cert, "--set", "tls.key="+key, "--set", "mta_sts.mode=enforce")
 	w.alpha = w.boat("alpha.test", alphaHost, base, "--set", "outbound.ca="+ca, "--set", fmt.Sprintf("outbound.mta_sts_port=%d", base+443),
-		"--set", "reports.from=reports@alpha.test", "--set", "reports.private_addresses=on")
+		"--set", "dns.trust_ad=on", "--set", "reports.from=reports@alpha.test", "--set", "reports.private_addresses=on")
 	text, err := os.ReadFile(ca)
 	if err != nil || os.MkdirAll(filepath.Dir(w.beta.ca()), 0o700) != nil {
 		t.Fatal(err)
@@ -167,6 +180,19 @@ func TestEndToEndTLSReports(t *testing.T) {
 		t.Error("nothing was posted")
 	}
 	contains(t, w.alpha.run("", "report", "send", "beta.test"), "There is nothing to report.")
+
+	w.dns.Authentic(true)
+	w.dns.Set(fmt.Sprintf("_%d._tcp.mail.beta.test. TLSA 3 1 1 %s", w.port, strings.Repeat("ab", 32)))
+	anew()
+	send("not-by-dane")
+	waits("TLS:")
+	contains(t, w.alpha.run("", "report", "send", "beta.test"), "https://reports.beta.test")
+	select {
+	case p := <-posts:
+		w.beta.checked(t, daneReportCheck, writeOwn(t, filepath.Join(t.TempDir(), "posted"), string(p.body)))
+	case <-time.After(10 * time.Second):
+		t.Error("nothing was posted")
+	}
 }
 
 // lateServer is a mail server that puts every recipient off, and counts how often. It ends behind alpha.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/mjl-/mox/dane"
@@ -16,6 +15,7 @@ import (
 	"github.com/mjl-/mox/mtasts"
 	"github.com/mjl-/mox/tlsrpt"
 
+	"github.com/packetboat/packetboat/smtp/report"
 	"github.com/packetboat/packetboat/storage"
 )
 
@@ -44,7 +44,7 @@ type Policies struct {
 	fetches  fetches
 	counts   counts
 
-	reporting sync.Mutex // held while results are written down or reported
+	daily report.Daily
 }
 
 // NewPolicies makes them. The resolver's word about what is authentic (DNSSEC) is believed.

@@ -7,13 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mjl-/mox/dns"
@@ -24,10 +24,8 @@ import (
 )
 
 const (
-	reportSpread = 4 * time.Hour // RFC 8460 section 4.1: reports are not all sent at midnight
-	reportBatch  = 100           // domains looked at between two breaths
-	reportURIs   = 5             // of a record that are used
-	reportKept   = 2             // days for which a report is tried
+	reportURIs   = 5 // of a record that are used
+	reportKept   = 2 // days for which a report is tried
 	reportPost   = time.Minute
 	flushEvery   = 30 * time.Second
 	refreshEvery = time.Hour
@@ -35,39 +33,30 @@ const (
 
 // Run writes down what is counted, keeps the cached policies fresh and sends the reports of each day that is over. It returns when ctx ends.
 func (p *Policies) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { p.daily.Run(ctx, p.o.Now, p.reportAll) })
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	refreshed := p.o.Now()
-	day, at := storage.TLSDay(p.o.Now()), p.o.Now().Add(mathrand.N(10*time.Minute)) // what the last run left
 	for {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
 			if err := p.Flush(last); err != nil {
 				p.o.Logger.Error("cannot write down results of tls", "error", err)
 			}
-			cancel()
 			return nil
 		case <-tick.C:
 		}
-		now := p.o.Now()
-		if err := p.Flush(ctx); err != nil {
+		if err := p.Flush(ctx); err != nil && ctx.Err() == nil {
 			p.o.Logger.Error("cannot write down results of tls", "error", err)
 		}
-		if now.Sub(refreshed) >= refreshEvery {
+		if now := p.o.Now(); now.Sub(refreshed) >= refreshEvery {
 			refreshed = now
 			if err := p.refreshAll(ctx); err != nil && ctx.Err() == nil {
 				p.o.Logger.Error("cannot refresh mta-sts policies", "error", err)
-			}
-		}
-		if today := storage.TLSDay(now); today != day {
-			day, at = today, now.Add(5*time.Minute+mathrand.N(reportSpread))
-		}
-		if !at.IsZero() && !now.Before(at) {
-			at = time.Time{}
-			if err := p.reportAll(ctx, day-1); err != nil && ctx.Err() == nil {
-				p.o.Logger.Error("some tls reports could not be made, and are tried again in an hour", "error", err)
-				at = now.Add(time.Hour)
 			}
 		}
 	}
@@ -78,7 +67,10 @@ func (p *Policies) reportAll(ctx context.Context, day int64) error {
 	if p.o.NoReports {
 		return p.store.DropReports(ctx, storage.ReportTLS, day)
 	}
-	_, err := p.reportDays(ctx, day-reportKept+1, day, "")
+	_, err := p.daily.Send(ctx, p.reports(), day-reportKept+1, day, "")
+	if err != nil && ctx.Err() == nil {
+		p.o.Logger.Error("some tls reports could not be made, and are tried again in an hour", "error", err)
+	}
 	return errors.Join(err, p.store.DropReports(ctx, storage.ReportTLS, day-reportKept))
 }
 
@@ -89,45 +81,17 @@ func (p *Policies) SendReports(ctx context.Context, domain string) ([]report.Sen
 		return nil, err
 	}
 	today := storage.TLSDay(p.o.Now())
-	return p.reportDays(ctx, today-reportKept, today, domain)
+	return p.daily.Send(ctx, p.reports(), today-reportKept, today, domain)
 }
 
 // Flush writes down what was counted and is not in the store yet.
 func (p *Policies) Flush(ctx context.Context) error {
-	p.reporting.Lock()
-	defer p.reporting.Unlock()
-	return p.flush(ctx)
+	return p.daily.Writing(func() error { return p.flush(ctx) })
 }
 
-// reportDays sends the reports of some days. While it does nothing is added to them.
-func (p *Policies) reportDays(ctx context.Context, first, last int64, only string) (sent []report.Sent, err error) {
-	p.reporting.Lock()
-	defer p.reporting.Unlock()
-	for d := first; d <= last; d++ {
-		for after := ""; ; {
-			domains, listErr := p.store.TLSReportsDue(ctx, d, after, reportBatch)
-			if listErr != nil {
-				return sent, listErr
-			}
-			if len(domains) == 0 {
-				break
-			}
-			for _, domain := range domains {
-				if after = domain; only != "" && domain != only {
-					continue
-				}
-				one, oneErr := p.report(ctx, d, domain)
-				sent = append(sent, one)
-				if oneErr != nil {
-					err = oneErr
-				}
-				if ctx.Err() != nil {
-					return sent, ctx.Err()
-				}
-			}
-		}
-	}
-	return sent, err
+// reports are what Daily must know.
+func (p *Policies) reports() report.Reports {
+	return report.Reports{Now: p.o.Now, Due: p.store.TLSReportsDue, Send: p.report}
 }
 
 // report sends the report of a domain and day. An error means that it may be tried again.
@@ -178,8 +142,10 @@ func (p *Policies) report(ctx context.Context, day int64, domain string) (report
 	sent.To = mails
 	var problem string
 	var retry error
+	posting, cancel := context.WithTimeout(ctx, reportPost) // for all of them: sites that hang keep others' reports waiting
+	defer cancel()
 	for _, where := range posts {
-		if err := p.postReport(ctx, where, packed); err != nil {
+		if err := p.postReport(posting, where, packed); err != nil {
 			p.o.Logger.Info("cannot post a tls report", "domain", domain, "to", where, "error", err)
 			if problem = where + ": " + err.Error(); !errors.Is(err, errPrivate) {
 				retry = err
@@ -295,10 +261,8 @@ func (p *Policies) mailReport(ctx context.Context, r *tlsReport, packed []byte, 
 // errPrivate is the error of a post to an address that is no public one: whose domain names it might ask us to knock at our neighbours' doors.
 var errPrivate = errors.New("not a public address")
 
-// postReport sends a report by HTTPS. RFC 8460 section 3: POST, 200 is success. Where it goes is another's word, so it goes to public addresses alone and follows no redirects.
+// postReport sends a report by HTTPS, as long as ctx lasts. RFC 8460 section 3: POST, 200 is success. Where it goes is another's word, so it goes to public addresses alone and follows no redirects.
 func (p *Policies) postReport(ctx context.Context, where string, packed []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, reportPost)
-	defer cancel()
 	u, err := url.Parse(where)
 	if err != nil {
 		return err

@@ -31,9 +31,9 @@ type DMARC struct {
 
 	mu       sync.Mutex
 	counts   map[storage.DMARCResult]storage.DMARCCount
-	policies map[storage.DMARCDay]string
+	policies map[storage.DMARCDay]verify.Published
 
-	reporting sync.Mutex // held while results are written down or reported
+	daily Daily
 }
 
 // NewDMARC makes one. Run must run for it to do anything.
@@ -44,7 +44,7 @@ func NewDMARC(store *storage.Store, resolver dns.Resolver, o DMARCOptions) *DMAR
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &DMARC{store: store, resolver: resolver, o: o, full: make(chan struct{}, 1), counts: map[storage.DMARCResult]storage.DMARCCount{}, policies: map[storage.DMARCDay]string{}}
+	return &DMARC{store: store, resolver: resolver, o: o, full: make(chan struct{}, 1), counts: map[storage.DMARCResult]storage.DMARCCount{}, policies: map[storage.DMARCDay]verify.Published{}}
 }
 
 // Judged is a message that was taken or refused for good.
@@ -94,7 +94,6 @@ func (d *DMARC) Count(m Judged) {
 	}
 	day := storage.DMARCDay{Day: storage.TLSDay(d.o.Now()), Domain: r.DMARC.Domain}
 	k := storage.DMARCResult{DMARCDay: day, Result: rowOf(m)}
-	policy := encode(r.DMARC.Published)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, ok := d.counts[k]; !ok && len(d.counts) >= countedMax {
@@ -107,7 +106,7 @@ func (d *DMARC) Count(m Judged) {
 	if m.Report {
 		n.Reports++
 	}
-	d.counts[k], d.policies[day] = n, policy
+	d.counts[k], d.policies[day] = n, *r.DMARC.Published
 	if len(d.counts) >= countedBrim {
 		select {
 		case d.full <- struct{}{}:
@@ -175,21 +174,23 @@ func encode(v any) string {
 
 // Flush writes down what was counted and is not in the store yet.
 func (d *DMARC) Flush(ctx context.Context) error {
-	d.reporting.Lock()
-	defer d.reporting.Unlock()
-	return d.flush(ctx)
+	return d.daily.Writing(func() error { return d.flush(ctx) })
 }
 
 // flush puts what was counted into the store. What cannot be written is kept for the next time.
 func (d *DMARC) flush(ctx context.Context) error {
 	d.mu.Lock()
 	counts, policies := d.counts, d.policies
-	d.counts, d.policies = map[storage.DMARCResult]storage.DMARCCount{}, map[storage.DMARCDay]string{}
+	d.counts, d.policies = map[storage.DMARCResult]storage.DMARCCount{}, map[storage.DMARCDay]verify.Published{}
 	d.mu.Unlock()
 	if len(counts) == 0 {
 		return nil
 	}
-	err := d.store.CountDMARC(ctx, counts, policies)
+	texts := make(map[storage.DMARCDay]string, len(policies))
+	for day, p := range policies {
+		texts[day] = encode(p)
+	}
+	err := d.store.CountDMARC(ctx, counts, texts)
 	if err == nil {
 		return nil
 	}

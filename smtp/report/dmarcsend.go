@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/packetboat/packetboat/smtp/verify"
@@ -14,52 +14,43 @@ import (
 )
 
 const (
-	spread     = 4 * time.Hour // reports are not all sent at midnight
-	batch      = 100           // domains looked at between two breaths
-	kept       = 2             // days for which a report is tried
+	kept       = 2 // days for which a report is tried
 	flushEvery = 30 * time.Second
-	retryEvery = time.Hour
 )
 
 // Run writes down what is counted, and sends the reports of each day that is over. It returns when ctx ends.
 //
 // RFC 7489 section 6.3: daily reports are what everybody must be able to send; ri= of less is a wish, which RFC 9990 has no more.
 func (d *DMARC) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { d.daily.Run(ctx, d.o.Now, d.reportAll) })
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
-	day, at := storage.TLSDay(d.o.Now()), d.o.Now().Add(rand.N(10*time.Minute)) // what the last run left
 	for {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
 			if err := d.Flush(last); err != nil {
 				d.o.Logger.Error("cannot write down results of dmarc", "error", err)
 			}
-			cancel()
 			return nil
 		case <-tick.C:
 		case <-d.full:
 		}
-		now := d.o.Now()
 		if err := d.Flush(ctx); err != nil && ctx.Err() == nil {
 			d.o.Logger.Error("cannot write down results of dmarc", "error", err)
-		}
-		if today := storage.TLSDay(now); today != day {
-			day, at = today, now.Add(5*time.Minute+rand.N(spread))
-		}
-		if !at.IsZero() && !now.Before(at) {
-			at = time.Time{}
-			if err := d.reportAll(ctx, day-1); err != nil && ctx.Err() == nil {
-				d.o.Logger.Error("some dmarc reports could not be made, and are tried again in an hour", "error", err)
-				at = now.Add(retryEvery)
-			}
 		}
 	}
 }
 
 // reportAll reports a day and the one before, and forgets both and what is older: what could not be reported for days is not reported any more.
 func (d *DMARC) reportAll(ctx context.Context, day int64) error {
-	_, err := d.reportDays(ctx, day-kept+1, day, "")
+	_, err := d.daily.Send(ctx, d.reports(), day-kept+1, day, "")
+	if err != nil && ctx.Err() == nil {
+		d.o.Logger.Error("some dmarc reports could not be made, and are tried again in an hour", "error", err)
+	}
 	if err == nil {
 		return d.store.DropReports(ctx, storage.ReportDMARC, day) // what is left are days of nothing but reports
 	}
@@ -73,37 +64,14 @@ func (d *DMARC) SendReports(ctx context.Context, domain string) ([]Sent, error) 
 		return nil, err
 	}
 	today := storage.TLSDay(d.o.Now())
-	return d.reportDays(ctx, today-kept, today, domain)
+	return d.daily.Send(ctx, d.reports(), today-kept, today, domain)
 }
 
-// reportDays sends the reports of some days. While it does nothing is added to them.
-func (d *DMARC) reportDays(ctx context.Context, first, last int64, only string) (sent []Sent, err error) {
-	d.reporting.Lock()
-	defer d.reporting.Unlock()
-	for day := first; day <= last; day++ {
-		for after := ""; ; {
-			domains, listErr := d.store.DMARCReportsDue(ctx, day, after, batch)
-			if listErr != nil {
-				return sent, listErr
-			}
-			if len(domains) == 0 {
-				break
-			}
-			for _, domain := range domains {
-				if after = domain; only != "" && domain != only {
-					continue
-				}
-				one, oneErr := d.report(ctx, storage.DMARCDay{Day: day, Domain: domain})
-				if sent = append(sent, one); oneErr != nil {
-					err = oneErr
-				}
-				if ctx.Err() != nil {
-					return sent, ctx.Err()
-				}
-			}
-		}
-	}
-	return sent, err
+// reports are what Daily must know.
+func (d *DMARC) reports() Reports {
+	return Reports{Now: d.o.Now, Due: d.store.DMARCReportsDue, Send: func(ctx context.Context, day int64, domain string) (Sent, error) {
+		return d.report(ctx, storage.DMARCDay{Day: day, Domain: domain})
+	}}
 }
 
 // report sends the report of a domain and day. An error means that it may be tried again.

@@ -62,9 +62,9 @@ type dmarcRecord struct {
 	failures                string // fo=
 }
 
-// published is the record for reports; nil when it asks for none.
+// published is the record for reports; nil when it asks for none, or for none by mail.
 func (r *dmarcRecord) published() *Published {
-	if r.reports == "" {
+	if !strings.Contains(strings.ToLower(r.reports), "mailto:") {
 		return nil
 	}
 	return &Published{Policy: r.policy, SubPolicy: cmp.Or(r.subPolicy, r.policy), StrictDKIM: r.strictDKIM, StrictSPF: r.strictSPF, Percent: r.percent,

@@ -1,0 +1,100 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestPlanned: soon after a start, and once after each midnight, not at midnight.
+func TestPlanned(t *testing.T) {
+	day := func(n int64, after time.Duration) time.Time { return time.Unix(n*86400, 0).Add(after) }
+	for range 50 { // it is a matter of chance
+		p := planned{day: 100, at: day(100, 10*time.Hour)}
+		for _, step := range []struct {
+			now time.Time
+			due bool
+		}{
+			{day(100, 10*time.Hour-1), false}, {day(100, 10*time.Hour), true}, {day(100, 11*time.Hour), false}, {day(100, 24*time.Hour-1), false},
+			{day(101, 0), false}, {day(101, settle-1), false}, {day(101, settle+spread), true}, {day(101, 20*time.Hour), false},
+			{day(103, 0), false}, {day(103, settle+spread), true},
+		} {
+			if got := p.due(step.now); got != step.due {
+				t.Fatalf("at %v: %v", step.now.UTC(), got)
+			}
+		}
+		if p.day != 103 {
+			t.Fatal(p.day)
+		}
+	}
+}
+
+// TestDailySend: page by page, one at a time, and a fault of one domain keeps no other waiting.
+func TestDailySend(t *testing.T) {
+	fault := errors.New("fault")
+	now := time.Unix(100*86400+3600, 0)
+	var told []string
+	r := Reports{Now: func() time.Time { return now },
+		Due: func(_ context.Context, day int64, after string, _ int) ([]string, error) {
+			all := []string{"a", "b", "c"}
+			i := slices.IndexFunc(all, func(s string) bool { return s > after })
+			if i < 0 || day != 100 {
+				return nil, nil
+			}
+			return all[i : i+1], nil
+		},
+		Send: func(_ context.Context, _ int64, domain string) (Sent, error) {
+			told = append(told, domain)
+			if domain == "b" {
+				return Sent{Domain: domain}, fault
+			}
+			return Sent{Domain: domain}, nil
+		}}
+	var d Daily
+	if sent, err := d.Send(t.Context(), r, 99, 101, ""); err != fault || len(sent) != 3 || !slices.Equal(told, []string{"a", "b", "c"}) {
+		t.Error(sent, err, told)
+	}
+	if sent, err := d.Send(t.Context(), r, 99, 101, "c"); err != nil || len(sent) != 1 {
+		t.Error(sent, err)
+	}
+	r.Due = func(context.Context, int64, string, int) ([]string, error) { return nil, fault }
+	if _, err := d.Send(t.Context(), r, 99, 101, ""); err != fault {
+		t.Error(err)
+	}
+}
+
+// TestDailyExcludes: nobody else sends meanwhile, and to a day that is not over nothing is added while it is told; to one that is over it may be, for what takes long.
+func TestDailyExcludes(t *testing.T) {
+	for _, c := range []struct {
+		after time.Duration // since the day began
+		waits bool
+	}{{time.Hour, true}, {24*time.Hour + settle - time.Second, true}, {24*time.Hour + settle, false}} {
+		now := time.Unix(100*86400, 0).Add(c.after)
+		var d Daily
+		r := Reports{Now: func() time.Time { return now },
+			Due: func(_ context.Context, _ int64, after string, _ int) ([]string, error) {
+				if after != "" {
+					return nil, nil
+				}
+				return []string{"a"}, nil
+			},
+			Send: func(context.Context, int64, string) (Sent, error) {
+				if free := d.writing.TryLock(); free == c.waits {
+					t.Errorf("%v: free: %v", c.after, free)
+				} else if free {
+					d.writing.Unlock()
+				}
+				gone, cancel := context.WithCancel(t.Context())
+				cancel()
+				if _, err := d.Send(gone, Reports{}, 1, 1, ""); !errors.Is(err, ErrBusy) {
+					t.Error(err)
+				}
+				return Sent{}, nil
+			}}
+		if sent, err := d.Send(t.Context(), r, 100, 100, ""); err != nil || len(sent) != 1 {
+			t.Error(sent, err)
+		}
+	}
+}
