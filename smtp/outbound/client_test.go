@@ -273,6 +273,39 @@ func TestRelayed(t *testing.T) {
 	}
 }
 
+// RFC 2852 section 4.1: who asks for a trace hears of each server that the message went on to, and with mode N of one that knows no BY.
+func TestRelayedBy(t *testing.T) {
+	for _, c := range []struct {
+		ext          []string
+		mode, notify string
+		want         bool
+	}{
+		{with("DELIVERBY"), "NT", "", true},
+		{with("DELIVERBY"), "RT", "", true},
+		{with("DELIVERBY"), "RT", "NEVER", false},
+		{with("DELIVERBY"), "RT", "FAILURE", false},
+		{with("DELIVERBY"), "N", "", false},
+		{with("DELIVERBY"), "R", "", false},
+		{usual, "N", "", true},
+		{usual, "N", "DELAY,FAILURE", true},
+		{usual, "N", "NEVER", false},
+		{usual, "", "", false},
+	} {
+		f := serve(t, "127.0.0.1:0", func(f *fake) { f.ext = c.ext })
+		h := build(t, func(o *Options, r *dns.MockResolver) {
+			o.Port = f.port()
+			mx(r, "example.org", "127.0.0.1")
+		})
+		ann := storagetest.Account(t, h.store, "ann@example.test")
+		h.send(storage.Outgoing{From: "ann@example.test", ByMode: c.mode, By: time.Now().Add(time.Hour),
+			Recipients: []storage.OutgoingRecipient{{Address: "joe@example.org", Notify: c.notify}}}, hello)
+		h.empty()
+		if n := h.notices(ann); c.want != (len(n) == 1 && strings.Contains(n[0], "Action: relayed")) || len(f.all()) != 1 {
+			t.Errorf("BY mode %q, NOTIFY %q, %v: %q", c.mode, c.notify, c.ext, n)
+		}
+	}
+}
+
 // LMTP: a reply for each recipient (RFC 2033 section 4.2).
 func TestLMTP(t *testing.T) {
 	f := serve(t, "127.0.0.1:0", func(f *fake) {

@@ -36,6 +36,7 @@ type task struct {
 	status  string
 	remote  string
 	dsn     bool // the peer that took it knows DSN
+	by      bool // and DELIVERBY
 	here    bool // it was delivered into our own store
 	putOff  bool // nothing was tried
 	due     time.Time

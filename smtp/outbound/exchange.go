@@ -85,7 +85,7 @@ func (d *delivery) took(c *client, some []*task) (again []*task) {
 			again = append(again, k)
 			k.again = false
 		case k.attempt.reply.ok():
-			k.state, k.dsn, k.remote = storage.Delivered, c.ext.dsn, c.remote
+			k.state, k.dsn, k.by, k.remote = storage.Delivered, c.ext.dsn, c.ext.deliverBy >= 0, c.remote
 			k.reply = k.attempt.reply.String()
 			if k.status = k.attempt.reply.Enhanced; k.status == "" {
 				k.status = "2.0.0"

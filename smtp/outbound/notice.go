@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/packetboat/packetboat/smtp/dsn"
@@ -18,7 +19,7 @@ func (d *delivery) notices(ctx context.Context, all []storage.Outcome, now time.
 	var ids []int64
 	for i, t := range d.tasks {
 		a := action(t, &all[i])
-		if a == "" || !dsn.Wanted(d.m.From, t.Notify, a) {
+		if a == "" || !d.wanted(t, a) {
 			continue
 		}
 		told = append(told, d.recipient(t, &all[i], a, now))
@@ -39,6 +40,23 @@ func (d *delivery) notices(ctx context.Context, all []storage.Outcome, now time.
 		return nil, nil
 	}
 	return nil, err
+}
+
+// wanted tells whether the sender is to hear of an action: when NOTIFY has it, or BY.
+func (d *delivery) wanted(t *task, a dsn.Action) bool {
+	return dsn.Wanted(d.m.From, t.Notify, a) || a == dsn.Relayed && d.m.From != "" && t.traced()
+}
+
+// traced tells whether BY asks for a notice that the message went on. RFC 2852 section 4.1: with a trace of each server that knows BY, and with mode N of one that does not,
+// behind which nobody looks at the time. NOTIFY may rule it out.
+func (t *task) traced() bool {
+	if t.Notify != "" && !asks(t.Notify, "SUCCESS") && !asks(t.Notify, "DELAY") {
+		return false
+	}
+	if t.by {
+		return strings.HasSuffix(t.ByMode, "T")
+	}
+	return strings.HasPrefix(t.ByMode, "N")
 }
 
 // gone tells whether an address of ours leads nowhere.

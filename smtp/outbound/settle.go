@@ -81,7 +81,7 @@ func (d *delivery) untold(all []storage.Outcome, now time.Time) bool {
 	var late []int
 	for i, t := range d.tasks {
 		a := action(t, &all[i])
-		if a == "" || !dsn.Wanted(d.m.From, t.Notify, a) {
+		if a == "" || !d.wanted(t, a) {
 			continue
 		}
 		if a != dsn.Failed && a != dsn.Delayed || t.Verdict != "" {
@@ -108,7 +108,7 @@ func (d *delivery) outcome(t *task, now time.Time) storage.Outcome {
 	switch {
 	case t.state != "":
 		o.State, o.Reply, o.Status, o.Remote = t.state, t.reply, t.status, t.remote
-		if o.State == storage.Delivered && !t.dsn && !t.here && asks(t.Notify, "SUCCESS") {
+		if o.State == storage.Delivered && !t.here && (!t.dsn && asks(t.Notify, "SUCCESS") || t.traced()) {
 			o.State = storage.Relayed // RFC 3461 section 5.2.2: the next server will tell nobody
 		}
 		return o
