@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -65,22 +65,34 @@ func serveOn(t testing.TB, ln net.Listener, set func(*fake)) *fake {
 	return f
 }
 
-// serveTwo serves at one port of 127.0.0.1 and 127.0.0.2, which must be free at both.
+// serveTwo serves at one port of 127.0.0.1 and 127.0.0.2.
 func serveTwo(t testing.TB, set func(*fake)) (first, second *fake) {
 	t.Helper()
-	for {
-		taken, err := net.Listen("tcp", "127.0.0.2:0")
-		if err != nil {
-			t.Fatal(err)
+	all := listenOn(t, "127.0.0.1", "127.0.0.2")
+	return serveOn(t, all[0], set), serveOn(t, all[1], nil)
+}
+
+// listenOn listens at one port of several addresses, which is free at all of them.
+func listenOn(t testing.TB, addresses ...string) []net.Listener {
+	t.Helper()
+	for range 100 {
+		all, port := []net.Listener(nil), 0
+		for _, a := range addresses {
+			ln, err := net.Listen("tcp", net.JoinHostPort(a, strconv.Itoa(port)))
+			if err != nil {
+				break
+			}
+			all, port = append(all, ln), ln.Addr().(*net.TCPAddr).Port
 		}
-		port := taken.Addr().(*net.TCPAddr).Port
-		probe, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)).String())
-		if err != nil {
-			taken.Close()
-			continue
+		if len(all) == len(addresses) {
+			return all
 		}
-		return serveOn(t, probe, set), serveOn(t, taken, nil)
+		for _, ln := range all {
+			ln.Close()
+		}
 	}
+	t.Fatalf("no port is free at all of %q", addresses)
+	return nil
 }
 
 func (f *fake) port() int { return f.ln.Addr().(*net.TCPAddr).Port }

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -53,17 +54,21 @@ func TestReplies(t *testing.T) {
 		{"end", "354 again", "deferred: 4.5.0"},
 		{"end", "421 4.3.2 oops", "deferred: 4.3.2 421"},
 	}
-	first := serve(t, "127.0.0.1:0", nil)
+	addresses := make([]string, len(cases))
+	for i := range cases {
+		addresses[i] = fmt.Sprintf("127.0.1.%d", i+1)
+	}
 	for _, ext := range [][]string{usual, {"8BITMIME"}} {
+		listeners := listenOn(t, addresses...)
 		h := build(t, func(o *Options, r *dns.MockResolver) {
-			o.Port = first.port()
+			o.Port = listeners[0].Addr().(*net.TCPAddr).Port
 			for i := range cases {
-				mx(r, fmt.Sprintf("case%d.example.org", i), fmt.Sprintf("127.0.1.%d", i+1))
+				mx(r, fmt.Sprintf("case%d.example.org", i), addresses[i])
 			}
 		})
 		ann := storagetest.Account(t, h.store, "ann@example.test")
 		for i, c := range cases {
-			f := serve(t, fmt.Sprintf("127.0.1.%d:%d", i+1, first.port()), func(f *fake) {
+			f := serveOn(t, listeners[i], func(f *fake) {
 				f.ext = ext
 				f.say = func(_ int, line string) string {
 					if c.at != "" && strings.HasPrefix(line, c.at) {
