@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/idna"
 )
 
 const (
@@ -182,7 +184,7 @@ func (t *transaction) trace(id string) []byte {
 	c := t.c
 	var b strings.Builder
 	b.WriteString("Return-Path: <" + t.sender.path + ">\r\n")
-	b.WriteString("Received: from " + heloName(c.helo) + " (" + literal(c) + ")\r\n")
+	b.WriteString("Received: from " + heloName(c.helo, t.sender.utf8) + " (" + literal(c) + ")\r\n")
 	b.WriteString("\tby " + c.srv.o.Name + " with " + protocol(c, t.sender.utf8) + " id " + id)
 	if cs, ok := c.ses.TLS(); ok {
 		b.WriteString("\r\n\t(" + tls.VersionName(cs.Version) + " " + tls.CipherSuiteName(cs.CipherSuite) + ")")
@@ -198,8 +200,12 @@ func (t *transaction) trace(id string) []byte {
 	return append(make([]byte, 0, b.Len()+traceMore), b.String()...)
 }
 
-// heloName is a name that may stand in Received; what is none becomes "unknown".
-func heloName(s string) string {
+// heloName is a name that may stand in Received; what is none becomes "unknown". RFC 6531 section 3.7.3: U-labels only in messages that came with SMTPUTF8; a header
+// that is not ASCII would be one that other servers refuse.
+func heloName(s string, utf8 bool) string {
+	if !utf8 && !ascii(s) {
+		s, _ = idna.Lookup.ToASCII(s)
+	}
 	if validMailbox("x@" + s) {
 		return s
 	}
