@@ -167,7 +167,7 @@ func (x *texts) due(since time.Duration, lost int) bool {
 // errAgain ends a build because another is to begin.
 var errAgain = errors.New("the index is built anew")
 
-// pacer keeps the build from taking the machine from others: it rests as long as it worked, and nine times as long while somebody writes.
+// pacer keeps the build from taking the machine from others: it rests as long as it worked, and nineteen times as long while somebody writes.
 type pacer struct {
 	s       *Store
 	ctx     context.Context
@@ -206,7 +206,7 @@ func (p *pacer) wait() error {
 	if !p.began.IsZero() {
 		rest := worked
 		if c := p.s.commits.Load(); c != p.commits {
-			rest *= 9
+			rest *= 19
 		}
 		select {
 		case <-p.ctx.Done():
