@@ -107,4 +107,10 @@ func TestEndToEndDMARCReports(t *testing.T) {
 	contains(t, w.beta.run("", "report", "list"), "alpha.test")
 	contains(t, w.beta.run("", "report", "send", "--all"), "There is nothing to report.")
 	contains(t, w.alpha.run("", "report", "send", "--all"), "There is nothing to report.")
+
+	// Who uses alpha's own name is told to alpha.
+	w.dns.Text("_dmarc.alpha.test", "v=DMARC1; p=reject; rua=mailto:ann@alpha.test")
+	contains(t, spoof("x@evil.test", "ann@alpha.test"), "550 5.7.1")
+	contains(t, w.alpha.run("", "report", "send", "alpha.test"), "ann@alpha.test")
+	contains(t, w.alpha.message(t, "ann@alpha.test", annPassword, "Report Domain: alpha.test"), "From: \"DMARC reports\" <dmarc@alpha.test>", "filename=\"alpha.test!alpha.test!")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -97,4 +98,51 @@ func TestDailyExcludes(t *testing.T) {
 			t.Error(sent, err)
 		}
 	}
+}
+
+// TestDailyRun: what an earlier run left, then each day once, and every hour what fails.
+func TestDailyRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var d Daily
+		var days []int64
+		var at []time.Time
+		failing := true
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			d.Run(ctx, time.Now, func(_ context.Context, day int64) error {
+				days, at = append(days, day), append(at, time.Now())
+				if failing && len(days) > 1 {
+					return errors.New("not now")
+				}
+				return nil
+			})
+		}()
+		first := time.Now().Unix() / 86400
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if !slices.Equal(days, []int64{first - 1}) {
+			t.Fatal(days)
+		}
+		time.Sleep(34 * time.Hour) // midnight was yesterday at the latest, and there were four hours and some for the first attempt
+		synctest.Wait()
+		if len(days) < 4 || days[1] != first || days[len(days)-1] != first && days[len(days)-1] != first+1 {
+			t.Fatal(days)
+		}
+		if wait := at[2].Sub(at[1]); wait < retryEvery || wait > retryEvery+lookEvery {
+			t.Error("tried again after", wait)
+		}
+		failing = false
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		n := len(days)
+		time.Sleep(48 * time.Hour)
+		synctest.Wait()
+		if len(days) != n+2 || days[n+1] != days[n]+1 {
+			t.Error(days[n-1:])
+		}
+		cancel()
+		<-done
+	})
 }
