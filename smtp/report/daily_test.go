@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,6 +106,7 @@ func TestDailyRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var d Daily
+		var mu sync.Mutex
 		var days []int64
 		var at []time.Time
 		failing := true
@@ -112,6 +114,8 @@ func TestDailyRun(t *testing.T) {
 		go func() {
 			defer close(done)
 			d.Run(ctx, time.Now, func(_ context.Context, day int64) error {
+				mu.Lock()
+				defer mu.Unlock()
 				days, at = append(days, day), append(at, time.Now())
 				if failing && len(days) > 1 {
 					return errors.New("not now")
@@ -120,13 +124,19 @@ func TestDailyRun(t *testing.T) {
 			})
 		}()
 		first := time.Now().Unix() / 86400
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		sleep := func(d time.Duration) { // the mutex is ours when it returns
+			mu.Unlock()
+			time.Sleep(d)
+			synctest.Wait()
+			mu.Lock()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		sleep(time.Hour)
 		if !slices.Equal(days, []int64{first - 1}) {
 			t.Fatal(days)
 		}
-		time.Sleep(34 * time.Hour) // midnight was yesterday at the latest, and there were four hours and some for the first attempt
-		synctest.Wait()
+		sleep(34 * time.Hour) // midnight was yesterday at the latest, and there were four hours and some for the first attempt
 		if len(days) < 4 || days[1] != first || days[len(days)-1] != first && days[len(days)-1] != first+1 {
 			t.Fatal(days)
 		}
@@ -134,11 +144,9 @@ func TestDailyRun(t *testing.T) {
 			t.Error("tried again after", wait)
 		}
 		failing = false
-		time.Sleep(2 * time.Hour)
-		synctest.Wait()
+		sleep(2 * time.Hour)
 		n := len(days)
-		time.Sleep(48 * time.Hour)
-		synctest.Wait()
+		sleep(48 * time.Hour)
 		if len(days) != n+2 || days[n+1] != days[n]+1 {
 			t.Error(days[n-1:])
 		}
