@@ -3,26 +3,60 @@ package resolve
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mjl-/adns"
 	"golang.org/x/net/publicsuffix"
 )
 
-// maxCrowd is how many questions about the names of one organisation may be slow at a time. While there are that many, further ones are given up at once: its
-// servers are down, or its owner has us ask names without an end, and nobody else's questions shall wait for their answers.
-const maxCrowd = 32
+// maxCrowd is how many questions about the names of one organisation may be slow at a time, and maxSilent how many while none of them is answered. Further ones are given
+// up at once: its servers are down, or its owner has us ask names without an end, and nobody else's questions shall wait for their answers.
+const (
+	maxCrowd  = 256
+	maxSilent = 32
+)
 
-// crowds counts slow questions by organisation. Safe for concurrent use.
-type crowds struct {
-	mu   sync.Mutex
-	slow map[string]int
+// crowd is the slow questions about one organisation.
+type crowd struct {
+	slow     int
+	answered time.Time // when one of its names was answered last, slow or not; zero: not since there is a slow one
 }
 
-func (c *crowds) add(zone string, n int) {
+// lively is how long an answer tells that the servers are there.
+const lively = 5 * time.Second
+
+// crowds are the slow questions by organisation. Safe for concurrent use.
+type crowds struct {
+	mu  sync.Mutex
+	all map[string]*crowd
+}
+
+// enter counts a question that has become slow.
+func (c *crowds) enter(zone string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.slow[zone] += n; c.slow[zone] == 0 {
-		delete(c.slow, zone)
+	if c.all[zone] == nil {
+		c.all[zone] = &crowd{}
+	}
+	c.all[zone].slow++
+}
+
+// leave is the end of a question: slow tells whether it was counted.
+func (c *crowds) leave(zone string, slow, answered bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	z := c.all[zone]
+	if z == nil {
+		return
+	}
+	if answered {
+		z.answered = time.Now()
+	}
+	if !slow {
+		return
+	}
+	if z.slow--; z.slow == 0 {
+		delete(c.all, zone)
 	}
 }
 
@@ -30,7 +64,8 @@ func (c *crowds) add(zone string, n int) {
 func (c *crowds) full(zone string, q question) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.slow[zone] < maxCrowd {
+	z := c.all[zone]
+	if z == nil || z.slow < maxSilent || z.slow < maxCrowd && time.Since(z.answered) < lively {
 		return nil
 	}
 	return &adns.DNSError{Err: "too many questions about " + zone + " wait for their answers", Name: q.name, IsTemporary: true, IsTimeout: true}

@@ -34,7 +34,8 @@ func (r *Resolver) exchange(ctx context.Context, q question) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	answered := false
+	defer func() { leave(answered) }()
 	set := r.servers.current()
 	trust := r.trusts(set)
 	var last error
@@ -50,6 +51,7 @@ func (r *Resolver) exchange(ctx context.Context, q question) (*reply, error) {
 			msg, err := r.one(ctx, s.address, q, trust)
 			if err == nil {
 				s.failed.Store(0)
+				answered = true
 				return &reply{msg, s.address, trust && msg.AuthenticatedData}, nil
 			}
 			last = err
@@ -72,7 +74,7 @@ const quick = 250 * time.Millisecond
 
 // enter waits for a place on the wire. Whoever makes us ask many names whose servers do not answer would have all places and stop everybody else's questions: what
 // is slow goes to places of its own, as long as there are some.
-func (r *Resolver) enter(ctx context.Context, q question) (leave func(), err error) {
+func (r *Resolver) enter(ctx context.Context, q question) (leave func(answered bool), err error) {
 	zone := zoneOf(q.name)
 	if err := r.crowds.full(zone, q); err != nil {
 		return nil, err
@@ -87,15 +89,15 @@ func (r *Resolver) enter(ctx context.Context, q question) (leave func(), err err
 		return nil, err
 	}
 	var mu sync.Mutex
-	place, slow := r.wire, 0
+	place, slow := r.wire, false
 	timer := time.AfterFunc(quick, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if place == nil {
 			return
 		}
-		slow = 1
-		r.crowds.add(zone, slow)
+		slow = true
+		r.crowds.enter(zone)
 		select {
 		case r.slow <- struct{}{}:
 			<-place
@@ -103,13 +105,13 @@ func (r *Resolver) enter(ctx context.Context, q question) (leave func(), err err
 		default:
 		}
 	})
-	return func() {
+	return func(answered bool) {
 		timer.Stop()
 		mu.Lock()
 		defer mu.Unlock()
 		<-place
 		place = nil
-		r.crowds.add(zone, -slow)
+		r.crowds.leave(zone, slow, answered)
 	}, nil
 }
 

@@ -101,7 +101,7 @@ func New(o Options) *Resolver {
 		cache:   newCache(o.CacheSize, o.Now),
 		wire:    make(chan struct{}, o.Concurrency),
 		slow:    make(chan struct{}, 7*o.Concurrency),
-		crowds:  crowds{slow: map[string]int{}},
+		crowds:  crowds{all: map[string]*crowd{}},
 		flights: map[question]*flight{},
 	}
 }

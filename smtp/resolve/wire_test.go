@@ -269,30 +269,59 @@ func TestSlowNames(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	d := resolvetest.New(t)
 	name := func(n int) string { return fmt.Sprintf("n%d.slow.test.", n) }
-	for i := range maxCrowd + 1 {
+	for i := range maxSilent + 1 {
 		d.Silent(name(i))
 	}
 	d.Set("a.test. TXT x")
 	r := New(Options{Servers: []string{d.Addr()}, Concurrency: 8, Timeout: time.Minute})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	var wait sync.WaitGroup
-	for i := range maxCrowd {
+	for i := range maxSilent {
 		wait.Go(func() { r.LookupTXT(ctx, name(i)) })
 	}
 	for r.crowds.full("slow.test", question{}) == nil && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
-	_, _, err := r.LookupTXT(ctx, name(maxCrowd))
-	if e, ok := errors.AsType[*adns.DNSError](err); !ok || !e.IsTemporary || e.IsNotFound || d.Asked(name(maxCrowd), "TXT") != 0 {
-		t.Errorf("one more: %v, asked %d times", err, d.Asked(name(maxCrowd), "TXT"))
+	_, _, err := r.LookupTXT(ctx, name(maxSilent))
+	if e, ok := errors.AsType[*adns.DNSError](err); !ok || !e.IsTemporary || e.IsNotFound || d.Asked(name(maxSilent), "TXT") != 0 {
+		t.Errorf("one more: %v, asked %d times", err, d.Asked(name(maxSilent), "TXT"))
 	}
 	if _, _, err := r.LookupTXT(ctx, "a.test."); err != nil {
 		t.Error(err)
 	}
 	cancel()
 	wait.Wait()
-	if len(r.wire) != 0 || len(r.slow) != 0 || len(r.crowds.slow) != 0 {
-		t.Errorf("%d, %d and %v questions are left", len(r.wire), len(r.slow), r.crowds.slow)
+	if len(r.wire) != 0 || len(r.slow) != 0 || len(r.crowds.all) != 0 {
+		t.Errorf("%d, %d and %d questions are left", len(r.wire), len(r.slow), len(r.crowds.all))
+	}
+}
+
+// Servers that are far away and answer are not taken for silent ones; what they may have is bounded too.
+func TestCrowdOfTheLiving(t *testing.T) {
+	c := crowds{all: map[string]*crowd{}}
+	room := func() bool { return c.full("a.test", question{}) == nil }
+	for range maxSilent {
+		c.enter("a.test")
+	}
+	if room() {
+		t.Error("there is room where nothing was answered")
+	}
+	c.leave("a.test", false, true)
+	for range maxCrowd - maxSilent {
+		if !room() {
+			t.Fatal("there is no room though there was an answer")
+		}
+		c.enter("a.test")
+	}
+	if room() {
+		t.Error("there is room without an end")
+	}
+	for range maxCrowd {
+		c.leave("a.test", true, false)
+	}
+	c.leave("a.test", false, true)
+	if !room() || len(c.all) != 0 {
+		t.Errorf("%d are left", len(c.all))
 	}
 }
 
