@@ -61,6 +61,7 @@ type Options struct {
 	SuppressAfter   int           // bounces after which an address is suppressed; 0 means never
 	Events          []string      // that are written for the webhook: EventAccepted, ...; none means no webhook
 	EventsMax       int           // of them how many wait at most; 0 means 100,000
+	Reserve         int64         // bytes of a file that is given up when the disk is full; 0 means none
 	QueueMax        int           // messages in the outbox; 0 means 1,000,000, below 0 no limit
 	QueueAccountMax int           // of them those of one account; 0 means 100,000, below 0 no limit
 }
@@ -198,6 +199,9 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	s.hub.Start()
 	go s.write()
 	s.openTexts(ctx, dir)
+	if err := s.keepReserve(); err != nil {
+		s.log.Warn("no room could be kept for when the disk is full", "error", err)
+	}
 	return s, nil
 }
 

@@ -91,7 +91,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 // sweep does the work of some seconds; with all also what looks at every file: those from before that time which nobody needs go.
 func (s *Store) sweep(ctx context.Context, all bool, before time.Time) error {
 	_, err := s.DropPartials(ctx, 0, s.o.Now().Add(-s.o.PartialAge))
-	errs := []error{err, s.untilDone(ctx, (*tx).purge), s.sweepGarbage(ctx)}
+	errs := []error{err, s.untilDone(ctx, (*tx).purge), s.sweepGarbage(ctx), s.keepReserve()}
 	if all {
 		errs = append(errs, s.untilDone(ctx, (*tx).trimJournal), s.untilDone(ctx, (*tx).trimVisits), s.untilDone(ctx, (*tx).trimSeen),
 			s.untilDone(ctx, (*tx).trimSuppressions), s.sweepOrphans(ctx, before))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/packetboat/packetboat/storage/sqldb"
@@ -190,6 +191,9 @@ func (w *writer) batch(batch []*job) bool {
 		bad, err := w.attempt(jobs)
 		if err == nil {
 			return true
+		}
+		if bad < 0 && errors.Is(err, syscall.ENOSPC) && w.s.giveReserve() {
+			continue
 		}
 		if bad < 0 {
 			for _, j := range jobs {

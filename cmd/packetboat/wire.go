@@ -116,6 +116,7 @@ func (c *config) store(logger *slog.Logger) storage.Options {
 	if o.MaxEntries == 0 {
 		o.MaxEntries = -1
 	}
+	o.Reserve = 8 << 20
 	c.queueInto(&o)
 	return o
 }
