@@ -36,8 +36,6 @@ func TestQueueVerbs(t *testing.T) {
 		}
 	}
 	put("Q1", ann.ID, ann.Name, "joe@far.test", "sue@near.test")
-	put("Q2", 0, "", "kim@far.test")
-	put("01SENT99", 0, "", "1@gone.test", "2@gone.test")
 	l, err := store.Lease(t.Context(), storage.LeaseRequest{Owner: "w", Max: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +43,8 @@ func TestQueueVerbs(t *testing.T) {
 	if err := store.Settle(t.Context(), []storage.Outcome{{Recipient: l[0].ID, State: storage.Deferred, Due: l[0].Created.AddDate(1, 0, 0), Reply: "451 \x1b[31mcome back", Status: "4.3.0", Remote: "mx.far.test"}}, nil); err != nil {
 		t.Fatal(err)
 	}
+	put("Q2", 0, "", "kim@far.test")
+	put("01SENT99", 0, "", "1@gone.test", "2@gone.test")
 	gone, err := store.Queue(t.Context(), storage.QueueFilter{Domain: "gone.test"}, 2)
 	if err != nil {
 		t.Fatal(err)
