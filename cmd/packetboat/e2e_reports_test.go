@@ -247,13 +247,14 @@ assert m["To"].addresses[0].addr_spec == "ann@alpha.test" and m["Date"].datetime
 assert m.get_content_type() == "multipart/report" and m["Content-Type"].params["report-type"] == "delivery-status"
 parts = list(m.iter_parts())
 assert [p.get_content_type() for p in parts[:2]] == ["text/plain", "message/delivery-status"] and len(parts) == 3, parts
-assert parts[2].get_content_type() in ("message/rfc822", "text/rfc822-headers")
+assert parts[2].get_content_type() == ("message/rfc822" if action == "failed" and subject != "by-the-letter" else "text/rfc822-headers") # RET is about failures
 assert subject in parts[2].as_string() and "nobody@late.test" in parts[0].get_content()
 groups = parts[1].get_payload()
 assert len(groups) == 2, groups
 msg, rcpt = groups
 assert msg["Reporting-MTA"] == "dns; mail.alpha.test", msg.items()
 assert email.utils.parsedate_to_datetime(msg["Arrival-Date"])
+assert (msg["Original-Envelope-Id"], rcpt["Original-Recipient"]) == (("env 17", "rfc822; somebody@late.test") if subject == "by-the-letter" else (None, None)), msg.items() + rcpt.items()
 assert rcpt["Final-Recipient"] == "rfc822; nobody@late.test" and rcpt["Action"] == action and rcpt["Status"] == status, rcpt.items()
 assert rcpt["Remote-MTA"].startswith("dns; mx.late.test") and rcpt["Diagnostic-Code"].startswith("smtp; 451 4.3.2"), rcpt.items()
 assert email.utils.parsedate_to_datetime(rcpt["Last-Attempt-Date"])
@@ -275,8 +276,9 @@ func TestEndToEndLate(t *testing.T) {
 	w.alpha.python(t, `
 import smtplib
 s = smtplib.SMTP("`+alphaHost+`", PORT+587); s.starttls(context=ssl._create_unverified_context()); s.login("ann@alpha.test", ANN)
-for subject, options in (("all-told", []), ("failure-alone", ["NOTIFY=FAILURE"]), ("never-told", ["NOTIFY=NEVER"])):
-    s.sendmail("ann@alpha.test", ["nobody@late.test"], "From: ann@alpha.test\r\nSubject: %s\r\n\r\nx\r\n" % subject, [], options)
+for subject, mail, rcpt in (("all-told", [], []), ("failure-alone", [], ["NOTIFY=FAILURE"]), ("never-told", [], ["NOTIFY=NEVER"]),
+        ("by-the-letter", ["RET=HDRS", "ENVID=env+2017"], ["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;somebody@late.test"])):
+    s.sendmail("ann@alpha.test", ["nobody@late.test"], "From: ann@alpha.test\r\nSubject: %s\r\n\r\nx\r\n" % subject, mail, rcpt)
 s.quit()
 `)
 	eventually(t, "the queue tells why it waits", func() bool {
@@ -290,15 +292,17 @@ s.quit()
 	check("delayed", "delayed", "4.3.2", "all-told")
 	check("failed", "failed", "4.4.7", "all-told")
 	check("failure", "failed", "4.4.7", "failure-alone")
+	check("delayed2", "delayed", "4.3.2", "by-the-letter")
+	check("failed2", "failed", "4.4.7", "by-the-letter")
 	eventually(t, "the queue is empty", func() bool { return !strings.Contains(w.alpha.run("", "queue", "list"), "late.test") })
 	if n := strings.TrimSpace(w.alpha.python(t, `
 import imaplib
 c = imaplib.IMAP4("`+alphaHost+`", PORT+143); c.starttls(ssl._create_unverified_context()); c.login("ann@alpha.test", ANN); c.select("INBOX", readonly=True)
 print(*[len(c.search(None, "TEXT", '"%s"' % w)[1][0].split()) for w in ("Action: delayed", "Action: failed", "never-told")])
-`)); n != "1 2 0" {
-		t.Errorf("notices of delay, of failure, and to who wants none: %s, want 1 2 0", n)
+`)); n != "2 3 0" {
+		t.Errorf("notices of delay, of failure, and to who wants none: %s, want 2 3 0", n)
 	}
-	if n := tries.Load(); n < 9 {
-		t.Errorf("it was tried %d times, with a schedule of a second over seven, for three messages", n)
+	if n := tries.Load(); n < 12 {
+		t.Errorf("it was tried %d times, with a schedule of a second over seven, for four messages", n)
 	}
 }
