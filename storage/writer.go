@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"syscall"
@@ -89,6 +90,7 @@ func (s *Store) write() {
 	defer close(s.stopped)
 	batch := make([]*job, 0, s.o.BatchMax)
 	var pending []*job
+	several := false // the batch before had more than one
 	records := time.NewTimer(time.Hour)
 	defer records.Stop()
 	for {
@@ -110,6 +112,12 @@ func (s *Store) write() {
 		}
 		var young time.Duration
 		pending = s.gather(pending)
+		// Where several write at a time, those who are about to ask and those who were answered just now go first, as long as that brings any.
+		for n := 0; several && n < len(pending) && len(pending) < s.o.BatchMax; {
+			n = len(pending)
+			runtime.Gosched()
+			pending = s.gather(pending)
+		}
 		if pending, batch, young = ripe(pending, batch[:0], s.o.BatchMax); len(batch) == 0 && young > 2*time.Millisecond {
 			pending = s.await(pending, young-time.Millisecond)
 			continue
@@ -118,6 +126,7 @@ func (s *Store) write() {
 			nap(min(young, napStep))
 			continue
 		}
+		several = len(batch) > 1
 		s.w.batch(batch)
 	}
 }
