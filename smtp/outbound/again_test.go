@@ -3,7 +3,6 @@ package outbound
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -253,14 +252,9 @@ func TestRequireTLSRelay(t *testing.T) {
 
 // While a host is known not to answer it is not asked, which counts as no attempt; an administrator's retry asks it all the same.
 func TestDownIsNoAttempt(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
+	port, listen := reserve(t)
 	h := build(t, func(o *Options, r *dns.MockResolver) {
-		o.Port = int(netip.MustParseAddrPort(addr).Port())
+		o.Port = port
 		mx(r, "example.org", "127.0.0.1")
 	})
 	h.send(storage.Outgoing{}, hello, "joe@example.org")
@@ -278,7 +272,7 @@ func TestDownIsNoAttempt(t *testing.T) {
 			t.Fatalf("a host that was not asked counts: %+v", i)
 		}
 	}
-	serve(t, addr, nil)
+	serveOn(t, listen(), nil)
 	h.worker.Afresh()
 	if _, err := h.store.RetryNow(t.Context(), storage.QueueFilter{}); err != nil {
 		t.Fatal(err)

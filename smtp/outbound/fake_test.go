@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -70,6 +72,34 @@ func serveTwo(t testing.TB, set func(*fake)) (first, second *fake) {
 	t.Helper()
 	all := listenOn(t, "127.0.0.1", "127.0.0.2")
 	return serveOn(t, all[0], set), serveOn(t, all[1], nil)
+}
+
+// reserve takes a port of 127.0.0.1 at which connections are refused until listen is called: nobody else can take it meanwhile.
+func reserve(t testing.TB) (port int, listen func() net.Listener) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "reserved")
+	t.Cleanup(func() { f.Close() })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.(*syscall.SockaddrInet4).Port, func() net.Listener {
+		if err := syscall.Listen(fd, 16); err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
 }
 
 // listenOn listens at one port of several addresses, which is free at all of them.

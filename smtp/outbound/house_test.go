@@ -50,7 +50,7 @@ func empty(t testing.TB, o storage.Options) *house {
 func (h *house) run(set func(*Options, *dns.MockResolver)) {
 	h.t.Helper()
 	here := smtp.New(h.store, nil, smtp.Options{Name: "mail.packetboat.test"})
-	o := Options{Name: "mail.packetboat.test", Local: here.DeliverStored, Family: IPv4Only, Timeouts: Timeouts{Command: 5 * time.Second, Greeting: 5 * time.Second, End: 5 * time.Second, Data: 5 * time.Second}}
+	o := Options{Name: "mail.packetboat.test", Local: here.DeliverStored, Family: IPv4Only, Timeouts: Timeouts{Command: patience, Greeting: patience, End: patience, Data: patience}}
 	if set != nil {
 		set(&o, h.dns)
 	}

@@ -190,7 +190,7 @@ func TestIdle(t *testing.T) {
 	var first net.Conn
 	f := serve(t, "127.0.0.1:0", nil)
 	h := build(t, func(o *Options, r *dns.MockResolver) {
-		o.Port, o.Idle = f.port(), 400*time.Millisecond
+		o.Port, o.Idle = f.port(), time.Hour
 		mx(r, "example.org", "127.0.0.1")
 	})
 	h.send(storage.Outgoing{}, hello, "joe@example.org")
@@ -208,6 +208,16 @@ func TestIdle(t *testing.T) {
 	if all := f.all(); len(all) != 2 || all[1].conn != 2 {
 		t.Errorf("%+v", all)
 	}
+}
+
+func TestIdleTooLong(t *testing.T) {
+	f := serve(t, "127.0.0.1:0", nil)
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port, o.Idle = f.port(), 400*time.Millisecond
+		mx(r, "example.org", "127.0.0.1")
+	})
+	h.send(storage.Outgoing{}, hello, "joe@example.org")
+	h.empty()
 	h.until("the pool is empty", func() bool { return len(h.registry.List()) == 0 })
 	if !strings.HasSuffix(f.said(), "QUIT") {
 		t.Errorf("no goodbye: %s", f.said())
@@ -293,7 +303,7 @@ func TestDrainEarly(t *testing.T) {
 			h.send(storage.Outgoing{}, hello, "joe@example.org")
 			<-there
 			cancel()
-			soon, stop := context.WithTimeout(t.Context(), 3*time.Second)
+			soon, stop := context.WithTimeout(t.Context(), patience) // without the drain it were minutes
 			defer stop()
 			if err := registry.Drain(soon); err != nil {
 				t.Error(err)
