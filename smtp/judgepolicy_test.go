@@ -41,7 +41,7 @@ func verifying(t *testing.T, o smtp.JudgeOptions, lists ...verify.List) (*house,
 	t.Helper()
 	d := resolvetest.New(t)
 	d.Set(senders)
-	r := resolve.New(resolve.Options{Servers: []string{d.Addr()}, Timeout: 200 * time.Millisecond, CacheSize: 1})
+	r := resolve.New(resolve.Options{Servers: []string{d.Addr()}, Timeout: 20 * time.Second, CacheSize: 1})
 	o.Verify.Verifier = verify.New(r, verify.Options{Name: "mail.example.test", DNSBL: lists})
 	o.Verify.Alive = r.Alive
 	options := limits

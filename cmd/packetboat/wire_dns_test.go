@@ -36,7 +36,7 @@ func TestWatchDNS(t *testing.T) {
 	d := resolvetest.New(t)
 	d.Down()
 	log := &lines{}
-	h := &house{logger: slog.New(slog.NewTextHandler(log, nil)), resolver: resolve.New(resolve.Options{Servers: []string{d.Addr()}, Timeout: 100 * time.Millisecond})}
+	h := &house{logger: slog.New(slog.NewTextHandler(log, nil)), resolver: resolve.New(resolve.Options{Servers: []string{d.Addr()}, Timeout: 10 * time.Second})}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
 	wait.Go(func() { h.watchDNS(ctx, time.Millisecond, time.Millisecond) })
