@@ -28,7 +28,7 @@ func BenchmarkJudged(b *testing.B) {
 	d := resolvetest.New(b)
 	d.Set("b.example. 300 IN TXT \"v=spf1 ip4:127.0.0.1 -all\"\n_dmarc.b.example. 300 IN TXT \"v=DMARC1; p=reject\"\n1.0.0.127.in-addr.arpa. 300 IN PTR x.b.example.\nx.b.example. 300 IN A 127.0.0.1\n")
 	r := resolve.New(resolve.Options{Servers: []string{d.Addr()}})
-	benchmarkDeliver(b, smtp.Options{Judge: smtp.NewJudge(smtp.JudgeOptions{Weights: smtp.Weights{Junk: 5}, Verify: smtp.VerifyOptions{Verifier: verify.New(r, verify.Options{})}})})
+	benchmarkDeliver(b, smtp.Options{Judge: smtp.NewJudge(smtp.JudgeOptions{Weights: smtp.Weights{Junk: 5}, Verify: smtp.VerifyOptions{Verifier: verify.New(r, verify.Options{Glance: resolve.Glance})}})})
 }
 
 func benchmarkDeliver(b *testing.B, o smtp.Options) {

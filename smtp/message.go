@@ -181,14 +181,19 @@ func (m *message) step(p []byte, wait bool) (int, error) {
 		text, whole = text[:bytes.IndexAny(text, "\r\x00")], false
 	}
 	if whole && len(p) >= i+1 {
-		// The common case: a line with its CRLF.
+		// The common case: a line with its CRLF, and others behind it.
 		m.bol, m.crlf = true, true
-		m.take(i + 1)
 		if m.text+i > maxText && !m.waste {
+			m.take(i + 1)
 			return 0, errText
 		}
+		end := i + 1
+		for n := m.plainLine(win[end:], len(p)-end); n > 0; n = m.plainLine(win[end:], len(p)-end) {
+			end += n
+		}
+		m.take(end)
 		m.text = 0
-		return copy(p, win[:i+1]), nil
+		return copy(p, win[:end]), nil
 	}
 	if len(text) == 0 {
 		return 0, m.special(win[0])
@@ -199,6 +204,18 @@ func (m *message) step(p []byte, wait bool) (int, error) {
 		return 0, errText
 	}
 	return n, nil
+}
+
+// plainLine is how long the line is with which win begins, with its CRLF; 0 when it is none that goes through as it is, in max bytes.
+func (m *message) plainLine(win []byte, max int) int {
+	if len(win) == 0 || m.dots && win[0] == '.' {
+		return 0
+	}
+	i := bytes.IndexByte(win, '\n')
+	if i < 1 || i >= max || i > maxText || bytes.IndexByte(win[:i], '\r') != i-1 || bytes.IndexByte(win[:i], 0) >= 0 {
+		return 0
+	}
+	return i + 1
 }
 
 // dot handles a line that begins with one: the end of the message, or a dot to be taken away.
