@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"blitiri.com.ar/go/spf"
@@ -76,10 +77,8 @@ type spfResolver struct {
 // LookupTXT gives the library policies, its own and those of include and redirect, and looks at their syntax.
 func (r *spfResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	texts, _, err := r.resolver.LookupTXT(ctx, absolute(name))
-	for _, t := range texts {
-		if r.fault == "" && isSPF(t) {
-			r.fault = spfFault(t)
-		}
+	if i := slices.IndexFunc(texts, isSPF); i >= 0 && r.fault == "" && !slices.ContainsFunc(texts[i+1:], isSPF) { // several are an error as they are
+		r.fault = spfFault(texts[i])
 	}
 	return texts, netError(err)
 }

@@ -265,10 +265,12 @@ func TestSPFLimits(t *testing.T) {
 		{"ten hosts of mx", hosts + strings.Join(strings.SplitAfter(mx.String(), "\n")[:10], "") + "a.test. TXT \"v=spf1 mx:manymx.test ?all\"", "a.test", Neutral},
 		{"eleven hosts of mx", hosts + mx.String() + "a.test. TXT \"v=spf1 mx:manymx.test ?all\"", "a.test", PermError},
 		{"aliases in a circle", "a.test. TXT \"v=spf1 a:c1.test -all\"\nc1.test. CNAME c2.test.\nc2.test. CNAME c1.test.", "a.test", TempError},
+		{"a policy that is too long for its syntax to be looked at", "", "long.test", Pass},
 		{"many names of the client", "a.test. TXT \"v=spf1 ptr -all\"\n" + manyPTR() + "*.a.test. A 192.0.2.1", "a.test", Pass},
 	} {
 		d, v := newHouse(t, Options{})
 		d.Set(c.zone)
+		d.Text("long.test", "v=spf1 ip4:192.0.2.1 x="+strings.Repeat("x", maxPolicy)+" what")
 		start := time.Now()
 		r, _ := v.spfBoth(t.Context(), Message{Remote: netip.MustParseAddr("192.0.2.1"), Helo: "x.test", MailFrom: "joe@" + c.from})
 		if r.Status != c.want {

@@ -11,7 +11,7 @@ import (
 var unknownModifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*=`)
 
 // maxPolicy is how long a policy may be whose syntax is looked at, which takes the square of it.
-const maxPolicy = 8 << 10
+const maxPolicy = 4 << 10
 
 // spfFault tells what is wrong with the syntax of a policy; "" when nothing is. RFC 7208 section 4.6: an error anywhere in a record is found before any of its
 // mechanisms is looked at, so that it does not depend on the client whether a broken policy is one. The library that evaluates policies reads them term by term and stops at
