@@ -87,7 +87,7 @@ func (c *control) sendReports(r *http.Request) (any, error) {
 	}
 	list := []reportSentJSON{}
 	for _, one := range c.reporters {
-		all, err := one.SendReports(r.Context(), strings.ToLower(r.URL.Query().Get("domain")))
+		all, err := one.SendReports(r.Context(), strings.TrimSuffix(strings.ToLower(r.URL.Query().Get("domain")), "."))
 		for _, s := range all {
 			list = append(list, reportSentJSON{string(s.Kind), s.Domain, s.ID, s.Begin, s.End, append([]string{}, s.To...), s.Problem})
 		}

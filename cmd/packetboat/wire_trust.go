@@ -35,9 +35,10 @@ func (h *house) openTrust(ctx context.Context) error {
 // openReports lets reports of DMARC be counted and sent until ctx ends, or forgets what was counted when that was switched off.
 func (h *house) openReports(ctx context.Context) error {
 	if from := h.config.ReportsFrom; from != "" {
+		_, domain, _ := storage.ParseAddress(from) // it was read with the configuration
 		if s, ok, err := report.SenderOf(ctx, h.store, from); err != nil {
 			return err
-		} else if ok && s.Address != from {
+		} else if ok && s.Domain != domain {
 			h.logger.Warn("reports come from another address: reports.from is of no domain of ours", "address", from, "instead", s.Address)
 		}
 	}

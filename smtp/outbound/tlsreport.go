@@ -77,6 +77,9 @@ func (p *Policies) reportAll(ctx context.Context, day int64) error {
 // SendReports sends the reports of all that was counted up to now, of one domain or ("") of all: days that are over, and what there is of this one, whose report at its
 // end begins where this one ends. An error means that some could not be sent and are tried again; what was sent is told with it.
 func (p *Policies) SendReports(ctx context.Context, domain string) ([]report.Sent, error) {
+	if p.o.NoReports {
+		return nil, nil
+	}
 	if err := p.Flush(ctx); err != nil {
 		return nil, err
 	}

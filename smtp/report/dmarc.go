@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -59,6 +60,7 @@ type Judged struct {
 const (
 	countedMax    = 4_000 // different results in memory
 	countedBrim   = 2_000 // so many are written down at once
+	writtenMax    = 500   // written down in one transaction
 	signaturesMax = 10    // of a record
 	textMax       = 255   // octets of what others say
 	rowMax        = 4_000 // octets of a record
@@ -177,22 +179,23 @@ func (d *DMARC) Flush(ctx context.Context) error {
 	return d.daily.Writing(func() error { return d.flush(ctx) })
 }
 
-// flush puts what was counted into the store. What cannot be written is kept for the next time.
-func (d *DMARC) flush(ctx context.Context) error {
+// flush puts what was counted into the store, a part at a time, so that mail that is delivered gets between. What cannot be written is kept for the next time.
+func (d *DMARC) flush(ctx context.Context) (err error) {
 	d.mu.Lock()
 	counts, policies := d.counts, d.policies
 	d.counts, d.policies = map[storage.DMARCResult]storage.DMARCCount{}, map[storage.DMARCDay]verify.Published{}
 	d.mu.Unlock()
-	if len(counts) == 0 {
-		return nil
-	}
-	texts := make(map[storage.DMARCDay]string, len(policies))
-	for day, p := range policies {
-		texts[day] = encode(p)
-	}
-	err := d.store.CountDMARC(ctx, counts, texts)
-	if err == nil {
-		return nil
+	for len(counts) > 0 && err == nil {
+		part, texts := map[storage.DMARCResult]storage.DMARCCount{}, map[storage.DMARCDay]string{}
+		for k, n := range counts {
+			part[k], texts[k.DMARCDay] = n, encode(policies[k.DMARCDay])
+			if len(part) == writtenMax {
+				break
+			}
+		}
+		if err = d.store.CountDMARC(ctx, part, texts); err == nil {
+			maps.DeleteFunc(counts, func(k storage.DMARCResult, _ storage.DMARCCount) bool { _, ok := part[k]; return ok })
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -82,10 +82,10 @@ func SenderOf(ctx context.Context, store *storage.Store, address string) (s Send
 	if err != nil || len(us) == 0 {
 		return s, false, err
 	}
-	if at := strings.LastIndexByte(address, '@'); at > 0 {
+	if local, domain, err := storage.ParseAddress(address); err == nil {
 		for _, d := range us {
-			if strings.EqualFold(d.Name, address[at+1:]) {
-				return Sender{address, d.Name}, true, nil
+			if d.Name == domain {
+				return Sender{local + "@" + domain, domain}, true, nil
 			}
 		}
 	}

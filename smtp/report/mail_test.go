@@ -43,13 +43,16 @@ func TestPeriod(t *testing.T) {
 // TestSender: in whose name reports go.
 func TestSender(t *testing.T) {
 	s := storagetest.New(t)
-	if err := s.AddDomain(t.Context(), "second.test"); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"second.test", "bücher.test"} {
+		if err := s.AddDomain(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for address, want := range map[string]Sender{
 		"":                  {"postmaster@example.test", "example.test"},
 		"dmarc@second.test": {"dmarc@second.test", "second.test"},
-		"dmarc@Second.Test": {"dmarc@Second.Test", "second.test"},
+		"dmarc@Second.Test": {"dmarc@second.test", "second.test"},
+		"d@bücher.test":     {"d@xn--bcher-kva.test", "xn--bcher-kva.test"},
 		"x@elsewhere.test":  {"postmaster@example.test", "example.test"},
 		"no address":        {"postmaster@example.test", "example.test"},
 	} {
