@@ -26,7 +26,8 @@ import (
 const (
 	reportURIs   = 5 // of a record that are used
 	reportKept   = 2 // days for which a report is tried
-	reportPost   = time.Minute
+	reportAsk    = 20 * time.Second
+	reportPost   = time.Minute // for all sites of a domain
 	flushEvery   = 30 * time.Second
 	refreshEvery = time.Hour
 )
@@ -111,7 +112,9 @@ func (p *Policies) report(ctx context.Context, day int64, domain string) (report
 	if err != nil {
 		return done("no domain name", nil, time.Time{})
 	}
-	record, _, err := tlsrpt.Lookup(ctx, p.o.Logger, p.resolver, d)
+	asking, cancel := context.WithTimeout(ctx, reportAsk)
+	defer cancel()
+	record, _, err := tlsrpt.Lookup(asking, p.o.Logger, p.resolver, d)
 	if errors.Is(err, tlsrpt.ErrDNS) {
 		return done("", err, time.Time{})
 	}
@@ -137,6 +140,9 @@ func (p *Policies) report(ctx context.Context, day int64, domain string) (report
 		return done("", err, time.Time{})
 	}
 	posts, mails := targetsOf(record)
+	if len(posts)+len(mails) == 0 {
+		return done("there is nowhere to send it", nil, time.Time{})
+	}
 	if len(mails) > 0 {
 		if err := p.mailReport(ctx, r, packed, mails); err != nil {
 			return done("", err, time.Time{})
@@ -145,8 +151,8 @@ func (p *Policies) report(ctx context.Context, day int64, domain string) (report
 	sent.To = mails
 	var problem string
 	var retry error
-	posting, cancel := context.WithTimeout(ctx, reportPost) // for all of them: sites that hang keep others' reports waiting
-	defer cancel()
+	posting, stop := context.WithTimeout(ctx, reportPost)
+	defer stop()
 	for _, where := range posts {
 		if err := p.postReport(posting, where, packed); err != nil {
 			p.o.Logger.Info("cannot post a tls report", "domain", domain, "to", where, "error", err)

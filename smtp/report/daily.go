@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 const (
 	batch      = 100              // domains looked at between two breaths
+	atOnce     = 8                // reported to at a time: those whose DNS or sites hang keep others waiting
 	settle     = 5 * time.Minute  // after a day until all that was counted in it is written down
 	spread     = 4 * time.Hour    // RFC 8460 section 4.1: reports are not all sent at midnight
 	behind     = 10 * time.Minute // after a start: what the last run left
@@ -64,21 +66,46 @@ func (d *Daily) Send(ctx context.Context, r Reports, first, last int64, only str
 			if len(domains) == 0 {
 				break
 			}
-			for _, domain := range domains {
-				if after = domain; only != "" && domain != only {
-					continue
-				}
-				one, oneErr := d.one(ctx, r, day, domain)
-				if sent = append(sent, one); oneErr != nil {
-					err = oneErr
-				}
-				if ctx.Err() != nil {
-					return sent, ctx.Err()
-				}
+			after = domains[len(domains)-1]
+			if only != "" {
+				domains = slices.DeleteFunc(domains, func(s string) bool { return s != only })
+			}
+			some, someErr := d.page(ctx, r, day, domains)
+			if sent = append(sent, some...); someErr != nil {
+				err = someErr
+			}
+			if ctx.Err() != nil {
+				return sent, ctx.Err()
 			}
 		}
 	}
 	return sent, err
+}
+
+// page reports to some domains, several at a time. What was sent is in their order.
+func (d *Daily) page(ctx context.Context, r Reports, day int64, domains []string) ([]Sent, error) {
+	sent, errs := make([]Sent, len(domains)), make([]error, len(domains))
+	var work sync.WaitGroup
+	free := make(chan struct{}, atOnce)
+	n := 0
+	for i, domain := range domains {
+		if free <- struct{}{}; ctx.Err() != nil {
+			break
+		}
+		n++
+		work.Go(func() {
+			defer func() { <-free }()
+			sent[i], errs[i] = d.one(ctx, r, day, domain)
+		})
+	}
+	work.Wait()
+	var err error
+	for _, e := range errs {
+		if e != nil {
+			err = e
+		}
+	}
+	return sent[:n], err
 }
 
 // Run calls all, with a day that is over, within ten minutes for what an earlier run left and within four hours and some minutes after each midnight (UTC); again

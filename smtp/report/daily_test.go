@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,7 @@ func TestPlanned(t *testing.T) {
 func TestDailySend(t *testing.T) {
 	fault := errors.New("fault")
 	now := time.Unix(100*86400+3600, 0)
+	var mu sync.Mutex
 	var told []string
 	r := Reports{Now: func() time.Time { return now },
 		Due: func(_ context.Context, day int64, after string, _ int) ([]string, error) {
@@ -48,6 +50,8 @@ func TestDailySend(t *testing.T) {
 			return all[i : i+1], nil
 		},
 		Send: func(_ context.Context, _ int64, domain string) (Sent, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			told = append(told, domain)
 			if domain == "b" {
 				return Sent{Domain: domain}, fault
@@ -65,6 +69,51 @@ func TestDailySend(t *testing.T) {
 	if _, err := d.Send(t.Context(), r, 99, 101, ""); err != fault {
 		t.Error(err)
 	}
+}
+
+// TestDailyAtOnce: some domains at a time, no more, and what was sent is told in order.
+func TestDailyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d Daily
+		var busy, most atomic.Int64
+		var all []string
+		for i := range 3 * atOnce {
+			all = append(all, string(rune('a'+i)))
+		}
+		r := Reports{Now: time.Now,
+			Due: func(_ context.Context, _ int64, after string, _ int) ([]string, error) {
+				if after != "" {
+					return nil, nil
+				}
+				return slices.Clone(all), nil
+			},
+			Send: func(ctx context.Context, _ int64, domain string) (Sent, error) {
+				if n := busy.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				defer busy.Add(-1)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Minute):
+				}
+				return Sent{Domain: domain}, ctx.Err()
+			}}
+		began := time.Now()
+		sent, err := d.Send(t.Context(), r, 5, 5, "")
+		if err != nil || len(sent) != len(all) || most.Load() != atOnce || time.Since(began) != 3*time.Minute {
+			t.Error(len(sent), err, most.Load(), time.Since(began))
+		}
+		for i, s := range sent {
+			if s.Domain != all[i] {
+				t.Fatal(sent)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+		defer cancel()
+		if sent, err := d.Send(ctx, r, 5, 5, ""); !errors.Is(err, context.DeadlineExceeded) || len(sent) >= len(all) {
+			t.Error(len(sent), err)
+		}
+	})
 }
 
 // TestDailyExcludes: nobody else sends meanwhile, and to a day that is not over nothing is added while it is told; to one that is over it may be, for what takes long.

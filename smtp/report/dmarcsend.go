@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	kept       = 2 // days for which a report is tried
+	kept       = 2                // days for which a report is tried
+	askMax     = 20 * time.Second // for all that the DNS is asked about a domain
 	flushEvery = 30 * time.Second
 )
 
@@ -84,7 +85,9 @@ func (d *DMARC) report(ctx context.Context, day storage.DMARCDay) (Sent, error) 
 		}
 		return sent, d.store.Reported(ctx, storage.ReportDMARC, day.Day, day.Domain, until)
 	}
-	targets, problems, err := verify.ReportTargets(ctx, d.resolver, day.Domain)
+	asking, cancel := context.WithTimeout(ctx, askMax)
+	defer cancel()
+	targets, problems, err := verify.ReportTargets(asking, d.resolver, day.Domain)
 	if errors.Is(err, verify.ErrNoReports) {
 		return done("it asks for none any more", nil, time.Time{})
 	}
