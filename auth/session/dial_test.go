@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -146,23 +148,37 @@ func TestDialEnds(t *testing.T) {
 	}
 }
 
-// What cannot be reached leaves no session and takes no place.
-func TestDialFails(t *testing.T) {
-	r := New(Options{Limits: Limits{Outgoing: 1}})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// refusing is an address at which nobody listens, and nobody else can meanwhile.
+func refusing(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.Close()
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(at.(*syscall.SockaddrInet4).Port))
+}
+
+// What cannot be reached leaves no session and takes no place.
+func TestDialFails(t *testing.T) {
+	r := New(Options{Limits: Limits{Outgoing: 1}})
+	nobody := refusing(t)
 	for range 3 {
-		if _, err := r.Dial(context.Background(), DialOptions{Protocol: SMTP, Address: addrPort(ln.Addr())}); err == nil || errors.Is(err, ErrLimit) {
+		if _, err := r.Dial(context.Background(), DialOptions{Protocol: SMTP, Address: nobody}); err == nil || errors.Is(err, ErrLimit) {
 			t.Fatalf("dialled nobody: %v", err)
 		}
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	why := errors.New("why")
 	cancel(why)
-	if _, err := r.Dial(ctx, DialOptions{Protocol: SMTP, Address: addrPort(ln.Addr())}); !errors.Is(err, why) {
+	if _, err := r.Dial(ctx, DialOptions{Protocol: SMTP, Address: nobody}); !errors.Is(err, why) {
 		t.Errorf("after the context ended: %v", err)
 	}
 	if len(r.List()) != 0 || r.count.outgoing != 0 {
