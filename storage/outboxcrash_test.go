@@ -203,7 +203,7 @@ func emptyQueue(t fataler, s *Store) {
 	if err := s.db.Row(`SELECT (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM outbox_recipient)`).Scan(&n); err != nil || n != 0 || s.QueueSize() != 0 {
 		t.Fatalf("%d rows, %d messages, %v", n, s.QueueSize(), err)
 	}
-	if at, ok := s.NextDue(nil, nil); ok || len(s.outbox.byKey) != 0 || len(s.outbox.heaps) != 0 || s.outbox.units != 0 || len(s.outbox.counts) != 0 {
+	if at, ok := s.NextDue(nil, nil); ok || len(s.outbox.byKey) != 0 || len(s.outbox.queued) != 0 || len(s.outbox.first) != 0 || s.outbox.units != 0 || len(s.outbox.counts) != 0 {
 		t.Fatal("something is due", at)
 	}
 }

@@ -21,8 +21,25 @@ type dueKey struct {
 type dueItem struct {
 	dueKey
 	due   int64
-	index int // in the heap of its account
+	index int // in the pile of its account
 }
+
+func (i *dueItem) before(j *dueItem) bool {
+	return i.due < j.due || i.due == j.due && i.domain < j.domain
+}
+
+func (i *dueItem) at(n int) { i.index = n }
+
+// queued are an account's items, never none.
+type queued struct {
+	account int64
+	items   pile[*dueItem]
+	index   int // in the pile of accounts
+}
+
+func (q *queued) before(p *queued) bool { return q.items[0].due < p.items[0].due }
+
+func (q *queued) at(n int) { q.index = n }
 
 // outbox is what is known in memory of the queue: for each account and domain when the first of its waiting recipients is due, so that a worker finds what
 // is due, of each account some, without reading what is not, however much that is; and how many messages there are. The table is the truth: what is here changes after each commit, in the order
@@ -32,45 +49,17 @@ type outbox struct {
 
 	mu      sync.Mutex
 	byKey   map[dueKey]*dueItem
-	heaps   map[int64]*dueHeap // by account; none is empty
-	counts  map[int64]int      // queueUnits by account
-	units   int                // all of them
-	checked time.Time          // when leases that are over were looked for
-	total   int                // messages
-}
-
-// before is the order within an account.
-func (i *dueItem) before(j *dueItem) bool {
-	return i.due < j.due || i.due == j.due && i.domain < j.domain
-}
-
-type dueHeap []*dueItem
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].before(h[j]) }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push and Pop are heap.Interface's.
-func (h *dueHeap) Push(x any) {
-	i := x.(*dueItem)
-	i.index = len(*h)
-	*h = append(*h, i)
-}
-
-func (h *dueHeap) Pop() any {
-	last := len(*h) - 1
-	i := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return i
+	queued  map[int64]*queued // by account
+	first   pile[*queued]     // the account with what is due first is the first
+	counts  map[int64]int     // queueUnits by account
+	units   int               // all of them
+	checked time.Time         // when leases that are over were looked for
+	total   int               // messages
 }
 
 func (o *outbox) init() {
 	o.changed = make(chan struct{}, 1)
-	o.byKey, o.heaps, o.counts = map[dueKey]*dueItem{}, map[int64]*dueHeap{}, map[int64]int{}
+	o.byKey, o.queued, o.counts = map[dueKey]*dueItem{}, map[int64]*queued{}, map[int64]int{}
 }
 
 func (o *outbox) hint() {
@@ -90,11 +79,14 @@ func (s *Store) NextDue(busy func(domain string) bool, spent func(account int64)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var first *dueItem
-	for account, h := range o.heaps {
-		if first != nil && (*h)[0].due >= first.due || spent != nil && spent(account) {
-			continue
+	o.first.walk(func(q *queued) bool {
+		if first != nil && q.items[0].due >= first.due {
+			return false
 		}
-		h.walk(func(i *dueItem) bool {
+		if spent != nil && spent(q.account) {
+			return true
+		}
+		q.items.walk(func(i *dueItem) bool {
 			switch {
 			case first != nil && i.due >= first.due:
 				return false
@@ -104,48 +96,12 @@ func (s *Store) NextDue(busy func(domain string) bool, spent func(account int64)
 			}
 			return true
 		})
-	}
+		return true
+	})
 	if first == nil {
 		return time.Time{}, false
 	}
 	return unix(first.due), true
-}
-
-// walk visits items in the order in which they are due, the first of them first, until fn returns false.
-func (h dueHeap) walk(fn func(*dueItem) bool) {
-	if len(h) == 0 {
-		return
-	}
-	next := frontier{h, append(make([]int, 0, 16), 0)}
-	for len(next.at) > 0 {
-		n := heap.Pop(&next).(int)
-		if !fn(h[n]) {
-			return
-		}
-		for c := 2*n + 1; c <= 2*n+2 && c < len(h); c++ {
-			heap.Push(&next, c)
-		}
-	}
-}
-
-// frontier are the indexes of items that may be next: a heap of its own.
-type frontier struct {
-	items dueHeap
-	at    []int
-}
-
-func (f *frontier) Len() int           { return len(f.at) }
-func (f *frontier) Less(i, j int) bool { return f.items[f.at[i]].before(f.items[f.at[j]]) }
-func (f *frontier) Swap(i, j int)      { f.at[i], f.at[j] = f.at[j], f.at[i] }
-
-// Push and Pop are heap.Interface's.
-func (f *frontier) Push(x any) { f.at = append(f.at, x.(int)) }
-
-func (f *frontier) Pop() any {
-	last := len(f.at) - 1
-	n := f.at[last]
-	f.at = f.at[:last]
-	return n
 }
 
 // dueTurn is a key that is due, and how many of its account and priority come before it.
@@ -160,12 +116,15 @@ func (o *outbox) due(now int64, most int, r *LeaseRequest) []dueKey {
 	limit := max(most, 256)
 	var found []dueTurn
 	o.mu.Lock()
-	for account, h := range o.heaps {
-		if (*h)[0].due > now || r.Spent != nil && r.Spent(account) {
-			continue
+	o.first.walk(func(q *queued) bool {
+		if q.items[0].due > now {
+			return false
+		}
+		if r.Spent != nil && r.Spent(q.account) {
+			return true
 		}
 		n, turns := 0, map[int]int{}
-		h.walk(func(i *dueItem) bool {
+		q.items.walk(func(i *dueItem) bool {
 			if i.due > now || n >= limit {
 				return false
 			}
@@ -176,7 +135,8 @@ func (o *outbox) due(now int64, most int, r *LeaseRequest) []dueKey {
 			}
 			return true
 		})
-	}
+		return true
+	})
 	o.mu.Unlock()
 	slices.SortFunc(found, func(a, b dueTurn) int {
 		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.turn, b.turn), cmp.Compare(a.due, b.due), cmp.Compare(a.domain, b.domain), cmp.Compare(a.account, b.account))
@@ -188,16 +148,39 @@ func (o *outbox) due(now int64, most int, r *LeaseRequest) []dueKey {
 	return keys
 }
 
-// push adds an item to the heap of its account.
+// push adds an item.
 func (o *outbox) push(k dueKey, due int64) {
 	i := &dueItem{dueKey: k, due: due}
 	o.byKey[k] = i
-	h := o.heaps[k.account]
-	if h == nil {
-		h = &dueHeap{}
-		o.heaps[k.account] = h
+	if q := o.queued[k.account]; q != nil {
+		heap.Push(&q.items, i)
+		heap.Fix(&o.first, q.index)
+		return
 	}
-	heap.Push(h, i)
+	q := &queued{account: k.account, items: pile[*dueItem]{i}}
+	o.queued[k.account] = q
+	heap.Push(&o.first, q)
+}
+
+// move gives an item another time.
+func (o *outbox) move(i *dueItem, due int64) {
+	i.due = due
+	q := o.queued[i.account]
+	heap.Fix(&q.items, i.index)
+	heap.Fix(&o.first, q.index)
+}
+
+// remove takes an item out.
+func (o *outbox) remove(i *dueItem) {
+	delete(o.byKey, i.dueKey)
+	q := o.queued[i.account]
+	if len(q.items) == 1 {
+		delete(o.queued, i.account)
+		heap.Remove(&o.first, q.index)
+		return
+	}
+	heap.Remove(&q.items, i.index)
+	heap.Fix(&o.first, q.index)
 }
 
 // note says that something of the key is due at that time.
@@ -209,8 +192,7 @@ func (o *outbox) note(k dueKey, due int64) {
 	case i == nil:
 		o.push(k, due)
 	case due < i.due:
-		i.due = due
-		heap.Fix(o.heaps[k.account], i.index)
+		o.move(i, due)
 	}
 }
 
@@ -224,14 +206,9 @@ func (o *outbox) set(k dueKey, due int64, there bool) {
 		o.push(k, due)
 	case i == nil:
 	case there:
-		i.due = due
-		heap.Fix(o.heaps[k.account], i.index)
+		o.move(i, due)
 	default:
-		h := o.heaps[k.account]
-		delete(o.byKey, k)
-		if heap.Remove(h, i.index); h.Len() == 0 {
-			delete(o.heaps, k.account)
-		}
+		o.remove(i)
 	}
 }
 
