@@ -103,6 +103,7 @@ func (d *delivery) begin() {
 		return
 	}
 	if w.isOurs(d.m.Domain) {
+		w.reached(d.r.lane)
 		d.local()
 		return
 	}
@@ -282,6 +283,7 @@ func (d *delivery) visit(ctx context.Context, t *target, x *search) bool {
 			x.ambiguous = x.ambiguous || errors.Is(f.err, session.ErrKilled) // whoever did it does not want it to go another way at once
 			return true
 		}
+		d.w.reached(d.r.lane)
 		err = d.exchange(c, t)
 		d.r.keep(c)
 		var f *failure

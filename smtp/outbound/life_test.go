@@ -352,6 +352,50 @@ func TestFairness(t *testing.T) {
 	}
 }
 
+// A domain whose host is silent has few connections; they become more with each that is answered.
+func TestSlowStart(t *testing.T) {
+	silent, busy := make(chan struct{}), make(chan struct{})
+	slow, fast := serveTwo(t, func(f *fake) {
+		f.say = func(_ int, line string) string {
+			switch line {
+			case "connect":
+				<-silent
+			case "end":
+				<-busy
+			}
+			return ""
+		}
+	})
+	h := build(t, func(o *Options, r *dns.MockResolver) {
+		o.Port, o.Timeouts = slow.port(), Timeouts{}
+		mx(r, "slow.example.org", "127.0.0.1")
+		mx(r, "fast.example.org", "127.0.0.2")
+	})
+	conns := func() int {
+		slow.mu.Lock()
+		defer slow.mu.Unlock()
+		return slow.conns
+	}
+	for i := range 40 {
+		h.send(storage.Outgoing{}, hello, fmt.Sprintf("a%d@slow.example.org", i))
+	}
+	h.until("the first connections", func() bool { return conns() == firstRunners })
+	for range 20 {
+		h.send(storage.Outgoing{}, hello, "b@fast.example.org")
+	}
+	h.until("the other domain's mail is through", func() bool { return len(fast.all()) == 20 })
+	if n := conns(); n != firstRunners {
+		t.Errorf("%d connections to a host that says nothing", n)
+	}
+	close(silent)
+	h.until("as many as a domain may have", func() bool { return conns() == 10 })
+	close(busy)
+	h.empty()
+	if n := conns(); n != 10 || len(slow.all()) != 40 {
+		t.Errorf("%d messages on %d connections", len(slow.all()), n)
+	}
+}
+
 // Of one lane's messages the important ones go first, and then one account's and another's in turn.
 func TestTurns(t *testing.T) {
 	l := &lane{}

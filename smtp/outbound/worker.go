@@ -297,7 +297,7 @@ func (w *Worker) enter(all []storage.Leased) {
 		w.shareLocked(j.to[0].Account, n, 0)
 		l := w.lanes[j.to[0].Domain]
 		if l == nil {
-			l = &lane{domain: j.to[0].Domain}
+			l = &lane{domain: j.to[0].Domain, window: min(firstRunners, w.o.PerDomain)}
 			w.lanes[l.domain] = l
 		}
 		l.put(j)
@@ -308,7 +308,7 @@ func (w *Worker) enter(all []storage.Leased) {
 
 // readyLocked puts a lane into the ring when it has work that may be begun.
 func (w *Worker) readyLocked(l *lane) {
-	if !l.ready && len(l.jobs) > 0 && l.running < w.o.PerDomain && !w.stopping {
+	if !l.ready && len(l.jobs) > 0 && l.running < l.window && !w.stopping {
 		l.ready = true
 		w.ready = append(w.ready, l)
 	}
@@ -336,6 +336,21 @@ func (w *Worker) dispatchLocked() {
 		w.shareLocked(j.to[0].Account, 0, 1)
 		w.readyLocked(l)
 		w.runners.Go(func() { w.run(l, j) })
+	}
+}
+
+// firstRunners is how many runners a lane has before a host answered: one that is silent takes no more of them. Each message for which a host is there makes it one more, up
+// to PerDomain.
+const firstRunners = 2
+
+// reached notes that a host of a lane is there.
+func (w *Worker) reached(l *lane) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l.window < w.o.PerDomain {
+		l.window++
+		w.readyLocked(l)
+		w.dispatchLocked()
 	}
 }
 
@@ -481,6 +496,7 @@ type lane struct {
 	jobs       []*job
 	recipients int // in jobs and under way
 	running    int
+	window     int // how many may run
 	ready      bool
 	used       time.Time
 	turn       int64 // the account whose job was taken last
