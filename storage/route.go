@@ -110,8 +110,7 @@ func (s *Store) resolve(addr string) (Route, error) {
 		e.route = kept
 	} else if err := e.follow(p, 0); err != nil {
 		return Route{}, err
-	}
-	if p.group != 0 {
+	} else if p.group != 0 {
 		s.routes.putGroup(p.group, e.route, turn)
 	}
 	if len(e.route.Boxes) == 0 && len(e.route.Forwards) == 0 {

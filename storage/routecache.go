@@ -61,14 +61,11 @@ func (c *routeCache) putGroup(id int64, r Route, turn uint64) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.turn != turn {
+	if _, there := c.groups[id]; there || c.turn != turn { // two asked at a time
 		return
 	}
 	if c.groups == nil || c.members+n > maxRouted {
 		c.groups, c.members = map[int64]Route{}, 0
-	}
-	if _, there := c.groups[id]; there {
-		return // two asked at a time
 	}
 	c.groups[id] = r
 	c.members += n

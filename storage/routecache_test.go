@@ -89,6 +89,16 @@ func TestRouteCache(t *testing.T) {
 	if n := len(s.routes.groups); n > maxRouted/10 || n != s.routes.members/10 {
 		t.Errorf("%d groups with %d members are kept", n, s.routes.members)
 	}
+	s.routes.forget()
+	for _, g := range []struct {
+		id int64
+		n  int
+	}{{1, maxRouted/2 + 1}, {2, maxRouted / 3}, {1, maxRouted/2 + 1}} {
+		s.routes.putGroup(g.id, Route{Boxes: make([]Box, g.n)}, s.routes.turn)
+	}
+	if n := len(s.routes.groups); n != 2 {
+		t.Errorf("%d groups are kept after one was put twice, want 2", n)
+	}
 	for i := range maxRoutes + 10 {
 		s.routes.put(fmt.Sprint(i), Route{Boxes: make([]Box, 1)}, s.routes.turn)
 	}
