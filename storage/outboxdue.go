@@ -111,18 +111,35 @@ type dueTurn struct {
 }
 
 // due are keys that have something due at now and are not left out: the highest priority first; of those one of each account, then a second one of each, and so on, an
-// account's own in the order in which they are due. There are at most most; of each account somewhat more are looked at.
+// account's own in the order in which they are due. There are at most most.
 func (o *outbox) due(now int64, most int, r *LeaseRequest) []dueKey {
-	limit := max(most, 256)
-	var found []dueTurn
+	found := o.candidates(now, max(most, 256), r)
+	slices.SortFunc(found, func(a, b dueTurn) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.turn, b.turn), cmp.Compare(a.due, b.due), cmp.Compare(a.domain, b.domain), cmp.Compare(a.account, b.account))
+	})
+	keys := make([]dueKey, min(len(found), most))
+	for i := range keys {
+		keys[i] = found[i].dueKey
+	}
+	return keys
+}
+
+// candidates are what due chooses from: of each account at most limit, and of many accounts fewer of each, one at least.
+func (o *outbox) candidates(now int64, limit int, r *LeaseRequest) (found []dueTurn) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	var accounts []*queued
 	o.first.walk(func(q *queued) bool {
 		if q.items[0].due > now {
 			return false
 		}
-		if r.Spent != nil && r.Spent(q.account) {
-			return true
+		if r.Spent == nil || !r.Spent(q.account) {
+			accounts = append(accounts, q)
 		}
+		return true
+	})
+	limit = max(1, min(limit, 16*limit/max(1, len(accounts))))
+	for _, q := range accounts {
 		n, turns := 0, map[int]int{}
 		q.items.walk(func(i *dueItem) bool {
 			if i.due > now || n >= limit {
@@ -135,17 +152,8 @@ func (o *outbox) due(now int64, most int, r *LeaseRequest) []dueKey {
 			}
 			return true
 		})
-		return true
-	})
-	o.mu.Unlock()
-	slices.SortFunc(found, func(a, b dueTurn) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.turn, b.turn), cmp.Compare(a.due, b.due), cmp.Compare(a.domain, b.domain), cmp.Compare(a.account, b.account))
-	})
-	keys := make([]dueKey, min(len(found), most))
-	for i := range keys {
-		keys[i] = found[i].dueKey
 	}
-	return keys
+	return found
 }
 
 // push adds an item.

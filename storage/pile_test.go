@@ -61,6 +61,28 @@ func TestDueOfMany(t *testing.T) {
 	}
 }
 
+// TestDueBounded: a look at a queue in which many accounts have much that is due takes some of each, and not all.
+func TestDueBounded(t *testing.T) {
+	s := &Store{}
+	o := &s.outbox
+	o.init()
+	for a := range int64(500) {
+		for d := range 300 {
+			o.note(dueKey{a, fmt.Sprintf("d%d.test", d), 0}, int64(d))
+		}
+	}
+	if n := len(o.candidates(1000, 256, &LeaseRequest{})); n < 500 || n > 16*256 {
+		t.Errorf("%d are looked at", n)
+	}
+	seen := map[int64]bool{}
+	for _, k := range o.due(1000, 500, &LeaseRequest{}) {
+		seen[k.account] = true
+	}
+	if len(seen) != 500 {
+		t.Errorf("500 keys are of %d accounts", len(seen))
+	}
+}
+
 // BenchmarkDueOfMany: a look at a queue in which 20,000 accounts have mail that waits for later.
 func BenchmarkDueOfMany(b *testing.B) {
 	s := &Store{}
